@@ -1,0 +1,79 @@
+"""Intensity normalisation from percentiles of the training images; never clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError
+
+__all__ = ["IntensityRange"]
+
+_SAMPLES_PER_PLANE = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class IntensityRange:
+    """The intensities that are mapped to 0 and 1, one pair per channel.
+
+    Values outside the range stay outside [0, 1]: a defect that is brighter or darker than
+    anything in training must not vanish.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls, planes: Iterable[npt.NDArray[np.float32]], percentiles: tuple[float, float]
+    ) -> IntensityRange:
+        """Measure the range on planes of shape (C, H, W).
+
+        Parameters
+        ----------
+        planes
+            Planes that all have the same number of channels; at most about 200,000 pixels of
+            each are looked at, on a regular grid.
+        percentiles
+            Lower and upper percentile, in [0, 100].
+
+        Raises
+        ------
+        InputError
+            If a channel is constant over all planes.
+        """
+        samples = []
+        for plane in planes:
+            step = max(1, int(np.sqrt(plane[0].size / _SAMPLES_PER_PLANE)))
+            samples.append(plane[:, ::step, ::step].reshape(len(plane), -1))
+        pixels = np.concatenate(samples, axis=1).astype(np.float64)
+        low, high = np.percentile(pixels, percentiles, axis=1)
+        flat = high <= low  # a few bright pixels on black: fall back to the full range
+        low, high = (
+            np.where(flat, pixels.min(axis=1), low),
+            np.where(flat, pixels.max(axis=1), high),
+        )
+        if (high <= low).any():
+            raise InputError(
+                "The training images are constant (every pixel has the same value); choose "
+                "images that show the material."
+            )
+        return cls(tuple(map(float, low)), tuple(map(float, high)))
+
+    def normalise(self, plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Map intensities of a plane (C, H, W) so that ``low`` becomes 0 and ``high`` 1."""
+        low, span = self._columns()
+        return np.asarray((plane - low) / span, dtype=np.float32)
+
+    def restore(self, plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Undo `normalise`."""
+        low, span = self._columns()
+        return np.asarray(plane * span + low, dtype=np.float32)
+
+    def _columns(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        low = np.asarray(self.low, dtype=np.float32)[:, None, None]
+        high = np.asarray(self.high, dtype=np.float32)[:, None, None]
+        return low, high - low

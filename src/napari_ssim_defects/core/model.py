@@ -1,0 +1,264 @@
+"""A trained model: weights, recipe, intensity range and calibration, and what they can do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from .calibration import Calibration
+from .config import TrainingConfig
+from .device import choose_device
+from .errors import InputError
+from .intensity import IntensityRange
+from .networks import Autoencoder
+from .planes import ImageLike, Planes, as_planes
+from .progress import InspectionProgress, PlaneInspected
+from .reconstruction import reconstruct_plane
+from .residual import residual_map
+
+__all__ = ["AUTO_FALSE_POSITIVE_RATE", "DefectModel", "HistoryEntry"]
+
+AUTO_FALSE_POSITIVE_RATE = 0.005
+"""Fraction of defect-free pixels above the automatic threshold, before post-processing."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One line of the training history: step, seconds since the start, and the losses."""
+
+    step: int
+    seconds: float
+    loss: float
+    validation_loss: float | None
+
+
+@dataclass(frozen=True)
+class DefectModel:
+    """What training makes and every later step takes.
+
+    Attributes
+    ----------
+    config
+        The recipe that it was trained by.
+    network
+        The trained network, in evaluation mode, on the CPU.
+    channels
+        Number of image channels C.
+    channel_axis
+        Axis of the channels in the training images, counted from the end; None for grey.
+    intensity
+        Intensities of the training images that are mapped to 0 and 1.
+    calibration
+        Residuals of defect-free pixels.
+    history
+        Losses over the training.
+    provenance
+        Versions, device, date, duration and names of the training images; informative only.
+    """
+
+    config: TrainingConfig
+    network: Autoencoder
+    channels: int
+    channel_axis: int | None
+    intensity: IntensityRange
+    calibration: Calibration
+    history: tuple[HistoryEntry, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> DefectModel:
+        """Read a model file; nothing in it is executed.
+
+        Raises
+        ------
+        InputError
+            If it is not a model file, is damaged, or was written by a newer version.
+        """
+        from ..io.model_file import read_model
+
+        return read_model(path)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one safetensors file, whole or not at all.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        from ..io.model_file import write_model
+
+        write_model(self, path)
+
+    @property
+    def auto_threshold(self) -> float:
+        """Threshold that `AUTO_FALSE_POSITIVE_RATE` of the defect-free pixels exceed."""
+        return self.calibration.threshold(AUTO_FALSE_POSITIVE_RATE)
+
+    def planes(
+        self, image: ImageLike, channel_axis: int | None = None, name: str = "image"
+    ) -> Planes:
+        """See an image as planes that this model can take.
+
+        Parameters
+        ----------
+        image
+            Array of shape (..., H, W), with channels where the training images had them
+            unless ``channel_axis`` says otherwise.
+        channel_axis
+            Axis of the channels, if it differs from the training images'.
+        name
+            What error messages call the image.
+
+        Raises
+        ------
+        InputError
+            If the array is no image (see `as_planes`) or has other channels than the model.
+        """
+        axis = self.channel_axis if channel_axis is None else channel_axis
+        if axis is not None and channel_axis is None and len(np.shape(image)) < 3:
+            axis = None  # a grey image: said so below
+        if axis == -1 and self.channels == 3:
+            axis = None  # as_planes finds RGB and RGBA by itself
+        planes = as_planes(image, axis, name=name)
+        if planes.channels != self.channels:
+            kinds = {1: "grey images", 3: "RGB images"}
+            needs = kinds.get(self.channels, f"images of {self.channels} channels")
+            has = {1: "is grey", 3: "is RGB"}.get(
+                planes.channels, f"has {planes.channels} channels"
+            )
+            raise InputError(
+                f"The model was trained on {needs}, but {name} {has}; convert it, or train a "
+                "model on such images."
+            )
+        return planes
+
+    def inspect(
+        self,
+        image: ImageLike,
+        *,
+        stride: int | None = None,
+        channel_axis: int | None = None,
+        device: str | None = None,
+        name: str = "image",
+    ) -> Iterator[InspectionProgress | PlaneInspected]:
+        """Reconstruct an image plane by plane and compare, reporting as it goes.
+
+        Parameters
+        ----------
+        image
+            Array as for `planes`.
+        stride
+            Distance between patches, in pixels; None: the recipe's.
+        channel_axis
+            Axis of the channels, if it differs from the training images'.
+        device
+            Where the network runs; None: the fastest there is.
+        name
+            What error messages call the image.
+
+        Yields
+        ------
+        InspectionProgress or PlaneInspected
+            A `PlaneInspected` per plane, in order, with `InspectionProgress` before it.
+
+        Raises
+        ------
+        InputError
+            If the image or the device cannot be used.
+        """
+        if stride is not None and stride < 1:
+            raise InputError(f"The stride must be at least 1 pixel, not {stride}.")
+        planes = self.planes(image, channel_axis, name)
+        where = choose_device(device)
+        network = self._on(where)
+        for index in range(len(planes)):
+            plane = self.intensity.normalise(planes[index])
+            steps = reconstruct_plane(
+                network, plane, self.config.patch_size, stride or self.config.stride, where
+            )
+            while True:
+                try:
+                    done = next(steps)
+                except StopIteration as finished:
+                    reconstruction = finished.value
+                    break
+                yield InspectionProgress(index, len(planes), (index + done) / len(planes))
+            yield PlaneInspected(
+                index,
+                len(planes),
+                residual_map(plane, reconstruction, self.config.residual),
+                self.intensity.restore(reconstruction),
+            )
+
+    def residual(
+        self,
+        image: ImageLike,
+        *,
+        stride: int | None = None,
+        channel_axis: int | None = None,
+        device: str | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Return the residual map of an image or a stack; parameters as for `inspect`.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 of shape (..., H, W); 0 = identical to its reconstruction.
+        """
+        maps = [
+            message.residual
+            for message in self.inspect(
+                image, stride=stride, channel_axis=channel_axis, device=device
+            )
+            if isinstance(message, PlaneInspected)
+        ]
+        return np.stack(maps).reshape(self.planes(image, channel_axis).shape)
+
+    def reconstruct(
+        self,
+        image: ImageLike,
+        *,
+        stride: int | None = None,
+        channel_axis: int | None = None,
+        device: str | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Return the reconstruction of an image or a stack; parameters as for `inspect`.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 of the shape of ``image`` (without opacity), in its intensities.
+        """
+        planes = self.planes(image, channel_axis)
+        result = np.stack([
+            message.reconstruction
+            for message in self.inspect(
+                image, stride=stride, channel_axis=channel_axis, device=device
+            )
+            if isinstance(message, PlaneInspected)
+        ])  # fmt: skip
+        shape = planes.shape
+        if planes.channel_axis is None:
+            return result.reshape(shape)
+        result = result.reshape(*shape[:-2], planes.channels, *shape[-2:])
+        return np.ascontiguousarray(np.moveaxis(result, -3, planes.channel_axis))
+
+    def _on(self, device: torch.device) -> nn.Module:
+        if device.type not in self._networks:
+            copy = Autoencoder(**self.network.settings).to(device)
+            copy.load_state_dict(self.network.state_dict())
+            self._networks[device.type] = copy.to(memory_format=torch.channels_last).eval()
+        return self._networks[device.type]
+
+    @cached_property
+    def _networks(self) -> dict[str, nn.Module]:
+        """Copies of the network by device, so that the model itself stays as it is."""
+        return {}

@@ -1,0 +1,104 @@
+"""The paper's convolutional autoencoder, for any patch size and number of channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .errors import InputError
+
+__all__ = ["Autoencoder", "initialise"]
+
+_SLOPE = 0.2  # of every LeakyReLU
+
+
+class Autoencoder(nn.Module):
+    """Encoder and decoder of the paper's figure 3, generalised (design of its table 1).
+
+    Four convolutions of stride 2 take a patch of side P to P/16; one valid convolution of
+    kernel P/16 makes the latent vector. For P = 128 this is exactly the paper's network:
+    kernel/stride/channels 4/2/32, 4/2/32, 3/1/32, 4/2/64, 3/1/64, 4/2/128, 3/1/64, 3/1/32,
+    8/1/d, and the same in reverse.
+
+    Parameters
+    ----------
+    patch_size
+        Side P of the patches, in pixels; a multiple of 16.
+    channels
+        Number of image channels C.
+    latent_dimension
+        Length d of the latent vector.
+    batch_norm
+        Whether each convolution but the last of encoder and decoder is batch-normalised; the
+        paper's are not.
+    """
+
+    def __init__(
+        self, patch_size: int = 128, channels: int = 1, latent_dimension: int = 500,
+        batch_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if patch_size < 16 or patch_size % 16:
+            raise InputError(f"The patch size must be a multiple of 16, not {patch_size}.")
+        self.settings = {
+            "patch_size": patch_size,
+            "channels": channels,
+            "latent_dimension": latent_dimension,
+            "batch_norm": batch_norm,
+        }
+        core = patch_size // 16
+        down = [  # channels in, channels out, kernel, stride
+            (channels, 32, 4, 2), (32, 32, 4, 2), (32, 32, 3, 1), (32, 64, 4, 2),
+            (64, 64, 3, 1), (64, 128, 4, 2), (128, 64, 3, 1), (64, 32, 3, 1),
+        ]  # fmt: skip
+        encoder: list[nn.Module] = []
+        for inputs, outputs, kernel, stride in down:
+            encoder += [
+                nn.Conv2d(inputs, outputs, kernel, stride, padding=1, bias=not batch_norm),
+                *_activation(outputs, batch_norm),
+            ]
+        self.encoder = nn.Sequential(*encoder, nn.Conv2d(32, latent_dimension, core))
+        decoder: list[nn.Module] = [
+            nn.ConvTranspose2d(latent_dimension, 32, core, bias=not batch_norm),
+            *_activation(32, batch_norm),
+        ]
+        for outputs, inputs, kernel, stride in reversed(down[1:]):
+            layer = nn.ConvTranspose2d if stride == 2 else nn.Conv2d
+            decoder += [
+                layer(inputs, outputs, kernel, stride, padding=1, bias=not batch_norm),
+                *_activation(outputs, batch_norm),
+            ]
+        self.decoder = nn.Sequential(
+            *decoder, nn.ConvTranspose2d(32, channels, 4, 2, padding=1)
+        )
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        """Reconstruct patches of shape (N, C, P, P)."""
+        return torch.as_tensor(self.decoder(self.encoder(patches)))
+
+
+def initialise(network: nn.Module, seed: int) -> None:
+    """Kaiming initialisation with the LeakyReLU gain, the same on every device.
+
+    PyTorch's default makes the SSIM autoencoder collapse to flat grey and stay there.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            # Fan-in of a transposed convolution counts the taps that reach one output pixel.
+            taps = module.kernel_size[0] * module.kernel_size[1]
+            if isinstance(module, nn.ConvTranspose2d) and module.padding != (0, 0):
+                taps //= module.stride[0] * module.stride[1]
+            elif isinstance(module, nn.ConvTranspose2d):
+                taps = 1  # the latent vector has one pixel, so one tap reaches each output
+            fan_in = module.in_channels * taps
+            std = (2 / (1 + _SLOPE**2) / fan_in) ** 0.5
+            with torch.no_grad():
+                module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * std)
+                if module.bias is not None:
+                    module.bias.zero_()
+
+
+def _activation(channels: int, batch_norm: bool) -> list[nn.Module]:
+    norm: list[nn.Module] = [nn.BatchNorm2d(channels)] if batch_norm else []
+    return [*norm, nn.LeakyReLU(_SLOPE)]
