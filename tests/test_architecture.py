@@ -1,0 +1,193 @@
+"""The rings of the architecture, as CONTRIBUTING.md draws them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "napari_ssim_defects"
+SOURCE = Path(__file__).parents[1] / "src" / PACKAGE
+LONGEST_MODULE = 350  # lines
+HEAVY = {"torch", "napari", "PyQt5", "PyQt6", "PySide2", "PySide6", "qtpy"}
+
+# What each ring may import of the package, itself included.
+RINGS = {
+    "core": {"core"},
+    "io": {"io", "core"},
+    "samples": {"samples", "core"},
+    "scale": {"scale", "core", "io"},
+    "terminal": {"terminal"},
+    "demo": {"demo", "terminal", "core", "io", "samples", "scale"},
+    "cli": {"cli", "demo", "terminal", "core", "io", "samples", "scale"},
+    "plugin": {"plugin", "core", "io", "samples", "scale"},
+}
+# The public interface puts load and save on the model; importing inside them keeps core free
+# of files for everybody who uses neither.
+DEFERRED = {("core.model", "io.model_file")}
+
+# What each ring must not import of others' packages.
+FORBIDDEN = {
+    "core": {"napari", "qtpy", "superqt", "magicgui", "psygnal", "tifffile", "imageio", "PIL"},
+    "io": {"napari", "qtpy", "superqt", "magicgui", "psygnal"},
+    "samples": {"napari", "qtpy", "superqt", "magicgui", "psygnal", "torch"},
+    "scale": {"napari", "qtpy", "superqt", "magicgui", "psygnal"},
+}
+# What a view may know of the engine: values to show and to edit, never a computation.
+VALUES = {"core.config", "core.errors", "core.progress"}
+WORKERS = "plugin.workers"
+THREADS = {"threading", "concurrent", "superqt.utils", "napari.qt.threading", "napari.qt"}
+
+
+def _name(path: Path) -> str:
+    """Return a module's name inside the package: ``core.ssim``; ``""`` is the package itself."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def _nodes(node: ast.AST, *, deferred: bool) -> Iterator[ast.AST]:
+    """Walk the code that runs on import, and with ``deferred`` the insides of functions too."""
+    for child in ast.iter_child_nodes(node):
+        if _is_type_checking(child):
+            continue
+        if not deferred and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        yield child
+        yield from _nodes(child, deferred=deferred)
+
+
+def _imports(module: str, *, deferred: bool = True) -> set[str]:
+    """Return the absolute names of all modules (and of names in them) that a module imports."""
+    path = MODULES[module]
+    here = [PACKAGE, *(module.split(".") if module else [])]
+    package = here if path.name == "__init__.py" else here[:-1]
+    names: set[str] = set()
+    for node in _nodes(ast.parse(path.read_text("utf-8")), deferred=deferred):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def _own_imports(module: str, *, deferred: bool = True) -> set[str]:
+    """Return the modules of this package that a module imports."""
+    names = _imports(module, deferred=deferred)
+    own = {name.removeprefix(PACKAGE + ".") for name in names if name.startswith(PACKAGE + ".")}
+    return {name for name in own if name in MODULES} - {module}
+
+
+def _matches(name: str, roots: set[str]) -> bool:
+    return any(name == root or name.startswith(root + ".") for root in roots)
+
+
+def _in_ring(*rings: str) -> list[str]:
+    return [name for name in MODULES if name.split(".")[0] in rings]
+
+
+def test_every_module_lies_in_a_ring() -> None:
+    assert {name.split(".")[0] for name in MODULES} <= {"", *RINGS}
+
+
+@pytest.mark.parametrize("module", _in_ring(*RINGS))
+def test_imports_point_inwards(module: str) -> None:
+    ring = module.split(".")[0]
+    outwards = {
+        name
+        for name in _own_imports(module)
+        if name.split(".")[0] not in RINGS[ring] and (module, name) not in DEFERRED
+    }
+    assert not outwards
+
+
+@pytest.mark.parametrize(("module", "target"), sorted(DEFERRED))
+def test_exceptions_to_the_rings_are_deferred_and_in_use(module: str, target: str) -> None:
+    if module not in MODULES or target not in MODULES:
+        pytest.skip("not written yet")
+    assert target in _own_imports(module)
+    assert target not in _own_imports(module, deferred=False)
+
+
+@pytest.mark.parametrize("module", _in_ring(*FORBIDDEN))
+def test_inner_rings_know_neither_qt_nor_napari(module: str) -> None:
+    forbidden = FORBIDDEN[module.split(".")[0]]
+    assert not {name for name in _imports(module) if _matches(name, forbidden)}
+
+
+def test_core_has_no_import_cycle() -> None:
+    remaining = {name: _own_imports(name, deferred=False) for name in _in_ring("core")}
+    while remaining:
+        free = {name for name, needs in remaining.items() if not needs & remaining.keys()}
+        assert free, f"import cycle among {sorted(remaining)}"
+        remaining = {name: needs for name, needs in remaining.items() if name not in free}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_are_a_few_pages_at_most(module: str) -> None:
+    assert len(MODULES[module].read_text("utf-8").splitlines()) <= LONGEST_MODULE
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != WORKERS])
+def test_only_the_workers_start_threads(module: str) -> None:
+    starters = {name for name in _imports(module) if _matches(name, THREADS)}
+    # superqt.utils also has throttles and the like, which start none.
+    harmless = {"superqt.utils", "superqt.utils.qthrottled", "superqt.utils.qdebounced"}
+    harmless |= {"superqt.utils.signals_blocked", "superqt.utils.ensure_main_thread"}
+    assert not starters - harmless
+
+
+@pytest.mark.parametrize("module", _in_ring("plugin"))
+def test_views_know_values_only(module: str) -> None:
+    if module.startswith("plugin.views"):
+        engine = {name for name in _own_imports(module) if not name.startswith("plugin")}
+        assert engine - {"core"} <= VALUES
+
+
+def _loads(statement: str) -> set[str]:
+    """Return which of the heavy packages a statement imports in a fresh Python."""
+    code = f"import sys\n{statement}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return HEAVY & set(answer.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"import {PACKAGE}; dir({PACKAGE}); {PACKAGE}.__version__",
+        f"from {PACKAGE} import InputError, SegmentationConfig, TrainingConfig",
+    ],
+)
+def test_importing_the_package_imports_neither_torch_nor_qt(statement: str) -> None:
+    assert not _loads(statement)
+
+
+@pytest.mark.skipif("cli" not in MODULES, reason="not written yet")
+@pytest.mark.parametrize("command", ["", "demo", "train", "detect", "evaluate", "info"])
+def test_help_of_the_command_line_imports_neither_torch_nor_qt(command: str) -> None:
+    arguments = [*([command] if command else []), "--help"]
+    assert not _loads(
+        f"from {PACKAGE}.cli import main\ntry: main({arguments})\nexcept SystemExit: pass"
+    )
+
+
+def test_public_names_can_be_imported() -> None:
+    package = __import__(PACKAGE)
+    assert set(package.__all__) <= set(dir(package))
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = package.no_such_name
