@@ -34,9 +34,7 @@ def choose_device(name: str | None = None) -> torch.device:
     try:
         device = torch.device(str(name))
     except RuntimeError:
-        raise InputError(
-            f"'{name}' is not a device; use auto, cpu, cuda, mps or xpu."
-        ) from None
+        raise InputError(f"'{name}' is not a device; use auto, cpu, cuda, mps or xpu.") from None
     count = getattr(torch, device.type).device_count() if _available(device.type) else 0
     if device.type != "cpu" and (not count or (device.index or 0) >= count):
         raise InputError(f"Device '{name}' is not available on this computer; use auto or cpu.")
@@ -49,6 +47,8 @@ def _available(kind: str) -> bool:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # detection, which needs no gradients, may be the first to ask
+@torch.enable_grad()
 def fast_dtype(device: torch.device) -> torch.dtype:
     """Return the number format that a training step is fastest in: float32 or bfloat16.
 

@@ -7,6 +7,7 @@ faster than convolutions, forward and backward; large ones by one-dimensional co
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -84,8 +85,8 @@ def ssim_map(
             "SSIM compares two tensors of the same shape (N, C, H, W), not "
             f"{tuple(x.shape)} and {tuple(y.shape)}."
         )
-    if not data_range > 0:
-        raise InputError(f"The data range of SSIM must be positive, not {data_range}.")
+    if not 0 < data_range < math.inf:
+        raise InputError(f"The data range of SSIM must be positive and finite, not {data_range}.")
     if border not in ("same", "valid"):
         raise InputError(f"The border of SSIM is 'same' or 'valid', not '{border}'.")
     if border == "valid" and min(x.shape[-2:]) < window_size:
@@ -100,9 +101,9 @@ def ssim_map(
         dtype = torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
         x, y = x.to(dtype), y.to(dtype)
         # Variances are differences of large sums: subtracting a constant first keeps float32
-        # exact to 1e-6. The constant cancels in every moment but the means.
-        offset = x.detach().mean(dim=(1, 2, 3), keepdim=True)
-        x, y = x - offset, y - offset
+        # exact to 1e-6. The constants cancel in every moment but the means.
+        level_x, level_y = (image.detach().mean(dim=(2, 3), keepdim=True) for image in (x, y))
+        x, y = x - level_x, y - level_y
         moments = _local_mean(
             torch.cat([x, y, x * x, y * y, x * y], dim=1), window_size, window, sigma, border
         )
@@ -111,7 +112,7 @@ def ssim_map(
             square_y - mean_y * mean_y
         ).clamp_min(0)
         covariance = product - mean_x * mean_y
-        mean_x, mean_y = mean_x + offset, mean_y + offset
+        mean_x, mean_y = mean_x + level_x, mean_y + level_y
         luminance = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
         return luminance * (2 * covariance + c2) / (variances + c2)
 
@@ -160,8 +161,13 @@ def _mirror(maps: torch.Tensor, radius: int, axis: int) -> torch.Tensor:
 
 @lru_cache(maxsize=64)
 def _band(
-    length: int, size: int, window: str, sigma: float, border: str,
-    dtype: torch.dtype, device: torch.device,
+    length: int,
+    size: int,
+    window: str,
+    sigma: float,
+    border: str,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> torch.Tensor:
     """Matrix whose product with a column is its local mean, of shape (rows, length)."""
     radius = size // 2
@@ -172,4 +178,6 @@ def _band(
     band = np.zeros((rows, length))
     for tap, weight in enumerate(_weights(size, window, sigma)):
         np.add.at(band, (np.arange(rows), indices[tap : tap + rows]), weight)
-    return torch.as_tensor(band, dtype=dtype, device=device)
+    # Made once for detection and training: a tensor of inference mode would not train.
+    with torch.inference_mode(False):
+        return torch.as_tensor(band, dtype=dtype, device=device)
