@@ -51,11 +51,12 @@ class IntensityRange:
             samples.append(plane[:, ::step, ::step].reshape(len(plane), -1))
         pixels = np.concatenate(samples, axis=1).astype(np.float64)
         low, high = np.percentile(pixels, percentiles, axis=1)
-        flat = high <= low  # a few bright pixels on black: fall back to the full range
-        low, high = (
-            np.where(flat, pixels.min(axis=1), low),
-            np.where(flat, pixels.max(axis=1), high),
-        )
+        darkest, brightest = pixels.min(axis=1), pixels.max(axis=1)
+        # A few bright pixels on black: fall back to the full range. Percentiles of equal pixels
+        # may differ by a rounding error, or by less than float32 resolves.
+        span = high.astype(np.float32) - low.astype(np.float32)
+        flat = span <= 1e-6 * (brightest - darkest)
+        low, high = np.where(flat, darkest, low), np.where(flat, brightest, high)
         if (high <= low).any():
             raise InputError(
                 "The training images are constant (every pixel has the same value); choose "
