@@ -70,4 +70,4 @@ class Calibration:
     def contrast_limits(self) -> tuple[float, float]:
         """Display range that shows good images dark; fixed, never per image."""
         low, high = self.threshold(0.5), self.threshold(1e-4)
-        return low, max(low + 1.5 * (high - low), low + 1e-6)
+        return low, max(low + 1.5 * (high - low), low + 1e-6 * max(1, abs(low)))

@@ -13,7 +13,7 @@ from .device import autocast
 
 __all__ = ["patch_starts", "reconstruct_plane"]
 
-_BATCH = 32  # patches; small enough that a batch takes well under half a second on a CPU
+_BATCH = 32 * 128**2  # pixels; small enough that a batch takes well under half a second on a CPU
 
 
 def patch_starts(length: int, patch_size: int, stride: int) -> list[int]:
@@ -64,12 +64,13 @@ def reconstruct_plane(
     missing = [max(0, patch_size - side) for side in (height, width)]
     if any(missing):
         plane = np.pad(plane, [(0, 0), *((0, m) for m in missing)], mode="symmetric")
-    pixels = torch.as_tensor(plane, device=device)
+    pixels = torch.as_tensor(np.array(plane), device=device)  # a copy: it may be read-only
     rows, columns = (patch_starts(side, patch_size, stride) for side in plane.shape[1:])
     corners = [(y, x) for y in rows for x in columns]
     total = torch.zeros_like(pixels)
-    for start in range(0, len(corners), _BATCH):
-        batch = corners[start : start + _BATCH]
+    size = max(1, _BATCH // patch_size**2)
+    for start in range(0, len(corners), size):
+        batch = corners[start : start + size]
         patches = torch.stack(
             [pixels[:, y : y + patch_size, x : x + patch_size] for y, x in batch]
         ).contiguous(memory_format=torch.channels_last)

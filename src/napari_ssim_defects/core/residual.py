@@ -33,7 +33,7 @@ def residual_map(
         float32 of shape (H, W); 0 = identical.
     """
     if config.kind == "ssim":
-        x, y = (torch.as_tensor(image)[None] for image in (plane, reconstruction))
+        x, y = (torch.as_tensor(np.array(image))[None] for image in (plane, reconstruction))
         with torch.inference_mode():
             maps = [1 - ssim_map(x, y, **ssim.model_dump())[0].mean(0) for ssim in config.ssim]
         residual = torch.stack(maps).mean(0).clamp_min(0).numpy()
