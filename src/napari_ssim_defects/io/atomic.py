@@ -1,0 +1,103 @@
+"""Files that appear whole or not at all, and folders to put them in."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .file_errors import write_problem
+
+__all__ = ["atomic_path", "ensure_folder"]
+
+# Enough of the name to recognise a file that a power cut left behind; short enough that the
+# temporary name is never too long where the final one is not.
+_KEPT_CHARACTERS = 32
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary file to write to; it becomes ``path`` when the block ends well.
+
+    The temporary file lies in the same folder, hidden, with the same suffix. It is forced to
+    disk before it takes the final name, so that after a crash or a power cut ``path`` is either
+    the old file or the new one. When the block raises it is removed and ``path`` stays as it was.
+
+    Parameters
+    ----------
+    path
+        The final file; one that exists is replaced. A symbolic link stays one.
+
+    Yields
+    ------
+    pathlib.Path
+        An empty file to open, write and close.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written: missing folder, no permission, full disk, a folder or a
+        device in its place, a name that is too long.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with atomic_path(folder / "note.txt") as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> [file.name for file in folder.iterdir()]
+    ['note.txt']
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.parent / f".{secrets.token_hex(4)}-{target.name[-_KEPT_CHARACTERS:]}"
+    try:
+        _refuse_special_file(target)
+        # Made before the work, so that a folder that takes no files is found out before it.
+        temporary.touch(exist_ok=False)
+        yield temporary
+        _force_to_disk(temporary)
+        temporary.replace(target)
+    except OSError as error:
+        if error.filename is not None and error.filename not in map(str, (temporary, target)):
+            raise  # of another file that the block used
+        raise write_problem(Path(path), error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def ensure_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder, and those that it lies in, unless it exists.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made: a file is in the way, no permission, full disk.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_problem(folder, error) from error
+    return folder
+
+
+def _refuse_special_file(target: Path) -> None:
+    """Refuse what a file cannot or must not replace: folders, and devices such as ``/dev/null``."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a device, not a file", str(target))
+
+
+def _force_to_disk(file: Path) -> None:
+    with file.open("r+b") as stream:
+        os.fsync(stream.fileno())

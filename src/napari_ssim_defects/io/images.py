@@ -1,0 +1,296 @@
+"""Image files: which ones a person means, what is in them, and the masks that belong to them."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.errors import InputError
+from .file_errors import read_problem
+from .raster import read_raster
+from .spatial import SpatialMetadata
+from .tiff_reader import read_tiff
+
+__all__ = [
+    "LABELS_SUFFIX",
+    "RESIDUAL_SUFFIX",
+    "SUFFIXES",
+    "ImageFile",
+    "find_images",
+    "image_stem",
+    "match_masks",
+    "output_stems",
+    "read_image",
+    "read_mask",
+]
+
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+"""Endings of the image files that are read, in any case."""
+
+RESIDUAL_SUFFIX = ".residual.ome.tif"
+"""Ending of the residuals that detection writes."""
+
+LABELS_SUFFIX = ".labels.ome.tif"
+"""Ending of the instance labels that detection writes."""
+
+_TIFF = (".tif", ".tiff")
+_MASK_ENDINGS = ("", "_mask", "-mask", "_gt", "-gt")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ImageFile:
+    """An image that was read from a file.
+
+    Attributes
+    ----------
+    path
+        The file.
+    data
+        Array of shape (..., H, W), with a channel axis where `channel_axis` says so.
+    spatial
+        Its axes and the distances between pixels along them.
+    """
+
+    path: Path
+    data: npt.NDArray[Any]
+    spatial: SpatialMetadata
+
+    @property
+    def channel_axis(self) -> int | None:
+        """Axis of the channels, counted from the end (-1 for RGB); None for grey images."""
+        return self.spatial.channel_axis
+
+    @property
+    def pixel_size(self) -> tuple[float, float] | None:
+        """Height and width of a pixel in `unit`; None where they are not known."""
+        return self.spatial.pixel_size
+
+    @property
+    def unit(self) -> str | None:
+        """Symbol of the unit of length, such as ``"µm"``; None where it is not known."""
+        return self.spatial.unit
+
+
+def read_image(path: str | os.PathLike[str]) -> ImageFile:
+    """Read an image file: TIFF of any kind (see `read_tiff`), PNG, JPEG or BMP.
+
+    Parameters
+    ----------
+    path
+        The file; its ending says whether it is a TIFF.
+
+    Raises
+    ------
+    InputError
+        If it is missing, cannot be read, is damaged, cut off, or no image.
+    """
+    file = Path(path)
+    if file.suffix.lower() in _TIFF:
+        return ImageFile(file, *read_tiff(file))
+    data = read_raster(file)
+    axes = "YXS"[: data.ndim]
+    return ImageFile(file, data, SpatialMetadata(axes, (1.0,) * data.ndim, (None,) * data.ndim))
+
+
+def read_mask(path: str | os.PathLike[str], shape: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Read a mask or a label image; whatever is not zero in some channel is foreground.
+
+    Parameters
+    ----------
+    path
+        An image file. JPEG suits badly: its compression leaves values near zero.
+    shape
+        Shape (..., H, W) that the mask has to have.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool, of the given shape.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or has another shape.
+    """
+    image = read_image(path)
+    mask = np.asarray(image.data != 0)
+    if image.channel_axis is not None:
+        mask = np.asarray(mask.any(axis=image.channel_axis))
+    if mask.shape != tuple(shape):
+        size, expected = (" x ".join(map(str, sizes)) for sizes in (mask.shape, shape))
+        raise InputError(
+            f"Mask '{path}' has {size} pixels and its image {expected}; use masks of the same "
+            "size as the images."
+        )
+    return mask
+
+
+def find_images(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """List the image files that are meant by files, folders and patterns.
+
+    Parameters
+    ----------
+    inputs
+        Files; folders, whose own images are taken in natural order (2 before 10), without those
+        of folders in them; patterns with ``*``, ``?``, ``[...]`` and ``**``. Folders and
+        patterns leave out hidden files and what detection has written.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Each file once, in the order of the inputs; at least one.
+
+    Raises
+    ------
+    InputError
+        If an input does not exist, is no image, or has no images in it.
+    """
+    found: dict[Path, Path] = {}
+    for item in inputs:
+        try:
+            for path in _expand(Path(item).expanduser()):
+                found.setdefault(path.resolve(), path)
+        except OSError as error:
+            raise read_problem(Path(item), error) from error
+    if not found:
+        raise InputError("No images were given; name files, folders or patterns.")
+    return list(found.values())
+
+
+def image_stem(path: str | os.PathLike[str]) -> str:
+    """Return the name of an image file without folder and ending.
+
+    Examples
+    --------
+    >>> image_stem("scans/weave.03.ome.tif"), image_stem("weave.03.png")
+    ('weave.03', 'weave.03')
+    """
+    stem = Path(path).stem
+    return stem[:-4] if stem.lower().endswith(".ome") and len(stem) > 4 else stem
+
+
+def output_stems(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Return a stem per image for the names of what is written about it; no two are the same.
+
+    The second and later images of the same stem get ``-2``, ``-3`` and so on; upper and lower
+    case count as the same, as they do on many disks.
+
+    Examples
+    --------
+    >>> output_stems(["a/weave.png", "b/weave.tif", "b/felt.png"])
+    ['weave', 'weave-2', 'felt']
+    """
+    stems = [image_stem(path) for path in paths]
+    # A stem that an image has by itself is never given to another one.
+    taken = {stem.casefold() for stem in stems}
+    seen: set[str] = set()
+    unique = []
+    for stem in stems:
+        name, number = stem, 1
+        while name.casefold() in (taken if number > 1 else seen):
+            number += 1
+            name = f"{stem}-{number}"
+        seen.add(name.casefold())
+        taken.add(name.casefold())
+        unique.append(name)
+    return unique
+
+
+def match_masks(
+    images: Iterable[str | os.PathLike[str]], mask_folder: str | os.PathLike[str]
+) -> list[Path]:
+    """Find the mask of each image in a folder.
+
+    A mask has the stem of its image, alone or followed by ``_mask`` or ``_gt`` (or ``-mask``,
+    ``-gt``), with any ending.
+
+    Returns
+    -------
+    list of pathlib.Path
+        One mask per image.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be listed or an image has no mask in it.
+    """
+    folder = Path(mask_folder)
+    paths = [Path(image) for image in images]
+    # Images and masks may share a folder; no image is a mask.
+    resolved = {path.resolve() for path in paths}
+    masks: dict[str, Path] = {}
+    for path in _folder_images(folder):
+        if path.resolve() not in resolved:
+            masks.setdefault(image_stem(path).casefold(), path)
+    matched = []
+    for image in paths:
+        stem = image_stem(image)
+        names = ((stem + ending).casefold() for ending in _MASK_ENDINGS)
+        mask = next((masks[name] for name in names if name in masks), None)
+        if mask is None:
+            raise InputError(
+                f"There is no mask of '{image}' in '{folder}'; add one that is named "
+                f"'{stem}', '{stem}_mask' or '{stem}_gt'."
+            )
+        matched.append(mask)
+    return matched
+
+
+def _expand(path: Path) -> list[Path]:
+    """Return the image files that one input means; at least one."""
+    if path.is_dir():
+        found = [file for file in _folder_images(path) if not _is_output(file)]
+        missing = f"There are no images in '{path}'; choose a folder with {_kinds()} files."
+    elif path.exists() or not glob.has_magic(str(path)):
+        if path.exists() and path.suffix.lower() not in SUFFIXES:
+            raise InputError(f"'{path}' is not an image that can be read; use {_kinds()}.")
+        found = [path] if path.exists() else []
+        missing = f"There is no file or folder '{path}'; check its name."
+    else:
+        # Path.glob takes no absolute patterns.
+        matches = map(Path, glob.iglob(str(path), recursive=True))  # noqa: PTH207
+        found = [file for file in _images_among(matches) if not _is_output(file)]
+        missing = f"No image matches '{path}'; check the pattern."
+    if not found:
+        raise InputError(missing)
+    return found
+
+
+def _folder_images(folder: Path) -> list[Path]:
+    try:
+        return _images_among(folder.iterdir())
+    except OSError as error:
+        raise read_problem(folder, error) from error
+
+
+def _images_among(paths: Iterable[Path]) -> list[Path]:
+    """Return those that are image files and not hidden, in natural order."""
+    images = [
+        path
+        for path in paths
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+    return sorted(images, key=_natural)
+
+
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    """Return a key that sorts numbers in names by value."""
+    parts = re.split(r"(\d+)", str(path))
+    key = [int(part) if index % 2 else part.casefold() for index, part in enumerate(parts)]
+    return key, str(path)
+
+
+def _is_output(path: Path) -> bool:
+    return path.name.lower().endswith((RESIDUAL_SUFFIX, LABELS_SUFFIX))
+
+
+def _kinds() -> str:
+    return ", ".join(kind.removeprefix(".").upper() for kind in (".tif", ".png", ".jpg", ".bmp"))

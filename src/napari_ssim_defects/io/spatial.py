@@ -1,0 +1,101 @@
+"""Axes of an image, and how far apart its pixels are along them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["SpatialMetadata", "unit_symbol"]
+
+_NAMES = {
+    "pm": ("pm", "picometer", "picometre"),
+    "Å": ("å", "angstrom", "ångström", "ångstrom"),
+    "nm": ("nm", "nanometer", "nanometre"),
+    # Micro sign and Greek mu look the same; ImageJ writes the escape.
+    "µm": ("µm", "μm", "um", "micron", "micrometer", "micrometre", "\\u00b5m"),
+    "mm": ("mm", "millimeter", "millimetre"),
+    "cm": ("cm", "centimeter", "centimetre"),
+    "m": ("m", "meter", "metre"),
+    "km": ("km", "kilometer", "kilometre"),
+    "in": ("in", "inch", "inches"),
+    "µs": ("µs", "μs", "us", "microsecond"),
+    "ms": ("ms", "msec", "millisecond"),
+    "s": ("s", "sec", "second"),
+    "min": ("min", "minute"),
+    "h": ("h", "hour"),
+}
+_SYMBOLS = {name: symbol for symbol, names in _NAMES.items() for name in names}
+
+
+def unit_symbol(unit: object) -> str | None:
+    """Return the symbol that OME-TIFF knows a unit of length or time by.
+
+    Parameters
+    ----------
+    unit
+        A symbol or English name, singular or plural, or a pint unit such as those of napari's
+        layers.
+
+    Returns
+    -------
+    str or None
+        None for pixels and for anything else that is no unit of length or time.
+
+    Examples
+    --------
+    >>> unit_symbol("micrometer"), unit_symbol("pixel")
+    ('µm', None)
+    """
+    name = str(unit).strip().lower()
+    return _SYMBOLS.get(name) or _SYMBOLS.get(name.removesuffix("s"))
+
+
+@dataclass(frozen=True, slots=True)
+class SpatialMetadata:
+    """What the axes of an image are.
+
+    Attributes
+    ----------
+    axes
+        One letter per axis, as in OME-TIFF: ``"YX"``, ``"ZYX"``, ``"CYX"``, ``"YXS"`` (S: the
+        samples of an RGB pixel), ...
+    scale
+        Distance between neighbours along each axis; 1.0 where it is not known.
+    units
+        Symbol of the unit of each distance, such as ``"µm"``; None where it is not known.
+    """
+
+    axes: str
+    scale: tuple[float, ...]
+    units: tuple[str | None, ...]
+
+    @property
+    def channel_axis(self) -> int | None:
+        """Axis of the channels, counted from the end; None for grey images."""
+        for letter in "SC":
+            if letter in self.axes:
+                return self.axes.index(letter) - len(self.axes)
+        return None
+
+    @property
+    def pixel_size(self) -> tuple[float, float] | None:
+        """Height and width of a pixel in `unit`; None where they are not known."""
+        if self.unit is None:
+            return None
+        return self.scale[self.axes.index("Y")], self.scale[self.axes.index("X")]
+
+    @property
+    def unit(self) -> str | None:
+        """Symbol of the unit of height and width; None where it is not known."""
+        height, width = (self.units[self.axes.index(letter)] for letter in "YX")
+        return width if height == width else None
+
+    def without_channels(self) -> SpatialMetadata:
+        """Return what describes a residual or a mask of the image, of shape (..., H, W)."""
+        if self.channel_axis is None:
+            return self
+        gone = len(self.axes) + self.channel_axis
+        return SpatialMetadata(
+            self.axes[:gone] + self.axes[gone + 1 :],
+            self.scale[:gone] + self.scale[gone + 1 :],
+            self.units[:gone] + self.units[gone + 1 :],
+        )

@@ -1,0 +1,104 @@
+"""Tables as CSV files, and the table of regions."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..core.regions import Region
+from .atomic import atomic_path
+
+__all__ = ["REGION_COLUMNS", "region_rows", "write_csv"]
+
+REGION_COLUMNS = (
+    "image",
+    "plane",
+    "label",
+    "area_px",
+    "centroid_row",
+    "centroid_column",
+    "top",
+    "left",
+    "bottom",
+    "right",
+    "mean_residual",
+    "max_residual",
+    "eccentricity",
+    "area",
+    "area_unit",
+)
+"""Columns of a table of regions; ``bottom`` and ``right`` are one past the last pixel."""
+
+
+def region_rows(
+    image: str,
+    plane: int,
+    regions: Iterable[Region],
+    pixel_size: tuple[float, float] | None = None,
+    unit: str | None = None,
+) -> list[dict[str, object]]:
+    """Return one row per region, keyed by `REGION_COLUMNS`.
+
+    Parameters
+    ----------
+    image, plane
+        Name of the image and index of the plane that the regions lie in.
+    regions
+        Measurements in pixels.
+    pixel_size, unit
+        Size (y, x) of a pixel and its unit. Without them ``area`` and ``area_unit`` are empty.
+    """
+    area: tuple[float | None, str | None] = (None, None)
+    rows: list[dict[str, object]] = []
+    for region in regions:
+        if pixel_size is not None and unit is not None:
+            area = region.area * pixel_size[0] * pixel_size[1], f"{unit}²"
+        values = (
+            image,
+            plane,
+            region.label,
+            region.area,
+            *region.centroid,
+            *region.bounding_box,
+            region.mean_residual,
+            region.max_residual,
+            region.eccentricity,
+            *area,
+        )
+        rows.append(dict(zip(REGION_COLUMNS, values, strict=True)))
+    return rows
+
+
+def write_csv(
+    path: str | os.PathLike[str],
+    rows: Iterable[Mapping[str, object]],
+    columns: Sequence[str],
+) -> None:
+    """Write a table, whole or not at all (RFC 4180, UTF-8, decimal points).
+
+    Parameters
+    ----------
+    path
+        The file; one that exists is replaced.
+    rows
+        One mapping per row; missing and None entries are left empty.
+    columns
+        Names of the columns, in order; the header is written even when there are no rows.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    ValueError
+        If a row has an entry that is not in ``columns``.
+    """
+    # A file name may hold bytes that are no text; they are written as escapes.
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
+    ):
+        writer = csv.DictWriter(stream, columns, restval="", lineterminator="\r\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(row)
