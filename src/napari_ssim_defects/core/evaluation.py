@@ -66,7 +66,8 @@ def evaluate(
     Raises
     ------
     InputError
-        If numbers or shapes differ, or the masks hold no defect or no good pixel.
+        If there are none, numbers or shapes differ, a residual holds NaN or infinite values, or
+        the masks hold no defect or no good pixel.
 
     References
     ----------
@@ -79,12 +80,16 @@ def evaluate(
     >>> evaluate([mask.astype(np.float32)], [mask]).auroc
     1.0
     """
+    if not len(residuals):
+        raise InputError("There is nothing to score; give at least one residual and its mask.")
     if len(residuals) != len(masks) or any(
         r.shape != m.shape for r, m in zip(residuals, masks, strict=False)
     ):
         raise InputError("Residuals and masks must be of the same number and shapes.")
     truth = np.concatenate([np.ravel(mask) for mask in masks]).astype(bool)
     scores = np.concatenate([np.ravel(residual) for residual in residuals])
+    if not np.isfinite(scores).all():
+        raise InputError("The residuals must not hold NaN or infinite values to be scored.")
     positives = int(truth.sum())
     if not positives or positives == truth.size:
         raise InputError(

@@ -103,7 +103,8 @@ def segment(
     Raises
     ------
     InputError
-        If the residual has fewer than two dimensions or holds NaN, or a value is out of range.
+        If the residual has fewer than two dimensions, no pixels or NaN, or a value is out of
+        range.
 
     References
     ----------
@@ -122,8 +123,10 @@ def segment(
     residual = np.asarray(residual, dtype=np.float32)
     if residual.ndim < 2:
         raise InputError(f"A residual has height and width, not {residual.ndim} dimension(s).")
+    if 0 in residual.shape[-2:]:
+        raise InputError(f"The residual is empty (shape {residual.shape}); it needs pixels.")
     if np.isnan(residual).any() or not np.isfinite(threshold):
-        raise InputError("The residual and the threshold must not be NaN or infinite.")
+        raise InputError("The residual must not hold NaN, and the threshold must be a number.")
     labels = np.zeros(residual.shape, dtype=np.int32)
     found = 0
     for index in np.ndindex(residual.shape[:-2]):
