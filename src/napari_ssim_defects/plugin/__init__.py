@@ -1,0 +1,1 @@
+"""The napari plugin: manifest targets, evented state, controller and Qt views."""

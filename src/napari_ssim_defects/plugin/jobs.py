@@ -1,0 +1,282 @@
+"""What runs in the background thread: generators over arrays, without layers and without Qt.
+
+Each imports what it needs when it starts, so that torch is never imported on the GUI thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.config import SegmentationConfig, TrainingConfig
+from ..core.errors import InputError
+from ..core.progress import InspectionProgress, PlaneInspected, TrainingMessage
+
+if TYPE_CHECKING:
+    from ..core.model import DefectModel
+    from ..core.regions import Region
+    from .layers import Source
+
+__all__ = [
+    "Fraction",
+    "Inspected",
+    "Labelled",
+    "ModelOpened",
+    "Done",
+    "PlanePrepared",
+    "PlaneSegmented",
+    "Refused",
+    "TrainingImage",
+    "inspection",
+    "labelling",
+    "opening",
+    "preparation",
+    "saving",
+    "segmentation",
+    "training",
+]
+
+Plane = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Fraction:
+    """Part of the job that is done, in [0, 1]."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The job is done; ``text`` is a sentence about it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One of several images could not be used; ``text`` says why. The others go on."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingImage:
+    """An image to train on, and what makes its mask; None: all of it is free of defects."""
+
+    source: Source
+    mask: npt.NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """One image has been inspected.
+
+    Attributes
+    ----------
+    source
+        The image.
+    residual
+        float32 of shape (..., H, W).
+    reconstruction
+        float32 like the image without opacity, in its intensities; None if not asked for.
+    channel_axis
+        Axis of the source that holds channels, counted from the end; None for grey and RGB.
+    """
+
+    source: Source
+    residual: npt.NDArray[np.float32]
+    reconstruction: npt.NDArray[np.float32] | None
+    channel_axis: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOpened:
+    """A model was read from a file."""
+
+    model: DefectModel
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PlanePrepared:
+    """The morphology that commutes with thresholding has been applied to a plane."""
+
+    index: tuple[int, ...]
+    prepared: Plane
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneSegmented:
+    """The regions of one plane above the threshold.
+
+    Attributes
+    ----------
+    index
+        The plane.
+    labels
+        int32 of shape (H, W).
+    """
+
+    index: tuple[int, ...]
+    labels: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """All regions of a residual.
+
+    Attributes
+    ----------
+    labels
+        int32 of the residual's shape, numbered onward from plane to plane.
+    regions
+        Plane and measurements of each region, in the order of the labels.
+    """
+
+    labels: npt.NDArray[np.int32]
+    regions: tuple[tuple[int, Region], ...]
+
+
+def training(
+    images: Sequence[TrainingImage], config: TrainingConfig, device: str, threads: int
+) -> Generator[TrainingMessage, bool | None, None]:
+    """Train on images; the messages are those of `core.training.train`.
+
+    Send True to end early with the best model so far.
+    """
+    import torch
+
+    from ..core.training import STOP, train
+
+    torch.set_num_threads(threads)
+    messages = train(
+        [image.source.image for image in images],
+        config,
+        masks=[image.mask for image in images],
+        names=[image.source.quoted for image in images],
+        device=device,
+    )
+    stop: bool | None = None
+    while True:
+        try:
+            message = messages.send(STOP if stop else None)
+        except StopIteration:
+            return
+        # Once asked for, a stop stays: not every message is listened after.
+        stop = (yield message) or stop
+
+
+def inspection(
+    model: DefectModel,
+    sources: Sequence[Source],
+    stride: int | None,
+    device: str,
+    threads: int,
+    keep_reconstruction: bool,
+) -> Iterator[Fraction | Inspected | Refused]:
+    """Inspect images one after another; one that cannot be used does not stop the others."""
+    import torch
+
+    torch.set_num_threads(threads)
+    for number, source in enumerate(sources):
+        residuals: list[Plane] = []
+        reconstructions: list[npt.NDArray[np.float32]] = []
+        try:
+            planes = model.planes(source.image, name=source.quoted)
+            for message in model.inspect(
+                source.image, stride=stride, device=device, name=source.quoted
+            ):
+                if isinstance(message, PlaneInspected):
+                    residuals.append(message.residual)
+                    if keep_reconstruction:
+                        reconstructions.append(message.reconstruction)
+                elif isinstance(message, InspectionProgress):
+                    yield Fraction((number + message.fraction) / len(sources))
+        except InputError as error:
+            yield Refused(str(error))
+            continue
+        axis = planes.channel_axis
+        reconstruction = None
+        if keep_reconstruction:
+            stack = np.stack(reconstructions)
+            stack = stack.reshape(*planes.leading_shape, *stack.shape[1:])
+            # The channel axis of a grey image is the one that as_planes added.
+            reconstruction = stack[..., 0, :, :] if axis is None else np.moveaxis(stack, -3, axis)
+        yield Inspected(
+            source,
+            np.stack(residuals).reshape(planes.shape),
+            reconstruction,
+            None if source.rgb else axis,
+        )
+
+
+def opening(path: Path) -> Iterator[ModelOpened]:
+    """Read a model file."""
+    from ..core.model import DefectModel
+
+    yield ModelOpened(DefectModel.load(path), path)
+
+
+def saving(model: DefectModel, path: Path) -> Iterator[Done]:
+    """Write a model file."""
+    from ..io.atomic import ensure_folder
+
+    ensure_folder(path.parent)
+    model.save(path)
+    yield Done(f"Saved the model to '{path}'.")
+
+
+def preparation(
+    residual: npt.NDArray[np.float32], config: SegmentationConfig, first: tuple[int, ...]
+) -> Iterator[PlanePrepared]:
+    """Prepare the planes of a residual for thresholding, the visible one first."""
+    from ..core.segmentation import prepare
+
+    for index in planes_from(residual.shape, first):
+        yield PlanePrepared(index, prepare(residual[index], config))
+
+
+def segmentation(
+    prepared: npt.NDArray[np.float32],
+    threshold: float,
+    config: SegmentationConfig,
+    first: tuple[int, ...],
+) -> Iterator[PlaneSegmented]:
+    """Segment prepared planes, the visible one first."""
+    from ..core.segmentation import segment_prepared
+
+    for index in planes_from(prepared.shape, first):
+        yield PlaneSegmented(index, segment_prepared(prepared[index], threshold, config))
+
+
+def labelling(
+    residual: npt.NDArray[np.float32], threshold: float, config: SegmentationConfig
+) -> Iterator[Fraction | Labelled]:
+    """Segment and measure a residual plane by plane; `Labelled` comes last."""
+    from ..core.regions import measure_regions
+    from ..core.segmentation import prepare, segment_prepared
+
+    labels = np.zeros(residual.shape, dtype=np.int32)
+    regions: list[tuple[int, Region]] = []
+    count = int(np.prod(residual.shape[:-2]))
+    for number, index in enumerate(np.ndindex(residual.shape[:-2])):
+        plane = segment_prepared(prepare(residual[index], config), threshold, config)
+        plane[plane > 0] += len(regions)
+        labels[index] = plane
+        regions += [(number, region) for region in measure_regions(plane, residual[index])]
+        yield Fraction((number + 1) / count)
+    yield Labelled(labels, tuple(regions))
+
+
+def planes_from(shape: tuple[int, ...], first: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Iterate over the planes of a stack of shape (..., H, W), one of them before the others."""
+    yield first
+    for index in np.ndindex(shape[:-2]):
+        if index != first:
+            yield index

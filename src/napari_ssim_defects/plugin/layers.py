@@ -1,0 +1,287 @@
+"""The only place that turns arrays into napari layers and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image, Labels, Layer
+from napari.utils.colormaps import DirectLabelColormap
+
+from ..core.errors import InputError
+from .spatial import spatial_metadata, without_axis
+
+if TYPE_CHECKING:
+    from napari.components import LayerList
+
+    from ..core.regions import Region
+
+__all__ = [
+    "PROVENANCE",
+    "Source",
+    "find_derived",
+    "is_heatmap",
+    "is_inspectable",
+    "new_heatmap",
+    "new_labels",
+    "new_preview",
+    "new_reconstruction",
+    "provenance",
+    "show_only",
+    "source_name",
+    "source_of",
+    "update_heatmap",
+]
+
+PROVENANCE = "napari-ssim-defects"
+"""Key of ``layer.metadata`` that says where a derived layer came from."""
+
+_COLOUR = (0.1, 0.9, 1.0, 1.0)  # cyan: the one hue that neither grey nor inferno contains
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is kept of an image layer while a thread works on it, as the layer may vanish.
+
+    Attributes
+    ----------
+    key
+        The layer's unique id.
+    name
+        Its name.
+    image
+        Its pixels: (..., H, W), or (..., H, W, 3 or 4) if ``rgb``; of a pyramid, level 0.
+    rgb
+        Whether the last axis is colour.
+    spatial
+        Scale, translation, rotation, shear, affine transform, units and names of its axes.
+    contrast_limits
+        How it is displayed.
+    """
+
+    key: str
+    name: str
+    image: Any
+    rgb: bool
+    spatial: Mapping[str, Any]
+    contrast_limits: tuple[float, float]
+
+    @property
+    def quoted(self) -> str:
+        """The name as sentences show it."""
+        return f"'{self.name}'"
+
+
+def provenance(layer: Layer) -> dict[str, Any]:
+    """Return where a derived layer came from; empty for any other layer."""
+    value = layer.metadata.get(PROVENANCE, {})
+    return value if isinstance(value, dict) else {}
+
+
+def is_heatmap(layer: Layer) -> bool:
+    """Whether a layer is a residual that detection made."""
+    return isinstance(layer, Image) and provenance(layer).get("kind") == "residual"
+
+
+def is_inspectable(layer: Layer) -> bool:
+    """Whether a layer can be trained on or inspected: an image that is not derived."""
+    return isinstance(layer, Image) and not provenance(layer)
+
+
+def source_of(layer: Image) -> Source:
+    """Take from an image layer what a thread needs.
+
+    Raises
+    ------
+    InputError
+        If a stack of grey planes is only 3 or 4 pixels wide: that is a colour image which was
+        opened as a stack, and guessing would change what its axes mean.
+    """
+    image = layer.data[0] if layer.multiscale else layer.data
+    if not layer.rgb and image.ndim >= 3 and image.shape[-1] in (3, 4):
+        raise InputError(
+            f"'{layer.name}' is a stack of planes that are {image.shape[-1]} pixels wide; open "
+            "it as an RGB image if its last axis is colour."
+        )
+    low, high = layer.contrast_limits
+    return Source(
+        key=str(layer.unique_id),
+        name=layer.name,
+        image=image,
+        rgb=bool(layer.rgb),
+        spatial=spatial_metadata(layer),
+        contrast_limits=(float(low), float(high)),
+    )
+
+
+def find_derived(layers: LayerList, kind: str, key: str) -> Layer | None:
+    """Return the layer of a kind that came from the source with this id, if there is one."""
+    for layer in layers:
+        origin = provenance(layer)
+        if origin.get("kind") == kind and origin.get("source_id") == key:
+            return layer
+    return None
+
+
+def show_only(heatmap: Image, layers: LayerList) -> None:
+    """Show a heatmap and hide those that lie over the same place, as colours would add up."""
+    low, high = heatmap.extent.world[:, -2:]
+    for layer in layers:
+        if layer is not heatmap and is_heatmap(layer):
+            other_low, other_high = layer.extent.world[:, -2:]
+            if (other_low < high).all() and (low < other_high).all():
+                layer.visible = False
+    heatmap.visible = True
+
+
+def new_heatmap(
+    residual: npt.NDArray[np.float32],
+    source: Source,
+    limits: tuple[float, float],
+    origin: Mapping[str, Any],
+    channel_axis: int | None = None,
+) -> Image:
+    """Make the heatmap of a source.
+
+    Parameters
+    ----------
+    residual
+        float32 of shape (..., H, W).
+    source
+        What it was computed from.
+    limits
+        The model's contrast limits. They are the same for every image, so that a good image
+        stays dark and two heatmaps can be compared.
+    origin
+        What to remember about model and settings.
+    channel_axis
+        Axis of the source that holds channels, counted from the end, so that the residual
+        lacks it; None for grey and RGB images, whose layers have no such axis.
+    """
+    layer = Image(
+        residual,
+        name=f"{source.name} residual",
+        colormap="inferno",
+        blending="additive",
+        contrast_limits=limits,
+        metadata={PROVENANCE: _origin("residual", source, origin)},
+        rgb=False,
+        **without_axis(source.spatial, channel_axis),
+    )
+    _widen(layer, residual, limits)
+    return layer
+
+
+def update_heatmap(
+    layer: Image,
+    residual: npt.NDArray[np.float32],
+    source: Source,
+    limits: tuple[float, float],
+    origin: Mapping[str, Any],
+) -> None:
+    """Show a newer residual of the same source in the layer that is there already."""
+    layer.data = residual
+    layer.metadata = {**layer.metadata, PROVENANCE: _origin("residual", source, origin)}
+    _widen(layer, residual, limits)
+    layer.contrast_limits = limits
+
+
+def new_reconstruction(
+    reconstruction: npt.NDArray[np.float32], source: Source, origin: Mapping[str, Any]
+) -> Image:
+    """Make the layer of a reconstruction; it is displayed like its source."""
+    data: npt.NDArray[Any] = reconstruction
+    dtype = np.dtype(source.image.dtype)
+    if source.rgb and dtype.kind == "u":
+        # napari shows RGB of floats between 0 and 1 only
+        data = np.clip(np.rint(data), 0, np.iinfo(dtype).max).astype(dtype)
+    return Image(
+        data,
+        name=f"{source.name} reconstruction",
+        rgb=source.rgb,
+        contrast_limits=None if source.rgb else source.contrast_limits,
+        metadata={PROVENANCE: _origin("reconstruction", source, origin)},
+        visible=False,
+        **source.spatial,
+    )
+
+
+def new_preview(mask: npt.NDArray[np.bool_], heatmap: Image) -> Labels:
+    """Make the layer that follows the threshold.
+
+    Parameters
+    ----------
+    mask
+        bool of the heatmap's shape. The layer looks at this very buffer: writing to it and
+        refreshing the layer is what makes the slider instant.
+    heatmap
+        The layer that is being segmented.
+    """
+    layer = Labels(
+        mask,
+        name=f"{source_name(heatmap)} threshold",
+        colormap=DirectLabelColormap(color_dict={None: "transparent", 1: _COLOUR}),
+        opacity=0.6,
+        metadata={PROVENANCE: {**provenance(heatmap), "kind": "preview"}},
+        **spatial_metadata(heatmap),
+    )
+    layer.editable = False
+    return layer
+
+
+def new_labels(
+    labels: npt.NDArray[np.int32],
+    heatmap: Image,
+    regions: Sequence[tuple[int, Region]],
+    settings: Mapping[str, Any],
+) -> Labels:
+    """Make the layer of committed regions, with their measurements as features.
+
+    Parameters
+    ----------
+    labels
+        int32 of the heatmap's shape.
+    heatmap
+        The layer that was segmented.
+    regions
+        Plane and measurements of each region, in the order of their labels.
+    settings
+        Threshold and post-processing.
+    """
+    columns: dict[str, list[float]] = {
+        "index": [region.label for _, region in regions],
+        "area": [region.area for _, region in regions],
+        "centroid_y": [region.centroid[0] for _, region in regions],
+        "centroid_x": [region.centroid[1] for _, region in regions],
+        "mean_residual": [region.mean_residual for _, region in regions],
+        "max_residual": [region.max_residual for _, region in regions],
+        "eccentricity": [region.eccentricity for _, region in regions],
+    }
+    if labels.ndim > 2:
+        columns["plane"] = [plane for plane, _ in regions]
+    return Labels(
+        labels,
+        name=f"{source_name(heatmap)} defects",
+        features=columns,
+        metadata={PROVENANCE: {**provenance(heatmap), "kind": "labels", **settings}},
+        **spatial_metadata(heatmap),
+    )
+
+
+def source_name(layer: Layer) -> str:
+    """Name of the image that a derived layer came from."""
+    return str(provenance(layer).get("source", layer.name))
+
+
+def _origin(kind: str, source: Source, origin: Mapping[str, Any]) -> dict[str, Any]:
+    return {"kind": kind, "source": source.name, "source_id": source.key, **origin}
+
+
+def _widen(
+    layer: Image, residual: npt.NDArray[np.float32], limits: tuple[float, float]
+) -> None:
+    """Let the contrast slider reach every residual without changing the contrast."""
+    layer.contrast_limits_range = (0.0, max(limits[1], float(residual.max(initial=0.0))))

@@ -1,0 +1,47 @@
+"""What a person sets once, in napari's preferences."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Preferences", "preferences"]
+
+_PLUGIN = "napari-ssim-defects"
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """Settings of this computer.
+
+    Attributes
+    ----------
+    device
+        Where networks run: "auto", "cpu", "cuda", "mps" or "xpu".
+    threads
+        Processor threads for training and detection.
+    export_folder
+        Where exports and models go unless another folder is chosen.
+    """
+
+    device: str
+    threads: int
+    export_folder: Path
+
+
+def preferences() -> Preferences:
+    """Read the preferences; defaults where napari is too old to have plugin preferences."""
+    device, threads, folder = "auto", 0, ""
+    try:
+        from napari.settings import get_plugin_settings
+
+        settings = get_plugin_settings(_PLUGIN)
+        device = settings.computing.device
+        threads = settings.computing.threads
+        folder = settings.files.export_folder
+    except (ImportError, KeyError, AttributeError):
+        pass  # napari < 0.9, or the plugin is used without being installed
+    # One core stays free for the viewer: drawing is otherwise slowed to half its rate.
+    threads = threads or max(1, (os.cpu_count() or 2) - 1)
+    return Preferences(device, threads, Path(folder).expanduser() if folder else Path.home())

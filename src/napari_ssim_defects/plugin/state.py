@@ -1,0 +1,177 @@
+"""Everything that the panel shows and edits, as one evented model without Qt."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from psygnal import EventedModel
+
+from ..core.config import (
+    SegmentationConfig,
+    SquaredErrorResidual,
+    SSIMConfig,
+    SSIMResidual,
+    System,
+    TrainingConfig,
+)
+
+__all__ = ["Activity", "LossPoint", "PanelState", "RegionSummary"]
+
+Activity = Literal["idle", "training", "detecting", "saving", "opening", "labelling", "exporting"]
+"""What the background thread does; only "idle" lets another activity begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossPoint:
+    """One point of the loss curve: seconds since the first step, and the losses."""
+
+    seconds: float
+    loss: float
+    validation_loss: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSummary:
+    """What the current threshold finds in the current heatmap.
+
+    Attributes
+    ----------
+    regions
+        Number of regions over all planes.
+    pixels
+        Number of pixels in them.
+    area
+        The same in world units with the unit, for example ``"12.5 µm²"``; "" without units.
+    """
+
+    regions: int
+    pixels: int
+    area: str
+
+
+class PanelState(EventedModel):
+    """The state that views bind to and the controller works on.
+
+    Attributes
+    ----------
+    config
+        Recipe of the next training.
+    training_layers, region_layer
+        Image layers to train on; Labels or Shapes layer that limits them, or None.
+    model
+        The current `DefectModel`, or None.
+    model_name, model_path
+        What the panel calls the model; the file it was read from or saved to, None if unsaved.
+    detection_layers, stride, keep_reconstruction
+        Image layers to inspect; stride in pixels, None for the model's; whether
+        reconstructions become layers too.
+    heatmap
+        The heatmap layer that is being segmented, or None.
+    threshold, segmentation
+        Residuals above ``threshold`` are defects; what happens to the mask after that.
+    histogram
+        Counts and edges of the heatmap's residuals; None without one.
+    auto_threshold
+        The calibrated threshold of the model that made the heatmap; None if not known.
+    summary
+        What the threshold finds; None while it is being computed or without a heatmap.
+    export_layers, export_folder
+        Heatmaps to export, and where to.
+    export_residual, export_labels, export_table
+        What to export.
+    activity, stopping, pausing
+        What the background thread does, whether it was asked to end, and whether it pauses.
+    progress
+        Part of the activity that is done, in [0, 1]; None if not known.
+    remaining
+        Seconds until it is done; None if not known.
+    status
+        One line on what happens or happened; the same sentence as a notification's.
+    status_is_error
+        Whether that line is about something that went wrong.
+    losses
+        Loss curve of the current or last training.
+    preview
+        Latest `TrainingPreview`, or None.
+    """
+
+    # Layers, models and arrays are compared by identity: == on them is slow or ambiguous.
+    __eq_operators__: ClassVar[dict[str, Callable[[Any, Any], bool]]] = {
+        "training_layers": operator.eq,
+        "region_layer": operator.is_,
+        "model": operator.is_,
+        "detection_layers": operator.eq,
+        "heatmap": operator.is_,
+        "histogram": operator.is_,
+        "export_layers": operator.eq,
+        "losses": operator.is_,
+        "preview": operator.is_,
+    }
+
+    config: TrainingConfig = TrainingConfig.preset("quick")
+    training_layers: tuple[Any, ...] = ()
+    region_layer: Any = None
+
+    model: Any = None
+    model_name: str = ""
+    model_path: Path | None = None
+
+    detection_layers: tuple[Any, ...] = ()
+    stride: int | None = None
+    keep_reconstruction: bool = False
+
+    heatmap: Any = None
+    threshold: float = 0.0
+    segmentation: SegmentationConfig = SegmentationConfig()
+    histogram: Any = None
+    auto_threshold: float | None = None
+    summary: RegionSummary | None = None
+
+    export_layers: tuple[Any, ...] = ()
+    export_folder: Path | None = None
+    export_residual: bool = True
+    export_labels: bool = True
+    export_table: bool = True
+
+    activity: Activity = "idle"
+    stopping: bool = False
+    pausing: bool = False
+    progress: float | None = None
+    remaining: float | None = None
+    status: str = ""
+    status_is_error: bool = False
+    losses: tuple[LossPoint, ...] = ()
+    preview: Any = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the background thread is at work."""
+        return self.activity != "idle"
+
+    def use_preset(self, name: str) -> None:
+        """Take the values of a preset; the system stays, as it is a choice of its own."""
+        self.config = TrainingConfig.preset(name, system=self.config.system)
+
+    def use_system(self, system: System) -> None:
+        """Train and compare by structural similarity or by squared error."""
+        config = self.config
+        if config.system == system:
+            return
+        residual: SSIMResidual | SquaredErrorResidual
+        if system == "l2":
+            residual = SquaredErrorResidual(smoothing=config.residual.smoothing)
+        else:
+            residual = SSIMResidual(ssim=(config.ssim,), smoothing=config.residual.smoothing)
+        self.config = config.replace(system=system, residual=residual)
+
+    def use_window_size(self, size: int) -> None:
+        """Set the side of the SSIM window, of the loss and of a residual that has just one."""
+        ssim: SSIMConfig = self.config.ssim.replace(window_size=size)
+        residual = self.config.residual
+        if isinstance(residual, SSIMResidual) and len(residual.ssim) == 1:
+            residual = residual.replace(ssim=(residual.ssim[0].replace(window_size=size),))
+        self.config = self.config.replace(ssim=ssim, residual=residual)

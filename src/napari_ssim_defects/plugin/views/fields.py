@@ -1,0 +1,213 @@
+"""Small input widgets that the sections share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from napari.components import LayerList
+from napari.layers import Layer
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QLabel,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+__all__ = ["Choice", "IntegerBox", "LayerCombo", "NumberBox", "column", "form", "heading"]
+
+
+class IntegerBox(QSpinBox):
+    """An integer on a grid, such as a multiple of 16 or an odd number.
+
+    The wheel changes it only while it has the focus, so that scrolling the panel never does.
+    """
+
+    edited = Signal(int)
+
+    def __init__(
+        self, low: int, high: int, *, step: int = 1, suffix: str = "", tip: str = ""
+    ) -> None:
+        super().__init__()
+        self.setRange(low, high)
+        self.setSingleStep(step)
+        self.setSuffix(suffix)
+        self.setKeyboardTracking(False)
+        _prepare(self, tip)
+        self.valueChanged.connect(self._snap)
+
+    def show_value(self, value: int) -> None:
+        """Show a value without telling anyone."""
+        with QSignalBlocker(self):
+            self.setValue(value)
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:
+        """Scroll the panel unless the box has the focus."""
+        _wheel(self, super().wheelEvent, event)
+
+    def _snap(self, value: int) -> None:
+        step = self.singleStep()
+        snapped = self.minimum() + round((value - self.minimum()) / step) * step
+        self.show_value(snapped)
+        self.edited.emit(snapped)
+
+
+class NumberBox(QDoubleSpinBox):
+    """A number; the wheel changes it only while it has the focus."""
+
+    edited = Signal(float)
+
+    def __init__(
+        self, low: float, high: float, *, decimals: int = 1, suffix: str = "", tip: str = ""
+    ) -> None:
+        super().__init__()
+        self.setRange(low, high)
+        self.setDecimals(decimals)
+        self.setSuffix(suffix)
+        self.setKeyboardTracking(False)
+        _prepare(self, tip)
+        self.valueChanged.connect(self.edited)
+
+    def show_value(self, value: float) -> None:
+        """Show a value without telling anyone."""
+        with QSignalBlocker(self):
+            self.setValue(value)
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:
+        """Scroll the panel unless the box has the focus."""
+        _wheel(self, super().wheelEvent, event)
+
+
+class Choice(QComboBox):
+    """One of a few values, each with a text."""
+
+    chosen = Signal(object)
+
+    def __init__(self, values: dict[str, str], tip: str = "") -> None:
+        super().__init__()
+        for value, text in values.items():
+            self.addItem(text, value)
+        _prepare(self, tip)
+        self.activated.connect(lambda _: self.chosen.emit(self.currentData()))
+
+    def show_value(self, value: object) -> None:
+        """Show a value without telling anyone; one that is not in the list shows as nothing."""
+        self.setCurrentIndex(self.findData(value))
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:
+        """Scroll the panel unless the box has the focus."""
+        _wheel(self, super().wheelEvent, event)
+
+
+class LayerCombo(QComboBox):
+    """One of the layers, or none; it follows the layer list.
+
+    Parameters
+    ----------
+    layers
+        The viewer's layers.
+    accepts
+        Which of them are offered.
+    nothing
+        Text of the entry for none.
+    tip
+        Tool tip.
+    """
+
+    chosen = Signal(object)
+
+    def __init__(
+        self, layers: LayerList, accepts: Callable[[Layer], bool], nothing: str, tip: str = ""
+    ) -> None:
+        super().__init__()
+        self._layers = layers
+        self._accepts = accepts
+        self._nothing = nothing
+        self._shown: Any = None
+        self._offered: list[Layer] = []
+        _prepare(self, tip)
+        self.activated.connect(self._on_activated)
+        for event in ("inserted", "removed", "reordered", "renamed"):
+            getattr(layers.events, event).connect(self._fill)
+        self._fill()
+
+    def show_layer(self, layer: Layer | None) -> None:
+        """Show a layer without telling anyone."""
+        self._shown = layer
+        self._fill()
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:
+        """Scroll the panel unless the box has the focus."""
+        _wheel(self, super().wheelEvent, event)
+
+    def _fill(self) -> None:
+        self._offered = [layer for layer in self._layers if self._accepts(layer)]
+        with QSignalBlocker(self):
+            self.clear()
+            self.addItem(self._nothing)
+            self.addItems([layer.name for layer in self._offered])
+            index = self._offered.index(self._shown) + 1 if self._shown in self._offered else 0
+            self.setCurrentIndex(index)
+
+    def _on_activated(self, index: int) -> None:
+        self._shown = self._offered[index - 1] if index else None
+        self.chosen.emit(self._shown)
+
+
+def column(*widgets: QWidget) -> QVBoxLayout:
+    """Return a layout of widgets below each other, close together."""
+    layout = QVBoxLayout()
+    layout.setContentsMargins(4, 2, 4, 6)
+    layout.setSpacing(4)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return layout
+
+
+def form(*rows: tuple[str, QWidget]) -> QFormLayout:
+    """Return a layout of labelled fields; each label takes over the tool tip of its field."""
+    layout = QFormLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setVerticalSpacing(4)
+    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    for text, field in rows:
+        label = QLabel(text)
+        label.setToolTip(field.toolTip())
+        label.setBuddy(field)
+        field.setAccessibleName(text)
+        layout.addRow(label, field)
+    return layout
+
+
+def heading(text: str, tip: str = "") -> QLabel:
+    """Return a label that stands above a widget."""
+    label = QLabel(text)
+    label.setToolTip(tip)
+    return label
+
+
+def _prepare(field: QWidget, tip: str) -> None:
+    field.setToolTip(tip)
+    field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    # A long layer name must not make the panel wider.
+    field.setMinimumWidth(60)
+    field.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    if isinstance(field, QComboBox):
+        field.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        field.setMinimumContentsLength(8)
+
+
+def _wheel(field: QWidget, turn: Callable[[Any], None], event: QWheelEvent | None) -> None:
+    if event is None:
+        return
+    if field.hasFocus():
+        turn(event)
+    else:
+        event.ignore()

@@ -1,0 +1,137 @@
+"""The section that turns a heatmap into regions."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from ..controller import Controller
+from ..layers import is_heatmap
+from .fields import IntegerBox, LayerCombo, form, heading
+from .threshold_slider import ThresholdSlider
+
+__all__ = ["SegmentView"]
+
+
+class SegmentView(QWidget):
+    """Edits threshold and post-processing; the labels in the viewer follow."""
+
+    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._controller = controller
+        self._state = controller.state
+        tip = (
+            "Pixels with a residual above the threshold are defects. Behind the slider: how many "
+            "pixels have which residual (logarithmic)."
+        )
+        self.heatmap = LayerCombo(
+            controller.viewer.layers, is_heatmap, "none", "The heatmap that is segmented."
+        )
+        self.slider = ThresholdSlider()
+        self.slider.setToolTip(tip)
+        self.auto_button = QPushButton("Auto")
+        self.auto_button.setToolTip(
+            "The threshold that 0.5 % of the defect-free pixels exceed (false positive rate), as "
+            "measured when the model was trained."
+        )
+        self.opening = IntegerBox(
+            0, 255, suffix=" px",
+            tip="Diameter of the circular structuring element of the opening: removes what is "
+            "thinner (the paper: 4). Below 2 nothing is opened.",
+        )  # fmt: skip
+        self.min_area = IntegerBox(
+            0, 10**9, suffix=" px", tip="Regions of fewer pixels are dropped."
+        )
+        self.fill_holes = QCheckBox("Fill holes")
+        self.fill_holes.setToolTip("Background enclosed by a region becomes part of it.")
+        self.convex_hull = QCheckBox("Convex hulls")
+        self.convex_hull.setToolTip("Replace each region by its convex hull, as in the paper.")
+        self.summary = QLabel()
+        self.summary.setWordWrap(True)
+        self.create_button = QPushButton("Create labels")
+        self.create_button.setToolTip(
+            "Add a layer of numbered regions with a table of their area, position and residual."
+        )
+
+        top = QHBoxLayout()
+        top.addWidget(heading("Threshold", tip), 1)
+        top.addWidget(self.auto_button)
+        checks = QHBoxLayout()
+        checks.addWidget(self.fill_holes)
+        checks.addWidget(self.convex_hull)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 2, 4, 6)
+        layout.setSpacing(4)
+        layout.addLayout(form(("Heatmap", self.heatmap)))
+        layout.addLayout(top)
+        layout.addWidget(self.slider)
+        layout.addLayout(form(("Opening", self.opening), ("Minimum area", self.min_area)))
+        layout.addLayout(checks)
+        layout.addWidget(self.summary)
+        layout.addWidget(self.create_button)
+        self._connect()
+        self._show_heatmap()
+        self._show_settings()
+        self._show_summary()
+
+    def _connect(self) -> None:
+        state = self._state
+        self.heatmap.chosen.connect(lambda layer: setattr(state, "heatmap", layer))
+        self.slider.value_changed.connect(lambda value: setattr(state, "threshold", value))
+        self.auto_button.clicked.connect(self._controller.use_auto_threshold)
+        for name in ("opening", "min_area"):
+            getattr(self, name).edited.connect(
+                lambda value, name=name: self._on_setting(name, value)
+            )
+        for name in ("fill_holes", "convex_hull"):
+            getattr(self, name).toggled.connect(
+                lambda checked, name=name: self._on_setting(name, checked)
+            )
+        self.create_button.clicked.connect(self._controller.create_labels)
+        for signal in (
+            state.events.heatmap,
+            state.events.histogram,
+            state.events.auto_threshold,
+            state.events.activity,
+        ):
+            signal.connect(self._show_heatmap)
+        state.events.threshold.connect(self._show_threshold)
+        state.events.segmentation.connect(self._show_settings)
+        state.events.summary.connect(self._show_summary)
+
+    def _on_setting(self, name: str, value: object) -> None:
+        self._state.segmentation = self._state.segmentation.replace(**{name: value})
+
+    def _show_heatmap(self) -> None:
+        state = self._state
+        self.heatmap.show_layer(state.heatmap)
+        there = state.heatmap is not None
+        for widget in (self.slider, self.opening, self.min_area, self.fill_holes, self.convex_hull):
+            widget.setEnabled(there)
+        self.auto_button.setEnabled(state.auto_threshold is not None)
+        self.create_button.setEnabled(there and not state.busy)
+        if state.histogram is not None:
+            counts, edges = state.histogram
+            self.slider.set_range(0.0, float(edges[-1]))
+            self.slider.set_histogram(counts, edges)
+        self.slider.set_marker(state.auto_threshold, "auto")
+        self._show_threshold()
+
+    def _show_threshold(self) -> None:
+        if self.slider.value() != self._state.threshold:
+            self.slider.set_value(self._state.threshold)
+
+    def _show_settings(self) -> None:
+        settings = self._state.segmentation
+        self.opening.show_value(settings.opening)
+        self.min_area.show_value(settings.min_area)
+        self.fill_holes.setChecked(settings.fill_holes)
+        self.convex_hull.setChecked(settings.convex_hull)
+
+    def _show_summary(self) -> None:
+        found = self._state.summary
+        if found is None:
+            self.summary.setText("…" if self._state.heatmap is not None else "")
+            return
+        regions = "1 region" if found.regions == 1 else f"{found.regions:,} regions"
+        area = f" ({found.area})" if found.area else ""
+        self.summary.setText(f"{regions}, {found.pixels:,} px{area}")
