@@ -1,0 +1,197 @@
+"""The defects of electrospun fibres, and where they are placed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from .fibre_debris import Dust, Film
+from .fibre_rendering import SHADOW_REACH, Drawable, Fibre, Strand
+
+__all__ = ["KINDS", "Defect", "Kind", "plant"]
+
+Kind = Literal["bead", "dust", "film", "broken_fibre"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_ATTEMPTS = 200  # places that are tried for a defect before the image counts as full
+_HOSTS = 0.4  # part of the upper fibres, counted from the top, on which defects show
+_BELOW_FILM = 0.55  # part of the upper fibres that lie under a film; the others on it
+_LARGEST = 0.4  # size of a defect in units of the side of its share of the image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Defect:
+    """One placed defect.
+
+    Attributes
+    ----------
+    kind
+        One of `KINDS`.
+    centre, reach
+        (row, column) and radius in pixels of the disc outside of which it changes nothing.
+    bodies
+        What is drawn: for a defect of a fibre, instead of that fibre.
+    host
+        Index of that fibre; None for dust and film.
+    """
+
+    kind: Kind
+    centre: tuple[float, float]
+    reach: float
+    bodies: tuple[Drawable, ...]
+    host: int | None = None
+
+    def clear_of(self, other: Defect) -> bool:
+        """Whether the discs of two defects do not touch."""
+        away = np.hypot(self.centre[0] - other.centre[0], self.centre[1] - other.centre[1])
+        return bool(away > self.reach + other.reach) and (
+            self.host is None or self.host != other.host
+        )
+
+    def inside(self, shape: tuple[int, int]) -> bool:
+        """Whether most of the defect lies inside the image."""
+        margin = 0.45 * self.reach
+        return all(
+            margin <= part < size - margin for part, size in zip(self.centre, shape, strict=True)
+        )
+
+
+def plant(
+    rng: np.random.Generator, fibres: Sequence[Fibre], shape: tuple[int, int], count: int
+) -> tuple[list[Drawable], list[Defect]]:
+    """Place defects in and on the upper fibres so that none reaches into another.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    fibres
+        Upper fibres in the order in which they are drawn.
+    shape
+        (H, W) of the image.
+    count
+        Number of defects wanted; kinds take turns in random order, as far as there is room.
+
+    Returns
+    -------
+    list of Drawable
+        What to draw instead of the fibres.
+    list of Defect
+        What was placed; fewer than wanted if the image is full.
+    """
+    largest = _LARGEST * min(min(shape), float(np.sqrt(shape[0] * shape[1] / max(count, 1))))
+    placed: list[Defect] = []
+    turns: list[Kind] = []
+    while len(placed) < count:
+        turns = turns or [KINDS[index] for index in rng.permutation(len(KINDS))]
+        for kind in (turns.pop(), *KINDS):  # where one kind finds no room, another may
+            defect = _place(rng, kind, fibres, shape, largest, placed)
+            if defect is not None:
+                placed.append(defect)
+                break
+        else:
+            break
+    bodies: list[Drawable] = []
+    changed = {defect.host: defect.bodies for defect in placed}
+    for index, fibre in enumerate(fibres):
+        if index == int(_BELOW_FILM * len(fibres)):
+            bodies += [body for defect in placed if defect.kind == "film" for body in defect.bodies]
+        bodies += changed.get(index, (fibre,))
+    bodies += [body for defect in placed if defect.kind == "dust" for body in defect.bodies]
+    return bodies, placed
+
+
+def _place(
+    rng: np.random.Generator,
+    kind: Kind,
+    fibres: Sequence[Fibre],
+    shape: tuple[int, int],
+    largest: float,
+    placed: Sequence[Defect],
+) -> Defect | None:
+    """Draw defects of one kind until one has room."""
+    for _ in range(_ATTEMPTS):
+        defect = _random_defect(rng, kind, fibres, shape, largest)
+        if defect.inside(shape) and all(defect.clear_of(other) for other in placed):
+            return defect
+    return None
+
+
+def _random_defect(
+    rng: np.random.Generator,
+    kind: Kind,
+    fibres: Sequence[Fibre],
+    shape: tuple[int, int],
+    largest: float,
+) -> Defect:
+    """Draw a defect anywhere, of about ``largest`` pixels at most if its kind allows it."""
+    if kind == "dust":
+        centre = (float(rng.uniform(0, shape[0])), float(rng.uniform(0, shape[1])))
+        dust = Dust.random(rng, centre, rng.triangular(15, 20, np.clip(largest, 25, 80)))
+        return Defect(kind, centre, dust.reach, (dust,))
+    if kind == "film":
+        # Melt collects where fibres are, not over a pore.
+        support = fibres[int(rng.integers(int(_BELOW_FILM * len(fibres)) or 1))]
+        centre = support.point(float(rng.uniform(0, len(support.centre))))
+        film = Film.random(rng, centre, rng.uniform(min(55, largest), np.clip(largest, 30, 120)))
+        return Defect(kind, centre, film.reach, (film,))
+    first = int((1 - _HOSTS) * len(fibres))
+    host = int(rng.integers(first, len(fibres)))
+    position = float(rng.uniform(0, len(fibres[host].centre) - 1))
+    make = _bead if kind == "bead" else _break
+    bodies, reach = make(rng, fibres[host], position, largest)
+    return Defect(kind, fibres[host].point(position), reach, bodies, host)
+
+
+def _bead(
+    rng: np.random.Generator, fibre: Fibre, position: float, largest: float
+) -> tuple[tuple[Drawable, ...], float]:
+    """A spindle or a droplet that the fibre runs through."""
+    swelling = min(rng.uniform(6, 16), largest / 4)
+    length = swelling * rng.uniform(1.3, 2.6)
+    shape = rng.uniform(1.6, 3.0)  # 2 = Gaussian; below like a spindle, above like a droplet
+    arc = fibre.arc()
+    arc -= np.interp(position, np.arange(len(arc)), arc).astype(np.float32)
+    profile = np.exp(-(np.abs(arc / length) ** shape))
+    bead = replace(
+        fibre,
+        radius=(fibre.radius + swelling * profile).astype(np.float32),
+        brightness=(fibre.brightness * (1 + 0.08 * profile)).astype(np.float32),
+    )
+    tip = length * 4.0 ** (1 / shape)  # where the swelling has fallen to exp(-4)
+    return (bead,), float(tip + fibre.radius[0] + SHADOW_REACH)
+
+
+def _break(
+    rng: np.random.Generator, fibre: Fibre, position: float, largest: float
+) -> tuple[tuple[Drawable, ...], float]:
+    """A gap; each of its ends is blunt or has curled up."""
+    width = rng.uniform(min(35, largest), np.clip(largest, 25, 90))
+    arc, index = fibre.arc(), np.arange(len(fibre.centre))
+    at = np.interp(position, index, arc)
+    first, last = np.interp([at - width / 2, at + width / 2], arc, index)
+    centre, radius = fibre.point(position), float(fibre.radius[0])
+    bodies: list[Drawable] = [replace(fibre, gap=(float(first), float(last)))]
+    reach = width / 2
+    for end, outward in ((first, 1), (last, -1)):
+        if rng.random() < 0.35:
+            continue
+        start = float(end) - 3 * outward  # a little inside, or the blunt end would show
+        along = np.linspace(0, 1, int(rng.uniform(0.5, 0.9) * width))
+        turn = rng.choice([-1, 1]) * rng.uniform(1.2, 3.4)
+        heading = fibre.heading(start) + (0 if outward > 0 else np.pi) + turn * along**1.7
+        steps = np.stack([np.cos(heading), np.sin(heading)], axis=1)
+        points = np.cumsum(steps, axis=0) + fibre.point(start)
+        bodies.append(
+            Strand(
+                points=points.astype(np.float32),
+                radius=(radius * (1 - 0.25 * along)).astype(np.float32),
+                brightness=float(np.interp(start, index, fibre.brightness)),
+                softness=fibre.softness,
+            )
+        )
+        reach = max(reach, float(np.linalg.norm(points - centre, axis=1).max()))
+    return tuple(bodies), reach + radius + SHADOW_REACH + 2

@@ -1,0 +1,267 @@
+"""Rendering of fibres as a scanning electron microscope shows them, back to front."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from .noise import Field, single
+
+__all__ = ["LIGHT", "SHADOW_REACH", "Canvas", "Drawable", "Fibre", "Strand"]
+
+Indices = npt.NDArray[np.intp]
+
+LIGHT = (-0.78, -0.62)
+"""Unit vector (row, column) towards the detector: upper left."""
+
+SHADOW_REACH = 7.0
+"""Pixels from the edge of a body over which its shadow fades."""
+
+_SHADOW_DEPTH = 0.5  # part of the signal that is lost right at the edge of a body
+_THICK = 7.4  # radius in pixels above which the bright rim stops growing with the body
+
+
+class Canvas:
+    """A signal (0 black, 1 white, may exceed both) on which bodies are drawn.
+
+    Parameters
+    ----------
+    signal
+        float32 array of shape (H, W) to start from; it is copied.
+    """
+
+    def __init__(self, signal: Field) -> None:
+        # A gutter of one pixel swallows what is drawn outside: cheaper than selecting.
+        self._buffer = np.pad(signal, 1, mode="edge")
+
+    @property
+    def signal(self) -> Field:
+        """The signal drawn so far, float32 of shape (H, W); a view that may be written to."""
+        return self._buffer[1:-1, 1:-1]
+
+    def over(
+        self,
+        rows: Indices,
+        columns: Indices,
+        distance: Field,
+        value: Field,
+        *,
+        softness: float,
+        shadow: float | Field = 1.0,
+    ) -> None:
+        """Draw a body over the signal, and its soft shadow around it.
+
+        Parameters
+        ----------
+        rows, columns
+            Pixels to touch; those outside are ignored, those inside must be distinct.
+        distance
+            Signed distance of each to the outline of the body, in pixels; positive inside.
+        value
+            Signal of the body at each.
+        softness
+            Width of the outline, in pixels: 1 when in focus.
+        shadow
+            Strength of the shadow, in [0, 1].
+        """
+        height, width = self._buffer.shape
+        index = np.clip(rows + 1, 0, height - 1) * width + np.clip(columns + 1, 0, width - 1)
+        flat = self._buffer.reshape(-1)
+        below = flat[index]
+        fade = np.clip(1 + distance / np.float32(SHADOW_REACH), 0, 1)
+        below *= 1 - np.float32(_SHADOW_DEPTH) * shadow * fade * fade
+        opacity = np.clip(distance / np.float32(softness) + np.float32(0.5), 0, 1)
+        below += opacity * (value - below)
+        flat[index] = below
+
+
+class Drawable(Protocol):
+    """Anything that lies on the canvas as one body."""
+
+    def draw(self, canvas: Canvas) -> None:
+        """Draw the body over what is already on the canvas."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fibre:
+    """A fibre that crosses the image, as a function graph over one axis of the image.
+
+    Attributes
+    ----------
+    upright
+        Whether the graph runs along the rows (centre = column) or the columns (centre = row).
+    centre
+        Position of the centre line across that axis at every pixel along it, float32.
+    radius, brightness
+        In pixels, and as a signal, at every pixel along the axis, float32.
+    softness
+        Width of its outline, in pixels.
+    gap
+        First and last position along the axis between which the fibre is missing; None if it
+        is whole.
+    """
+
+    upright: bool
+    centre: Field
+    radius: Field
+    brightness: Field
+    softness: float
+    gap: tuple[float, float] | None = None
+
+    def draw(self, canvas: Canvas) -> None:
+        """Draw the fibre; this takes time in proportion to its area, not the image's."""
+        slopes = np.gradient(self.centre)
+        cosines = 1 / np.sqrt(1 + slopes * slopes)
+        breadth = canvas.signal.shape[1 if self.upright else 0]
+        reach = float(self.radius.max()) + SHADOW_REACH
+        outside = reach / float(cosines.min())
+        index = np.arange(len(self.centre))
+        along = np.flatnonzero((self.centre > -outside) & (self.centre < breadth + outside))
+        if not len(along):
+            return
+        centre, slope, cosine = (a[along, None] for a in (self.centre, slopes, cosines))
+        half = int(reach / float(cosine.min())) + 2
+        lateral = np.floor(centre).astype(np.intp) + np.arange(-half, half + 1)
+        offset = lateral.astype(np.float32) - centre
+        signed = offset * cosine
+        light, axial = self._light(slope, cosine)
+        # The nearest point of the centre line is not the one on the same line of pixels; that
+        # matters only where the fibre changes along its length.
+        foot = along[:, None] + offset * slope * cosine * cosine
+        if np.ptp(self.radius) == 0:
+            radius = self.radius[along, None]
+            across = signed / radius
+            shade = cylinder(across, light * across)
+            distance = radius - np.abs(signed)
+        else:
+            growths = np.gradient(self.radius) * cosines
+            radius, growth = (single(np.interp(foot, index, a)) for a in (self.radius, growths))
+            across = signed / radius
+            shade = cylinder(
+                across, light * across - 2 * axial * growth * _dome(across), _rim(radius)
+            )
+            distance = (radius - np.abs(signed)) / np.sqrt(1 + growth * growth)
+        if self.gap is not None:
+            intact = np.maximum(self.gap[0] - foot, foot - self.gap[1]) / cosine
+            cap = radius - np.hypot(signed, np.maximum(radius - intact, 0))
+            distance = single(np.where(intact < radius, cap, distance))
+        position = np.broadcast_to(along[:, None], lateral.shape)
+        rows, columns = (position, lateral) if self.upright else (lateral, position)
+        value = self.brightness[along, None] * shade
+        canvas.over(rows, columns, distance, value, softness=self.softness)
+
+    def arc(self) -> Field:
+        """Arc length from the first pixel to every pixel along the axis, in pixels."""
+        slope = np.gradient(self.centre)
+        return np.cumsum(np.sqrt(1 + slope * slope), dtype=np.float32)
+
+    def point(self, position: float) -> tuple[float, float]:
+        """Return (row, column) of the centre line at a position along the axis."""
+        centre = float(np.interp(position, np.arange(len(self.centre)), self.centre))
+        return (position, centre) if self.upright else (centre, position)
+
+    def heading(self, position: float) -> float:
+        """Return the direction of the centre line, as an angle from +row towards +column."""
+        first, last = self.point(position - 2), self.point(position + 2)
+        return float(np.arctan2(last[1] - first[1], last[0] - first[0]))
+
+    def _light(self, slope: Field, cosine: Field) -> tuple[Field, Field]:
+        """Cosine between the detector and the normal, and the tangent, of the centre line."""
+        along, across = LIGHT if self.upright else LIGHT[::-1]
+        normal = (across - slope * along) * cosine
+        tangent = (along + slope * across) * cosine
+        return normal, tangent
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strand:
+    """A short piece of fibre of any shape, attached at its first point, free at its last.
+
+    Attributes
+    ----------
+    points
+        (row, column) along the centre line, float32 of shape (N, 2), about a pixel apart.
+    radius
+        At each of the points, in pixels, float32 of shape (N,).
+    brightness
+        Signal of the strand.
+    softness
+        Width of the outline, in pixels.
+    """
+
+    points: Field
+    radius: Field
+    brightness: float
+    softness: float
+
+    def draw(self, canvas: Canvas) -> None:
+        """Draw the strand inside its bounding box."""
+        rows, columns = pixels_around(
+            self.points, float(self.radius.max()) + SHADOW_REACH + 1, canvas.signal.shape
+        )
+        if not len(rows):
+            return
+        pixels = np.stack([rows, columns], axis=1)
+        _, nearest = cKDTree(self.points).query(pixels)
+        away = (pixels - self.points[nearest]).astype(np.float32)
+        length = np.linalg.norm(away, axis=1)
+        radius = self.radius[nearest]
+        shade = cylinder(length / radius, away @ np.array(LIGHT, np.float32) / radius)
+        canvas.over(
+            rows,
+            columns,
+            radius - length,
+            np.float32(self.brightness) * shade,
+            softness=self.softness,
+            # Where it is attached it continues a fibre, on which it casts no shadow.
+            shadow=(nearest > 0).astype(np.float32),
+        )
+
+
+def cylinder(across: Field, light: Field, rim: Field | None = None) -> Field:
+    """Secondary electron signal of a cylinder whose flat top has the signal 0.7.
+
+    Electrons escape more easily where the surface is tilted against the beam, so edges are
+    brighter than the centre; and more of those that leave towards the detector are caught.
+
+    Parameters
+    ----------
+    across
+        Distance to the centre line in units of the radius.
+    light
+        How far the surface is tilted towards the detector, about -1 to 1.
+    rim
+        Exponent of the bright rim; None = 4.
+
+    References
+    ----------
+    Goldstein et al.: Scanning Electron Microscopy and X-Ray Microanalysis, 4th edition 2018,
+    chapter 3.
+    """
+    square = np.minimum(across * across, np.float32(1.3))
+    edge = square * square if rim is None else square ** (rim / 2)
+    shade = np.float32(0.70) + np.float32(0.42) * edge + np.float32(0.14) * light
+    return np.asarray(shade, dtype=np.float32)
+
+
+def pixels_around(points: Field, reach: float, shape: tuple[int, ...]) -> tuple[Indices, Indices]:
+    """Return rows and columns of the image's pixels in the box around some points."""
+    low = np.maximum(np.floor(points.min(axis=0) - reach), 0).astype(int)
+    high = np.minimum(np.ceil(points.max(axis=0) + reach) + 1, shape).astype(int)
+    if (high <= low).any():
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    rows, columns = np.mgrid[low[0] : high[0], low[1] : high[1]]
+    return rows.ravel(), columns.ravel()
+
+
+def _dome(across: Field) -> Field:
+    return np.asarray(np.sqrt(np.maximum(1 - across * across, 0)), dtype=np.float32)
+
+
+def _rim(radius: Field) -> Field:
+    """Exponent that keeps the rim of thick bodies as wide in pixels as that of fibres."""
+    return np.asarray(4 + np.maximum(radius - _THICK, 0) * np.float32(0.3), dtype=np.float32)
