@@ -41,14 +41,22 @@ class TrainingArea:
             self.pixels[(slice(None), *part)], None if self.allowed is None else self.allowed[part]
         )
 
+    def mirrored(self, margin: int) -> TrainingArea:
+        """Return a larger copy that goes on beyond its border as its mirror image."""
+        border = (margin, margin)
+        return TrainingArea(
+            np.pad(self.pixels, ((0, 0), border, border), mode="symmetric"),
+            None if self.allowed is None else np.pad(self.allowed, margin, mode="symmetric"),
+        )
+
 
 def split(
     areas: Sequence[TrainingArea], fraction: float, patch_size: int
 ) -> tuple[list[TrainingArea], list[TrainingArea]]:
     """Hold out part of the training areas.
 
-    Whole areas are held out if there are five or more; else a band along the longer side of
-    each area that is long enough for a patch in either part.
+    Whole areas are held out if there are five or more with room for a patch; else a band along
+    the longer side of each area that is long enough for a patch in either part.
 
     Parameters
     ----------
@@ -66,9 +74,11 @@ def split(
     """
     if not fraction:
         return list(areas), []
-    if len(areas) >= 5:
-        count = max(1, round(fraction * len(areas)))
-        chosen = set(np.linspace(0, len(areas) - 1, count + 2).round().astype(int)[1:-1].tolist())
+    roomy = [index for index, area in enumerate(areas) if _corners(area, patch_size).any()]
+    if len(roomy) >= 5:
+        count = max(1, round(fraction * len(roomy)))
+        spread = np.linspace(0, len(roomy) - 1, count + 2).round().astype(int)[1:-1]
+        chosen = {roomy[index] for index in spread}
         return (
             [area for index, area in enumerate(areas) if index not in chosen],
             [area for index, area in enumerate(areas) if index in chosen],
@@ -93,6 +103,9 @@ def split(
 
 class PatchSource:
     """Draws patches from training areas, each possible position with the same probability.
+
+    Pixels that are not allowed are never looked at: where a turned or scaled patch could touch
+    one, it is neither turned nor scaled.
 
     Parameters
     ----------
@@ -128,13 +141,14 @@ class PatchSource:
         self._margin = int(np.ceil(patch_size * (reach - 1) / 2)) + 1 if self._warps else 0
         self._planes: list[torch.Tensor] = []
         self._corners: list[npt.NDArray[np.int64]] = []
+        self._free: list[npt.NDArray[np.bool_]] = []  # where patches may be turned and scaled
         for area in areas:
             corners = np.flatnonzero(_corners(area, patch_size))
             if len(corners):
-                border = (self._margin, self._margin)
-                pixels = np.pad(area.pixels, ((0, 0), border, border), mode="symmetric")
-                self._planes.append(torch.as_tensor(pixels, device=device))
+                larger = area.mirrored(self._margin)
+                self._planes.append(torch.as_tensor(larger.pixels, device=device))
                 self._corners.append(corners)
+                self._free.append(_corners(larger, patch_size + 2 * self._margin))
         if not self._planes:
             raise InputError(
                 f"No training image has room for a patch of {patch_size} x {patch_size} pixels; "
@@ -156,17 +170,12 @@ class PatchSource:
     def cut(self, positions: _Positions) -> torch.Tensor:
         """Cut patches as they are; float32 of shape (N, C, P, P)."""
         inset = self._margin
-        return self._squares(positions + [0, inset, inset], self._size)
+        return self._squares(positions + np.array([0, inset, inset]), self._size)
 
-    def cut_augmented(
-        self, positions: _Positions, generator: np.random.Generator
-    ) -> torch.Tensor:
+    def cut_augmented(self, positions: _Positions, generator: np.random.Generator) -> torch.Tensor:
         """Cut patches and change each at random; float32 of shape (N, C, P, P)."""
         augmentation, count = self._augmentation, len(positions)
-        if self._warps:
-            patches = self._warped(positions, generator)
-        else:
-            patches = self.cut(positions)
+        patches = self._warped(positions, generator) if self._warps else self.cut(positions)
         if augmentation.flips or augmentation.quarter_turns:
             turns = generator.integers(4, size=count) * augmentation.quarter_turns
             flips = generator.integers(2, size=count) * augmentation.flips
@@ -196,8 +205,9 @@ class PatchSource:
         while True:
             epoch = self.positions(patches, generator) if pool is None else pool
             epoch = generator.permutation(epoch) if fixed else epoch
-            for start in range(0, patches, batch_size):
-                yield self.cut_augmented(epoch[start : start + batch_size], generator)
+            # Batches of nearly equal size: none so small that it upsets batch normalisation.
+            for positions in np.array_split(epoch, -(-patches // batch_size)):
+                yield self.cut_augmented(positions, generator)
 
     def _squares(self, positions: _Positions, side: int) -> torch.Tensor:
         return torch.stack([
@@ -207,8 +217,9 @@ class PatchSource:
     def _warped(self, positions: _Positions, generator: np.random.Generator) -> torch.Tensor:
         side, count = self._size + 2 * self._margin, len(positions)
         squares = self._squares(positions, side)
-        angle = np.deg2rad(self._augmentation.rotation) * generator.uniform(-1, 1, count)
-        scale = 1 + self._augmentation.scale * generator.uniform(-1, 1, count)
+        free = np.array([self._free[area][y, x] for area, y, x in positions.tolist()])
+        angle = free * np.deg2rad(self._augmentation.rotation) * generator.uniform(-1, 1, count)
+        scale = 1 + free * self._augmentation.scale * generator.uniform(-1, 1, count)
         # Coordinates of grid_sample run from -1 to 1 over the square.
         cos, sin = (scale * f(angle) * self._size / side for f in (np.cos, np.sin))
         zero = np.zeros(count)
