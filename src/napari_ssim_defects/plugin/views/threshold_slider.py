@@ -1,0 +1,184 @@
+"""A threshold, set on the histogram of what it divides."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from .histogram import Histogram, percent
+from .histogram_plot import STEPS, HistogramPlot
+from .ticks import decimals_for
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+__all__ = ["ThresholdSlider"]
+
+
+class ThresholdSlider(QWidget):
+    """A histogram with a line to drag, and a box to type the same value into.
+
+    Everything at or right of the line is defective and painted in an accent colour. Only what a
+    person does emits ``value_changed``; the methods below never do.
+
+    Arrow keys and the wheel move by 1/200 of the range, PageUp and PageDown by 1/20, Home and End
+    to its ends; a double-click takes the marker's value.
+
+    Parameters
+    ----------
+    parent
+        Qt's parent.
+    """
+
+    value_changed = Signal(float)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._low, self._high, self._value = 0.0, 1.0, 0.5
+
+        self._plot = HistogramPlot(self)
+        self._plot.setAccessibleName("Threshold on the histogram")
+        self._plot.asked.connect(self._change)
+        self._spin = QDoubleSpinBox(self)
+        self._spin.setKeyboardTracking(False)  # half-typed numbers are no thresholds
+        self._spin.setAccessibleName("Threshold")
+        self._spin.valueChanged.connect(self._change)
+        self._share = QLabel(self)
+        name = QLabel("Threshold", self)
+        name.setBuddy(self._spin)
+
+        row = QHBoxLayout()
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(name)
+        row.addWidget(self._spin)
+        row.addWidget(self._share, 1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self._plot, 1)
+        layout.addLayout(row)
+        self.setFocusProxy(self._plot)
+        self._show_range()
+
+    def value(self) -> float:
+        """Return the threshold; always inside the range."""
+        return min(max(self._value, self._low), self._high)
+
+    def set_value(self, value: float) -> None:
+        """Set the threshold.
+
+        A value outside the range counts as the nearest end, and comes back when the range grows, so
+        that the order of ``set_range`` and ``set_value`` does not matter.
+
+        Raises
+        ------
+        ValueError
+            If the value is not finite.
+        """
+        if not math.isfinite(value):
+            raise ValueError(f"a threshold must be finite, not {value}")
+        self._value = float(value)
+        self._show_value()
+
+    def set_range(self, low: float, high: float) -> None:
+        """Set what the axis spans.
+
+        Raises
+        ------
+        ValueError
+            If an end is not finite, or the range is reversed.
+        """
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise ValueError(f"a range must be finite and increasing, not {low} to {high}")
+        self._low, self._high = float(low), float(high)
+        self._show_range()
+
+    def set_histogram(self, counts: ArrayLike | None, edges: ArrayLike | None = None) -> None:
+        """Show the histogram of the image.
+
+        Parameters
+        ----------
+        counts
+            (n,) numbers of pixels, or None to show none. Drawn on a logarithmic scale.
+        edges
+            (n + 1,) increasing ends of the bins; the range is not changed by them.
+        """
+        self._plot.histogram = _histogram(counts, edges)
+        self._plot.forget_paths()
+        self._show_value()
+
+    def set_reference_histogram(
+        self, counts: ArrayLike | None, edges: ArrayLike | None = None
+    ) -> None:
+        """Show the histogram of defect-free images behind, scaled to as many pixels.
+
+        Parameters
+        ----------
+        counts, edges
+            As for ``set_histogram``; the bins need not be the same.
+        """
+        self._plot.reference = _histogram(counts, edges)
+        self._plot.forget_paths()
+        self._show_value()
+
+    def set_marker(self, value: float | None, text: str = "") -> None:
+        """Mark a value, such as the calibrated threshold, with a dashed line.
+
+        Parameters
+        ----------
+        value
+            The value, or None for no marker.
+        text
+            What the marker's tooltip says it is.
+        """
+        self._plot.marker = None if value is None or not math.isfinite(value) else float(value)
+        self._plot.marker_text = text
+        self._plot.update()
+
+    def _change(self, value: float) -> None:
+        """Take a value that a person asks for."""
+        before = self.value()
+        self._value = min(max(value, self._low), self._high)
+        self._show_value()
+        if self._value != before:
+            self.value_changed.emit(self._value)
+
+    def _show_range(self) -> None:
+        span = self._high - self._low
+        self._spin.blockSignals(True)
+        self._spin.setDecimals(decimals_for(span))
+        self._spin.setRange(self._low, self._high)
+        self._spin.setSingleStep(span / STEPS)
+        self._spin.blockSignals(False)
+        self._plot.low, self._plot.high = self._low, self._high
+        self._plot.forget_paths()
+        self._show_value()
+
+    def _show_value(self) -> None:
+        value = self.value()
+        self._spin.blockSignals(True)
+        self._spin.setValue(value)
+        self._spin.blockSignals(False)
+        self._plot.threshold = value
+        self._plot.update()
+        shares = {
+            whose: percent(histogram.share_above(value))
+            for whose, histogram in (
+                ("this histogram", self._plot.histogram),
+                ("defect-free images", self._plot.reference),
+            )
+            if histogram is not None
+        }
+        self._share.setText(f"{next(iter(shares.values()))} above" if shares else "")
+        lines = [f"{share} of {whose}" for whose, share in shares.items()]
+        self._share.setToolTip("\n".join(["At or above the threshold:", *lines]) if lines else "")
+
+
+def _histogram(counts: ArrayLike | None, edges: ArrayLike | None) -> Histogram | None:
+    if counts is None or edges is None:
+        return None
+    return Histogram(np.asarray(counts, np.float64), np.asarray(edges, np.float64))
