@@ -34,7 +34,10 @@ class Autoencoder(nn.Module):
     """
 
     def __init__(
-        self, patch_size: int = 128, channels: int = 1, latent_dimension: int = 500,
+        self,
+        patch_size: int = 128,
+        channels: int = 1,
+        latent_dimension: int = 500,
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
@@ -68,9 +71,7 @@ class Autoencoder(nn.Module):
                 layer(inputs, outputs, kernel, stride, padding=1, bias=not batch_norm),
                 *_activation(outputs, batch_norm),
             ]
-        self.decoder = nn.Sequential(
-            *decoder, nn.ConvTranspose2d(32, channels, 4, 2, padding=1)
-        )
+        self.decoder = nn.Sequential(*decoder, nn.ConvTranspose2d(32, channels, 4, 2, padding=1))
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         """Reconstruct patches of shape (N, C, P, P)."""

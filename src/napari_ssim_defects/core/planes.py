@@ -69,8 +69,11 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
         else:
             selection = [*leading, slice(None), slice(None)]
             selection.insert(len(image.shape) + axis, slice(None))
-        kept = [size for size, part in zip(image.shape, selection, strict=True)
-                if isinstance(part, slice)]
+        kept = [
+            size
+            for size, part in zip(image.shape, selection, strict=True)
+            if isinstance(part, slice)
+        ]
         plane = np.asarray(image[tuple(selection)])
         if axis is None:
             plane = plane[np.newaxis]

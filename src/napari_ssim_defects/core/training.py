@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import math
-import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -17,21 +13,19 @@ import torch
 
 from .calibration import Calibration
 from .config import TrainingConfig
-from .device import autocast, choose_device, fast_dtype
+from .device import choose_device, fast_dtype
 from .errors import InputError
 from .intensity import IntensityRange
-from .losses import training_loss
-from .model import DefectModel, HistoryEntry
+from .model import DefectModel
 from .networks import Autoencoder, initialise
+from .optimisation import Optimisation
 from .patches import PatchSource, TrainingArea, split
 from .planes import ImageLike, Planes, as_planes
 from .progress import (
     CalibrationProgress,
     TrainingFinished,
     TrainingMessage,
-    TrainingPreview,
     TrainingStarted,
-    TrainingStep,
 )
 from .reconstruction import reconstruct_plane
 from .residual import residual_map
@@ -42,11 +36,8 @@ STOP = "stop"
 """Sent to the generator, it ends the training; the best model so far comes next."""
 
 _REPORT_SECONDS = 0.4
-_VALIDATION_PATCHES = 128
-_VALIDATIONS = 25  # over the whole training
-_PREVIEW_PATCHES = 4
+_VALIDATION_PATCHES = 64
 _CALIBRATION_PIXELS = 3_000_000
-_WARM_UP = 0.1  # part of the training in which the learning rate rises
 
 
 def train(
@@ -122,7 +113,7 @@ def train(
         planes=len(areas),
     )
     batches = source.batches(config.batch_size, config.patches, config.fixed_patches, generator)
-    run = _Run(config, network, where, batches, validation)
+    run = Optimisation(config, network, where, batches, validation, bool(held_out))
     stopped = False
     while run.fraction < 1 and not stopped:
         yield_at = run.elapsed + _REPORT_SECONDS
@@ -149,123 +140,6 @@ def train(
     )
 
 
-@dataclass
-class _Run:
-    """The optimisation: its network, its clock, and the best weights so far."""
-
-    config: TrainingConfig
-    network: Autoencoder
-    device: torch.device
-    batches: Iterator[torch.Tensor]
-    validation: torch.Tensor
-    history: list[HistoryEntry] = field(default_factory=list)
-    steps: int = 0
-    elapsed: float = 0.0  # seconds of work; waiting for whoever reads the messages not counted
-
-    def __post_init__(self) -> None:
-        self._optimiser = torch.optim.Adam(
-            self.network.parameters(),
-            lr=self.config.learning_rate,
-            weight_decay=self.config.weight_decay,
-            fused=self.device.type in ("cpu", "cuda"),
-        )
-        self._losses: list[torch.Tensor] = []
-        self._patches = 0
-        self._validations = 0
-        self._best_loss = float("inf")
-        self._best_weights: dict[str, Any] = {}
-
-    @property
-    def fraction(self) -> float:
-        """Part of the budget that is used, in [0, 1]."""
-        if self.config.minutes is not None:
-            return min(1.0, self.elapsed / (60 * self.config.minutes))
-        steps = -(-self.config.patches // self.config.batch_size) * self.config.epochs
-        return min(1.0, self.steps / steps)
-
-    @property
-    def validation_due(self) -> bool:
-        """Whether it is time to look at the validation patches again."""
-        return int(self.fraction * _VALIDATIONS) > self._validations
-
-    def step(self) -> None:
-        """Make one optimiser step."""
-        start = time.perf_counter()
-        patches = next(self.batches).contiguous(memory_format=torch.channels_last)
-        rate = self.config.learning_rate * _schedule(self.config.schedule, self.fraction)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        self.network.train()
-        self._optimiser.zero_grad(set_to_none=True)
-        with autocast(self.device):
-            outputs = self.network(patches)
-        loss = training_loss(patches, outputs, self.config)
-        loss.backward()
-        self._optimiser.step()
-        self._losses.append(loss.detach())
-        self._patches += len(patches)
-        self.steps += 1
-        self.elapsed += time.perf_counter() - start
-
-    def validate(self) -> None:
-        """Measure the validation loss and keep the weights if they are the best so far."""
-        start = time.perf_counter()
-        outputs = self._reconstruct(self.validation)
-        loss = float(training_loss(self.validation, outputs, self.config))
-        if loss < self._best_loss:
-            self._best_loss = loss
-            self._best_weights = copy.deepcopy(self.network.state_dict())
-        self._validations = int(self.fraction * _VALIDATIONS)
-        self.elapsed += time.perf_counter() - start
-        training = float(torch.stack(self._losses).mean()) if self._losses else loss
-        self.history.append(HistoryEntry(self.steps, self.elapsed, training, loss))
-
-    def restore_best(self) -> None:
-        """Give the network its best weights and put it into evaluation mode."""
-        if self._best_weights:
-            self.network.load_state_dict(self._best_weights)
-        self.network.eval()
-
-    def report(self) -> TrainingStep:
-        """Describe the steps since the last report."""
-        loss = float(torch.stack(self._losses).mean())
-        self._losses = self._losses[-1:]
-        return TrainingStep(
-            step=self.steps,
-            fraction=self.fraction,
-            loss=loss,
-            validation_loss=self.history[-1].validation_loss if self.history else None,
-            elapsed=self.elapsed,
-            remaining=self.elapsed * (1 / self.fraction - 1),
-            patches_per_second=self._patches / self.elapsed,
-        )
-
-    def preview(self) -> TrainingPreview:
-        """Show the first validation patches as the network sees them now."""
-        patches = self.validation[:_PREVIEW_PATCHES]
-        outputs = self._reconstruct(patches)
-        inputs, reconstructions = (tensor.cpu().numpy() for tensor in (patches, outputs))
-        residuals = [
-            residual_map(x, y, self.config.residual)
-            for x, y in zip(inputs, reconstructions, strict=True)
-        ]
-        return TrainingPreview(inputs, reconstructions, np.stack(residuals))
-
-    def _reconstruct(self, patches: torch.Tensor) -> torch.Tensor:
-        self.network.eval()
-        with torch.no_grad(), autocast(self.device):
-            return self.network(patches.contiguous(memory_format=torch.channels_last)).float()
-
-
-def _schedule(kind: str, fraction: float) -> float:
-    """Learning rate as a fraction of its peak."""
-    if kind == "constant":
-        return 1.0
-    if fraction < _WARM_UP:
-        return 0.1 + 0.9 * fraction / _WARM_UP
-    return 0.5 + 0.5 * math.cos(math.pi * (fraction - _WARM_UP) / (1 - _WARM_UP))
-
-
 def _planes(
     images: Sequence[ImageLike], channel_axis: int | None, names: Sequence[str] | None
 ) -> list[Planes]:
@@ -273,8 +147,7 @@ def _planes(
         raise InputError("There is no training image; choose at least one without defects.")
     names = names or [f"training image {number}" for number in range(1, len(images) + 1)]
     planes = [
-        as_planes(image, channel_axis, name=name)
-        for image, name in zip(images, names, strict=True)
+        as_planes(image, channel_axis, name=name) for image, name in zip(images, names, strict=True)
     ]
     for other in planes[1:]:
         if other.channels != planes[0].channels:

@@ -1,0 +1,170 @@
+"""The optimiser's loop over a time or step budget."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from .config import TrainingConfig
+from .device import autocast
+from .losses import training_loss
+from .model import HistoryEntry
+from .networks import Autoencoder
+from .progress import TrainingPreview, TrainingStep
+from .residual import residual_map
+
+__all__ = ["Optimisation"]
+
+_VALIDATIONS = 25  # over the whole training
+_PREVIEW_PATCHES = 4
+_WARM_UP = 0.1  # part of the training in which the learning rate rises
+
+
+@dataclass
+class Optimisation:
+    """The network's steps, clock, history and best weights.
+
+    Attributes
+    ----------
+    config
+        The recipe.
+    network
+        The network that is trained, on ``device``.
+    device
+        Where it runs.
+    batches
+        Endless training batches of shape (N, C, P, P).
+    validation
+        Fixed patches of shape (N, C, P, P) to look at between steps.
+    held_out
+        Whether these patches are kept out of the training, so that they can choose the best
+        weights; else the last weights count.
+    history
+        Losses so far.
+    steps
+        Optimiser steps so far.
+    elapsed
+        Seconds of work so far; waiting for whoever reads the messages does not count.
+    """
+
+    config: TrainingConfig
+    network: Autoencoder
+    device: torch.device
+    batches: Iterator[torch.Tensor]
+    validation: torch.Tensor
+    held_out: bool
+    history: list[HistoryEntry] = field(default_factory=list)
+    steps: int = 0
+    elapsed: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._optimiser = torch.optim.Adam(
+            self.network.parameters(),
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+        self._losses: list[torch.Tensor] = []
+        self._patches = 0
+        self._validations = 0
+        self._best_loss = float("inf")
+        self._best_weights: dict[str, Any] = {}
+
+    @property
+    def fraction(self) -> float:
+        """Part of the budget that is used, in [0, 1]."""
+        if self.config.minutes is not None:
+            return min(1.0, self.elapsed / (60 * self.config.minutes))
+        steps = -(-self.config.patches // self.config.batch_size) * self.config.epochs
+        return min(1.0, self.steps / steps)
+
+    @property
+    def validation_due(self) -> bool:
+        """Whether it is time to look at the validation patches again."""
+        return int(self.fraction * _VALIDATIONS) > self._validations
+
+    def step(self) -> None:
+        """Make one optimiser step."""
+        start = time.perf_counter()
+        patches = next(self.batches).contiguous(memory_format=torch.channels_last)
+        rate = self.config.learning_rate * _schedule(self.config.schedule, self.fraction)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        self._optimiser.zero_grad(set_to_none=True)
+        with autocast(self.device):
+            outputs = self.network(patches)
+        loss = training_loss(patches, outputs, self.config)
+        loss.backward()
+        self._optimiser.step()
+        self._losses.append(loss.detach())
+        self._patches += len(patches)
+        self.steps += 1
+        self.elapsed += time.perf_counter() - start
+
+    def validate(self) -> None:
+        """Add to the history; with held-out patches, keep the weights if they are the best."""
+        start = time.perf_counter()
+        loss = None
+        if self.held_out:
+            outputs = self._reconstruct(self.validation)
+            loss = float(training_loss(self.validation, outputs, self.config))
+            if loss < self._best_loss:
+                self._best_loss = loss
+                self._best_weights = copy.deepcopy(self.network.state_dict())
+        self._validations = int(self.fraction * _VALIDATIONS)
+        self.elapsed += time.perf_counter() - start
+        training = float(torch.stack(self._losses).mean())
+        self.history.append(HistoryEntry(self.steps, self.elapsed, training, loss))
+
+    def restore_best(self) -> None:
+        """Give the network its best weights and put it into evaluation mode."""
+        if self._best_weights:
+            self.network.load_state_dict(self._best_weights)
+        self.network.eval()
+
+    def report(self) -> TrainingStep:
+        """Describe the steps since the last report."""
+        loss = float(torch.stack(self._losses).mean())
+        self._losses = self._losses[-1:]
+        return TrainingStep(
+            step=self.steps,
+            fraction=self.fraction,
+            loss=loss,
+            validation_loss=self.history[-1].validation_loss if self.history else None,
+            elapsed=self.elapsed,
+            remaining=self.elapsed * (1 / self.fraction - 1),
+            patches_per_second=self._patches / self.elapsed,
+        )
+
+    def preview(self) -> TrainingPreview:
+        """Show the first validation patches as the network sees them now."""
+        patches = self.validation[:_PREVIEW_PATCHES]
+        outputs = self._reconstruct(patches)
+        inputs, reconstructions = (tensor.cpu().numpy() for tensor in (patches, outputs))
+        residuals = [
+            residual_map(x, y, self.config.residual)
+            for x, y in zip(inputs, reconstructions, strict=True)
+        ]
+        return TrainingPreview(inputs, reconstructions, np.stack(residuals))
+
+    def _reconstruct(self, patches: torch.Tensor) -> torch.Tensor:
+        self.network.eval()
+        with torch.no_grad(), autocast(self.device):
+            return self.network(patches.contiguous(memory_format=torch.channels_last)).float()
+
+
+def _schedule(kind: str, fraction: float) -> float:
+    """Learning rate as a fraction of its peak."""
+    if kind == "constant":
+        return 1.0
+    if fraction < _WARM_UP:
+        return 0.1 + 0.9 * fraction / _WARM_UP
+    return 0.5 + 0.5 * math.cos(math.pi * (fraction - _WARM_UP) / (1 - _WARM_UP))

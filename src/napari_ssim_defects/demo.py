@@ -1,0 +1,186 @@
+"""The whole job on generated nanofibre images: train, detect, segment, score, write, show."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .core.config import SegmentationConfig, TrainingConfig
+from .core.errors import InputError
+from .core.evaluation import evaluate
+from .core.model import DefectModel
+from .core.progress import TrainingFinished, TrainingStep
+from .core.training import train
+from .io.atomic import ensure_folder
+from .io.pictures import OverviewRow, write_overview
+from .io.tiff import write_ome_tiff
+from .samples import NanofibreSample, nanofibres
+from .scale.folders import FileDetected, FileFailed, FileProgress, detect_files
+from .terminal import Bar
+
+__all__ = ["DemoResults", "run_demo"]
+
+_GOOD_SEEDS = (1, 2, 3, 4)  # as many images as the paper trains on
+_DEFECTIVE_SEEDS = (101, 102, 103)
+_PIXEL_SIZE, _UNIT = (0.05, 0.05), "µm"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResults:
+    """What the demo made.
+
+    Attributes
+    ----------
+    summary
+        Scores and paths, as plain values.
+    model
+        The trained model.
+    good
+        The defect-free training samples.
+    defective
+        The inspected samples with their ground truth.
+    detected
+        What was found in them, in the same order.
+    """
+
+    summary: Mapping[str, Any]
+    model: DefectModel
+    good: tuple[NanofibreSample, ...]
+    defective: tuple[NanofibreSample, ...]
+    detected: tuple[FileDetected, ...]
+
+    @property
+    def text(self) -> str:
+        """The summary for a person."""
+        s = self.summary
+        return (
+            f"Found {s['defects_found']} of {s['defects']} defects with {s['false_regions']} "
+            f"false region(s); pixel AUROC {s['pixel_auroc']:.3f}, IoU {s['iou']:.2f} at the "
+            f"automatic threshold {s['threshold']:.3f}, in {s['seconds']:.0f} s.\n"
+            f"Overview: {s['overview']}\nTIFF files, regions.csv and the model: {s['folder']}"
+        )
+
+    def show(self) -> None:
+        """Open napari on the results, if there is a display and napari."""
+        if sys.platform.startswith("linux") and not (
+            os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        ):
+            print("No display: napari was not opened.", file=sys.stderr)
+            return
+        try:
+            from .plugin.demo_viewer import show_demo
+        except ImportError as error:
+            print(
+                f"napari was not opened ({error}); install it with "
+                "pip install 'napari-ssim-defects[all]'.",
+                file=sys.stderr,
+            )
+            return
+        show_demo(self)
+
+
+def run_demo(folder: str | os.PathLike[str], minutes: float) -> DemoResults:
+    """Train on generated defect-free images, and find the defects in others.
+
+    Parameters
+    ----------
+    folder
+        Where images, model, residuals, labels, ``regions.csv`` and ``overview.png`` go.
+    minutes
+        Training time.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    start = time.perf_counter()
+    folder = ensure_folder(folder)
+    inputs = ensure_folder(folder / "images")
+    with Bar("drawing nanofibres") as bar:
+        good, defective = [], []
+        for number, seed in enumerate((*_GOOD_SEEDS, *_DEFECTIVE_SEEDS), start=1):
+            defects = seed in _DEFECTIVE_SEEDS
+            (defective if defects else good).append(nanofibres(seed, defects=defects))
+            bar.show(number / len((*_GOOD_SEEDS, *_DEFECTIVE_SEEDS)), "")
+    paths = []
+    for kind, samples in (("good", good), ("defective", defective)):
+        for number, sample in enumerate(samples, start=1):
+            path = inputs / f"{kind}_{number}.ome.tif"
+            write_ome_tiff(path, sample.image, pixel_size=_PIXEL_SIZE, unit=_UNIT)
+            if kind == "defective":
+                paths.append(path)
+                truth = inputs / f"defective_{number}.truth.ome.tif"
+                write_ome_tiff(truth, sample.labels, pixel_size=_PIXEL_SIZE, unit=_UNIT)
+
+    config = TrainingConfig.preset("quick", minutes=minutes)
+    names = [f"good_{number}" for number in range(1, len(good) + 1)]
+    with Bar("training") as bar:
+        for message in train([sample.image for sample in good], config, names=names):
+            if isinstance(message, TrainingStep):
+                bar.show(message.fraction, f"loss {message.loss:.3f}")
+    assert isinstance(message, TrainingFinished)
+    model = message.model
+    model.save(folder / "nanofibres.safetensors")
+
+    detected: list[FileDetected] = []
+    with Bar("detecting") as bar:
+        for result in detect_files(
+            model, paths, folder, model.auto_threshold, SegmentationConfig()
+        ):
+            if isinstance(result, FileProgress):
+                bar.show(result.fraction, result.path.name)
+            elif isinstance(result, FileFailed):
+                raise InputError(result.reason)
+            else:
+                detected.append(result)
+
+    overview = folder / "overview.png"
+    rows = [
+        OverviewRow(
+            name=result.path.name.removesuffix(".ome.tif"),
+            image=sample.image,
+            reconstruction=result.reconstruction[0, 0],
+            residual=result.residual,
+            labels=result.labels,
+        )
+        for sample, result in zip(defective, detected, strict=True)
+    ]
+    write_overview(overview, rows, model.calibration.contrast_limits)
+    summary = {
+        **_score(defective, detected),
+        "threshold": model.auto_threshold,
+        "seconds": time.perf_counter() - start,
+        "folder": str(folder),
+        "overview": str(overview),
+    }
+    return DemoResults(summary, model, tuple(good), tuple(defective), tuple(detected))
+
+
+def _score(samples: list[NanofibreSample], detected: list[FileDetected]) -> dict[str, float | int]:
+    """Compare what was found with the generated truth."""
+    pairs = [
+        (sample.labels, result.labels) for sample, result in zip(samples, detected, strict=True)
+    ]
+    defects = sum(int(truth.max()) for truth, _ in pairs)
+    hit = sum(len(np.setdiff1d(truth[found > 0], 0)) for truth, found in pairs)
+    regions = sum(int(found.max()) for _, found in pairs)
+    true_regions = sum(len(np.setdiff1d(found[truth > 0], 0)) for truth, found in pairs)
+    both = sum(np.count_nonzero((truth > 0) & (found > 0)) for truth, found in pairs)
+    either = sum(np.count_nonzero((truth > 0) | (found > 0)) for truth, found in pairs)
+    scores = evaluate([result.residual for result in detected], [t > 0 for t, _ in pairs])
+    return {
+        "defects": defects,
+        "defects_found": hit,
+        "false_regions": regions - true_regions,
+        "iou": both / either,
+        "pixel_auroc": scores.auroc,
+        "aupro": scores.aupro,
+    }

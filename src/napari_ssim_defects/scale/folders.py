@@ -1,0 +1,233 @@
+"""Detection over many image files: residuals, labels and one table of regions."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.config import SegmentationConfig
+from ..core.errors import InputError
+from ..core.evaluation import Evaluation, evaluate
+from ..core.model import DefectModel
+from ..core.progress import InspectionProgress, PlaneInspected
+from ..core.regions import measure_regions
+from ..core.segmentation import segment
+from ..io.atomic import ensure_folder
+from ..io.images import ImageFile, match_masks, output_stems, read_image, read_mask
+from ..io.tables import REGION_COLUMNS, region_rows, write_csv
+from ..io.tiff import write_ome_tiff
+
+__all__ = [
+    "FileDetected",
+    "FileFailed",
+    "FileProgress",
+    "FilesEvaluated",
+    "detect_files",
+    "evaluate_files",
+    "inspect_file",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FileProgress:
+    """Part of the whole job that is done, in [0, 1], and the file that is being worked on."""
+
+    path: Path
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class FileDetected:
+    """One file is done.
+
+    Attributes
+    ----------
+    path
+        The image file.
+    residual_path, labels_path
+        Where its residual and instance labels were written.
+    residual, labels
+        The same as arrays, float32 and int32 of shape (..., H, W).
+    reconstruction
+        float32 of shape (planes, C, H, W), in the intensities of the image.
+    regions
+        Number of regions, over all planes.
+    seconds
+        Time from reading to writing.
+    """
+
+    path: Path
+    residual_path: Path
+    labels_path: Path
+    residual: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int32]
+    reconstruction: npt.NDArray[np.float32]
+    regions: int
+    seconds: float
+
+    @property
+    def defective_fraction(self) -> float:
+        """Fraction of the pixels that lie in regions."""
+        return float(np.count_nonzero(self.labels) / self.labels.size)
+
+
+@dataclass(frozen=True, slots=True)
+class FileFailed:
+    """One file could not be used; ``reason`` is a sentence. The others go on."""
+
+    path: Path
+    reason: str
+
+
+def detect_files(
+    model: DefectModel,
+    paths: Sequence[Path],
+    folder: str | os.PathLike[str],
+    threshold: float,
+    segmentation: SegmentationConfig,
+    *,
+    stride: int | None = None,
+    device: str | None = None,
+) -> Iterator[FileProgress | FileDetected | FileFailed]:
+    """Inspect image files and write what is found.
+
+    Parameters
+    ----------
+    model
+        The trained model.
+    paths
+        Image files.
+    folder
+        Where ``<stem>.residual.ome.tif``, ``<stem>.labels.ome.tif`` per image and one
+        ``regions.csv`` are written; made if it does not exist.
+    threshold
+        Residual above which a pixel is a candidate.
+    segmentation
+        Post-processing.
+    stride
+        Distance between patches, in pixels; None: the recipe's.
+    device
+        Where the network runs; None: the fastest there is.
+
+    Yields
+    ------
+    FileProgress, FileDetected or FileFailed
+        Progress within a file, then its end.
+
+    Raises
+    ------
+    InputError
+        If the folder or a file in it cannot be written.
+    """
+    folder = ensure_folder(folder)
+    rows: list[dict[str, object]] = []
+    for index, (path, stem) in enumerate(zip(paths, output_stems(paths), strict=True)):
+        start = time.perf_counter()
+        try:
+            image = read_image(path)
+            residuals, reconstructions = [], []
+            for message in inspect_file(model, image, stride=stride, device=device):
+                if isinstance(message, PlaneInspected):
+                    residuals.append(message.residual)
+                    reconstructions.append(message.reconstruction)
+                else:
+                    yield FileProgress(path, (index + message.fraction) / len(paths))
+        except InputError as error:
+            yield FileFailed(path, str(error))
+            continue
+        shape = model.planes(image.data, image.channel_axis, f"'{path}'").shape
+        residual = np.stack(residuals).reshape(shape)
+        labels = segment(residual, threshold, **segmentation.model_dump())
+        residual_path = folder / f"{stem}.residual.ome.tif"
+        labels_path = folder / f"{stem}.labels.ome.tif"
+        for target, data in ((residual_path, residual), (labels_path, labels)):
+            write_ome_tiff(target, data, pixel_size=image.pixel_size, unit=image.unit)
+        found = 0
+        for plane, (plane_labels, plane_residual) in enumerate(
+            zip(_as_stack(labels), _as_stack(residual), strict=True)
+        ):
+            regions = measure_regions(plane_labels, plane_residual)
+            found += len(regions)
+            rows += region_rows(path.name, plane, regions, image.pixel_size, image.unit)
+        yield FileDetected(
+            path,
+            residual_path,
+            labels_path,
+            residual,
+            labels,
+            np.stack(reconstructions),
+            found,
+            time.perf_counter() - start,
+        )
+    write_csv(folder / "regions.csv", rows, REGION_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class FilesEvaluated:
+    """Scores over all files, and the mean time that a file took to read and inspect."""
+
+    evaluation: Evaluation
+    seconds_per_image: float
+
+
+def evaluate_files(
+    model: DefectModel,
+    paths: Sequence[Path],
+    mask_folder: str | os.PathLike[str],
+    *,
+    stride: int | None = None,
+    device: str | None = None,
+) -> Iterator[FileProgress | FilesEvaluated]:
+    """Score a model on image files against their masks.
+
+    Parameters
+    ----------
+    model, stride, device
+        As for `detect_files`.
+    paths
+        Image files.
+    mask_folder
+        Folder with one mask per image (see `match_masks`); non-zero = defect.
+
+    Raises
+    ------
+    InputError
+        If an image or its mask cannot be used, or there is nothing to score.
+    """
+    masks = match_masks(paths, mask_folder)
+    residuals, truths, seconds = [], [], 0.0
+    for index, (path, mask) in enumerate(zip(paths, masks, strict=True)):
+        start = time.perf_counter()
+        for message in inspect_file(model, read_image(path), stride=stride, device=device):
+            if isinstance(message, PlaneInspected):
+                residuals.append(message.residual)
+                if message.planes > 1:
+                    raise InputError(f"'{path}' is a stack; evaluate its planes as single files.")
+            else:
+                yield FileProgress(path, (index + message.fraction) / len(paths))
+        seconds += time.perf_counter() - start
+        truths.append(read_mask(mask, residuals[-1].shape))
+    yield FilesEvaluated(evaluate(residuals, truths), seconds / len(paths))
+
+
+def inspect_file(
+    model: DefectModel, image: ImageFile, *, stride: int | None = None, device: str | None = None
+) -> Iterator[InspectionProgress | PlaneInspected]:
+    """Inspect an image that was read from a file; see `DefectModel.inspect`."""
+    return model.inspect(
+        image.data,
+        stride=stride,
+        channel_axis=image.channel_axis,
+        device=device,
+        name=f"'{image.path}'",
+    )
+
+
+def _as_stack(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    return planes.reshape(-1, *planes.shape[-2:])
