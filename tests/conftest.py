@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+# Test networks are tiny, and threads that wait for each other cost more than they gain.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # napari and Qt read these when they are imported, so they are set before any test is.
 os.environ.setdefault("NAPARI_CONFIG", "")
 if sys.platform == "linux":

@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--preset", choices=list(PRESETS), default="quick",
                        help="recipe (default: %(default)s)")  # fmt: skip
     train.add_argument("--system", choices=["ssim", "l2"],
-                       help="loss and residual: structural similarity or squared error")  # fmt: skip
+                       help="structural similarity (default) or squared error")  # fmt: skip
     budget = train.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=_positive, metavar="M", help="training time")
     budget.add_argument("--epochs", type=int, metavar="N", help="training length in epochs")
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--stride", type=int, metavar="S", help="distance between patches (px)")
     defaults = SegmentationConfig()
     detect.add_argument("--opening", type=int, default=defaults.opening, metavar="D",
-                        help="diameter of the circular opening (px; default: %(default)s)")  # fmt: skip
+                        help="diameter of the opening (px; default: %(default)s)")  # fmt: skip
     detect.add_argument("--min-area", type=int, default=defaults.min_area, metavar="A",
                         help="smallest region (px; default: %(default)s)")  # fmt: skip
     detect.add_argument("--fill-holes", action=argparse.BooleanOptionalAction,
@@ -324,9 +324,11 @@ def _demo(options: argparse.Namespace) -> int:
     results = run_demo(options.out, options.minutes)
     _print(options, results.summary, results.text)
     if not options.no_gui:
-        results.show()
+        refusal = results.show()
+        if refusal:
+            print(refusal, file=sys.stderr)
     return 0
 
 
-def _print(options: argparse.Namespace, result: dict[str, Any], text: str) -> None:
+def _print(options: argparse.Namespace, result: Mapping[str, Any], text: str) -> None:
     print(json.dumps(result, indent=2) if options.json else text)

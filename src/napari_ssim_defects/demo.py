@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,23 +66,21 @@ class DemoResults:
             f"Overview: {s['overview']}\nTIFF files, regions.csv and the model: {s['folder']}"
         )
 
-    def show(self) -> None:
-        """Open napari on the results, if there is a display and napari."""
+    def show(self) -> str:
+        """Open napari on the results; return a sentence if it was not opened, else nothing."""
         if sys.platform.startswith("linux") and not (
             os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         ):
-            print("No display: napari was not opened.", file=sys.stderr)
-            return
+            return "There is no display, so napari was not opened."
         try:
             from .plugin.demo_viewer import show_demo
         except ImportError as error:
-            print(
+            return (
                 f"napari was not opened ({error}); install it with "
-                "pip install 'napari-ssim-defects[all]'.",
-                file=sys.stderr,
+                "pip install 'napari-ssim-defects[all]'."
             )
-            return
         show_demo(self)
+        return ""
 
 
 def run_demo(folder: str | os.PathLike[str], minutes: float) -> DemoResults:
@@ -105,7 +102,8 @@ def run_demo(folder: str | os.PathLike[str], minutes: float) -> DemoResults:
     folder = ensure_folder(folder)
     inputs = ensure_folder(folder / "images")
     with Bar("drawing nanofibres") as bar:
-        good, defective = [], []
+        good: list[NanofibreSample] = []
+        defective: list[NanofibreSample] = []
         for number, seed in enumerate((*_GOOD_SEEDS, *_DEFECTIVE_SEEDS), start=1):
             defects = seed in _DEFECTIVE_SEEDS
             (defective if defects else good).append(nanofibres(seed, defects=defects))

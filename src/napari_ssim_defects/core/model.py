@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from torch import nn
 
 from .calibration import Calibration
 from .config import TrainingConfig
-from .device import choose_device
+from .device import choose_device, place
 from .errors import InputError
 from .intensity import IntensityRange
 from .networks import Autoencoder
@@ -253,9 +254,7 @@ class DefectModel:
 
     def _on(self, device: torch.device) -> nn.Module:
         if device.type not in self._networks:
-            copy = Autoencoder(**self.network.settings).to(device)
-            copy.load_state_dict(self.network.state_dict())
-            self._networks[device.type] = copy.to(memory_format=torch.channels_last).eval()
+            self._networks[device.type] = place(copy.deepcopy(self.network), device)
         return self._networks[device.type]
 
     @cached_property

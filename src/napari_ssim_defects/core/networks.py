@@ -43,12 +43,6 @@ class Autoencoder(nn.Module):
         super().__init__()
         if patch_size < 16 or patch_size % 16:
             raise InputError(f"The patch size must be a multiple of 16, not {patch_size}.")
-        self.settings = {
-            "patch_size": patch_size,
-            "channels": channels,
-            "latent_dimension": latent_dimension,
-            "batch_norm": batch_norm,
-        }
         core = patch_size // 16
         down = [  # channels in, channels out, kernel, stride
             (channels, 32, 4, 2), (32, 32, 4, 2), (32, 32, 3, 1), (32, 64, 4, 2),

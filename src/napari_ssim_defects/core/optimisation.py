@@ -119,8 +119,8 @@ class Optimisation:
             if loss < self._best_loss:
                 self._best_loss = loss
                 self._best_weights = copy.deepcopy(self.network.state_dict())
-        self._validations = int(self.fraction * _VALIDATIONS)
         self.elapsed += time.perf_counter() - start
+        self._validations = int(self.fraction * _VALIDATIONS)  # slow looks do not pile up
         training = float(torch.stack(self._losses).mean())
         self.history.append(HistoryEntry(self.steps, self.elapsed, training, loss))
 
@@ -158,7 +158,10 @@ class Optimisation:
     def _reconstruct(self, patches: torch.Tensor) -> torch.Tensor:
         self.network.eval()
         with torch.no_grad(), autocast(self.device):
-            return self.network(patches.contiguous(memory_format=torch.channels_last)).float()
+            outputs: torch.Tensor = self.network(
+                patches.contiguous(memory_format=torch.channels_last)
+            )
+        return outputs.float()
 
 
 def _schedule(kind: str, fraction: float) -> float:

@@ -110,15 +110,18 @@ def measure_regions(
     labels: npt.NDArray[np.int32], residual: npt.NDArray[np.float32]
 ) -> list[Region]:
     """Measure every region of a label image (H, W) on its residual (H, W)."""
-    return [
-        Region(
-            label=int(region.label),
-            area=int(region.num_pixels),
-            centroid=(float(region.centroid[0]), float(region.centroid[1])),
-            bounding_box=tuple(int(edge) for edge in region.bbox),
-            mean_residual=float(region.intensity_mean),
-            max_residual=float(region.intensity_max),
-            eccentricity=float(region.eccentricity),
+    regions = []
+    for region in regionprops(labels, intensity_image=residual):
+        top, left, bottom, right = region.bbox
+        regions.append(
+            Region(
+                label=int(region.label),
+                area=int(region.num_pixels),
+                centroid=(float(region.centroid[0]), float(region.centroid[1])),
+                bounding_box=(int(top), int(left), int(bottom), int(right)),
+                mean_residual=float(region.intensity_mean),
+                max_residual=float(region.intensity_max),
+                eccentricity=float(region.eccentricity),
+            )
         )
-        for region in regionprops(labels, intensity_image=residual)
-    ]
+    return regions

@@ -11,6 +11,7 @@ import math
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
 
@@ -141,14 +142,14 @@ def _local_mean(
     return flat.reshape(n, c, *flat.shape[-2:])
 
 
-def _weights(size: int, window: str, sigma: float) -> np.ndarray:
+def _weights(size: int, window: str, sigma: float) -> npt.NDArray[np.float64]:
     if window == "uniform":
         return np.full(size, 1 / size)
     weights = np.exp(-0.5 * (np.arange(size) - size // 2) ** 2 / sigma**2)
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
-def _mirrored_indices(length: int, radius: int) -> np.ndarray:
+def _mirrored_indices(length: int, radius: int) -> npt.NDArray[np.int64]:
     """Indices of a mirrored axis: d c b a | a b c d | d c b a, repeated where it is short."""
     indices = np.arange(-radius, length + radius) % (2 * length)
     return np.where(indices < length, indices, 2 * length - 1 - indices)

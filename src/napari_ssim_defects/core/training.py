@@ -13,7 +13,7 @@ import torch
 
 from .calibration import Calibration
 from .config import TrainingConfig
-from .device import choose_device, fast_dtype
+from .device import choose_device, fast_dtype, place
 from .errors import InputError
 from .intensity import IntensityRange
 from .model import DefectModel
@@ -80,7 +80,8 @@ def train(
     ------
     InputError
         If the images cannot be trained on: none, fewer than two dimensions, NaN, constant,
-        different channels, all smaller than a patch.
+        different channels, all smaller than a patch; or if there are more or fewer masks or
+        names than images.
 
     References
     ----------
@@ -89,6 +90,8 @@ def train(
     config = config or TrainingConfig.preset("quick")
     where = choose_device(device)
     planes = _planes(images, channel_axis, names)
+    if masks is not None:
+        _check_number(masks, len(images), "mask")
     intensity = IntensityRange.of(
         (plane for stack in planes for plane in stack), config.intensity_percentiles
     )
@@ -105,16 +108,16 @@ def train(
         config.patch_size, planes[0].channels, config.latent_dimension, config.batch_norm
     )
     initialise(network, config.seed)
-    network = network.to(where, memory_format=torch.channels_last)
-    yield TrainingStarted(
+    network = place(network, where)
+    started = TrainingStarted(
         device=str(where),
         precision=str(fast_dtype(where)).removeprefix("torch."),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         planes=len(areas),
     )
+    stopped = (yield started) == STOP
     batches = source.batches(config.batch_size, config.patches, config.fixed_patches, generator)
     run = Optimisation(config, network, where, batches, validation, bool(held_out))
-    stopped = False
     while run.fraction < 1 and not stopped:
         yield_at = run.elapsed + _REPORT_SECONDS
         while run.fraction < 1 and run.elapsed < yield_at and not run.validation_due:
@@ -128,7 +131,7 @@ def train(
     yield TrainingFinished(
         DefectModel(
             config=config,
-            network=network.to("cpu", memory_format=torch.contiguous_format),
+            network=network.to("cpu"),
             channels=planes[0].channels,
             channel_axis=planes[0].channel_axis,
             intensity=intensity,
@@ -145,7 +148,9 @@ def _planes(
 ) -> list[Planes]:
     if len(images) == 0:
         raise InputError("There is no training image; choose at least one without defects.")
-    names = names or [f"training image {number}" for number in range(1, len(images) + 1)]
+    if names is None:
+        names = [f"training image {number}" for number in range(1, len(images) + 1)]
+    _check_number(names, len(images), "name")
     planes = [
         as_planes(image, channel_axis, name=name) for image, name in zip(images, names, strict=True)
     ]
@@ -159,13 +164,21 @@ def _planes(
     return planes
 
 
+def _check_number(given: Sequence[Any], images: int, what: str) -> None:
+    if len(given) != images:
+        raise InputError(
+            f"There {'is' if images == 1 else 'are'} {images} image{'s' * (images != 1)} but "
+            f"{len(given)} {what}{'s' * (len(given) != 1)}; give one {what} per image."
+        )
+
+
 def _areas(
     stacks: Sequence[Planes],
     masks: Sequence[npt.NDArray[np.bool_] | None] | None,
     intensity: IntensityRange,
 ) -> list[TrainingArea]:
     areas = []
-    for stack, mask in zip(stacks, masks or [None] * len(stacks), strict=True):
+    for stack, mask in zip(stacks, [None] * len(stacks) if masks is None else masks, strict=True):
         allowed = None
         if mask is not None:
             try:
@@ -209,7 +222,8 @@ def _calibrate(
 
 
 def _within_budget(areas: Sequence[TrainingArea]) -> list[TrainingArea]:
-    """Spread the calibration over as many areas as it has time for."""
+    """Spread the calibration over as many areas with good pixels as it has time for."""
+    areas = [area for area in areas if area.allowed is None or area.allowed.any()]
     pixels = [area.pixels[0].size for area in areas]
     if sum(pixels) <= _CALIBRATION_PIXELS:
         return list(areas)

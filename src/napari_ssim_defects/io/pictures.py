@@ -115,8 +115,8 @@ def _displayable(
     picture: npt.NDArray[np.generic], like: npt.NDArray[np.generic]
 ) -> npt.NDArray[np.generic]:
     """Integer RGB must be clipped to be shown; anything else is shown as it is."""
-    if picture.ndim == 3 and np.issubdtype(like.dtype, np.integer):
-        limits = np.iinfo(like.dtype)
+    if picture.ndim == 3 and like.dtype.kind in "ui":
+        limits = np.iinfo(like.dtype.str)
         return picture.clip(limits.min, limits.max).astype(like.dtype)
     return picture
 
