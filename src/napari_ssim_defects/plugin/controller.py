@@ -219,8 +219,8 @@ class Controller:
         elif isinstance(message, jobs.Inspected):
             self._show_reconstruction(message, origin)
             self._show_heatmap(message, limits, origin)
-            if not self.state.status_is_error:
-                self._runner.say(f"Inspected '{message.source.name}'.")
+        elif isinstance(message, jobs.Done):
+            self._runner.say(message.text)
 
     def _show_reconstruction(self, message: jobs.Inspected, origin: dict[str, Any]) -> None:
         if message.reconstruction is None:

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from .layers import Source
 
 __all__ = [
+    "Done",
     "Fraction",
     "Inspected",
     "Labelled",
     "ModelOpened",
-    "Done",
     "PlanePrepared",
     "PlaneSegmented",
     "Refused",
@@ -179,11 +179,12 @@ def inspection(
     device: str,
     threads: int,
     keep_reconstruction: bool,
-) -> Iterator[Fraction | Inspected | Refused]:
+) -> Iterator[Fraction | Inspected | Refused | Done]:
     """Inspect images one after another; one that cannot be used does not stop the others."""
     import torch
 
     torch.set_num_threads(threads)
+    refused = 0
     for number, source in enumerate(sources):
         residuals: list[Plane] = []
         reconstructions: list[npt.NDArray[np.float32]] = []
@@ -200,6 +201,7 @@ def inspection(
                     yield Fraction((number + message.fraction) / len(sources))
         except InputError as error:
             yield Refused(str(error))
+            refused += 1
             continue
         axis = planes.channel_axis
         reconstruction = None
@@ -214,6 +216,8 @@ def inspection(
             reconstruction,
             None if source.rgb else axis,
         )
+    if not refused:
+        yield Done(f"Inspected {len(sources)} image{'s' * (len(sources) != 1)}.")
 
 
 def opening(path: Path) -> Iterator[ModelOpened]:

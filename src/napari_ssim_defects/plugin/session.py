@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from napari.utils.task_status import Status
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication, QMainWindow
 
@@ -35,11 +36,24 @@ class _Session(QObject):
     def __init__(self, window: QMainWindow, controller: Controller) -> None:
         super().__init__(window)
         self.controller = controller
+        self._window = window
+        self._task: Any = None
+        controller.state.events.activity.connect(self._tell_napari)
         window.destroyed.connect(controller.close)
         # When the last window closes, the application ends before Qt deletes the window.
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self._close)
+
+    def _tell_napari(self, activity: str) -> None:
+        """Let napari ask before it closes a viewer whose training would be lost."""
+        tasks = getattr(getattr(self._window, "_window", None), "_task_status_manager", None)
+        if tasks is None:  # not in every version of napari
+            return
+        if activity != "idle":
+            self._task = tasks.register_task_status("SSIM defects", Status.BUSY, activity)
+        elif self._task is not None:
+            tasks.update_task_status(self._task, Status.COMPLETED)
 
     def _close(self) -> None:
         # A method of a QObject: Qt forgets it with the window, and with it the viewer.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -49,9 +50,8 @@ class Job:
         on_end: Callable[[], None] | None = None,
     ) -> None:
         self._relay: _Relay | None = _Relay(on_message, on_end)
-        # superqt's own way to send fails when something is sent before the first message.
-        self._inbox: SimpleQueue[Any] = SimpleQueue()
-        self._worker = _Worker(_caught, messages, self._inbox)
+        self._control = _Control()
+        self._worker = _Worker(messages, self._control)
         self._worker.yielded.connect(self._relay.message)
         self._worker.finished.connect(self._relay.end)
         _silence.begin()
@@ -60,14 +60,14 @@ class Job:
 
     def send(self, value: Any) -> None:
         """Send a value into the generator; it arrives after the next message."""
-        self._inbox.put(value)
+        self._control.inbox.put(value)
 
     def set_paused(self, paused: bool) -> None:
         """Hold the generator after its next message, or let it go on."""
         if paused:
-            self._worker.pause()
+            self._control.gate.clear()
         else:
-            self._worker.resume()
+            self._control.gate.set()
 
     def discard(self) -> None:
         """End at the next message of the generator; none of them arrives any more."""
@@ -124,7 +124,21 @@ class Later:
             self._timer.stop()
 
 
-def _caught(messages: Callable[[], Messages], inbox: SimpleQueue[Any]) -> Messages:
+class _Control:
+    """What the GUI thread tells the worker thread.
+
+    superqt has ways of its own to send and to pause, but a value that is sent before the first
+    message is an error there, and resuming right after pausing does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.inbox: SimpleQueue[Any] = SimpleQueue()
+        self.gate = Event()
+        self.gate.set()
+        self.ended = False
+
+
+def _caught(messages: Callable[[], Messages], control: _Control) -> Messages:
     """Pass messages on; turn whatever is raised into a `Failure`.
 
     The numeric state is set around each step only: a generator that is left in the middle
@@ -137,9 +151,12 @@ def _caught(messages: Callable[[], Messages], inbox: SimpleQueue[Any]) -> Messag
             with np.errstate(all="ignore"):
                 if generator is None:
                     generator = messages()
-                message = generator.send(incoming)
+                message = next(generator) if incoming is None else generator.send(incoming)
             yield message
-            incoming = None if inbox.empty() else inbox.get()
+            control.gate.wait()
+            if control.ended:
+                return
+            incoming = None if control.inbox.empty() else control.inbox.get()
     except StopIteration:
         return
     except InputError as error:
@@ -152,11 +169,21 @@ def _caught(messages: Callable[[], Messages], inbox: SimpleQueue[Any]) -> Messag
 
 
 class _Worker(GeneratorWorker):
-    """napari's worker, less its handling of warnings and of errors, which it does not need.
+    """superqt's worker, less its handling of warnings and errors.
 
-    superqt replaces the process-wide warning filters from the worker thread, which two
-    workers at the same time leave broken.
+    It replaces the process-wide warning filters from the worker thread, which two workers at the
+    same time leave broken; errors never come this far.
     """
+
+    def __init__(self, messages: Callable[[], Messages], control: _Control) -> None:
+        super().__init__(_caught, messages, control)
+        self._control = control
+
+    def quit(self) -> None:
+        """End at the next message, also when pausing."""
+        super().quit()
+        self._control.ended = True
+        self._control.gate.set()
 
     def run(self) -> None:
         """Work in the thread."""

@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 
 from ..controller import Controller
 from ..layers import is_heatmap
-from .fields import IntegerBox, LayerCombo, form, heading
+from .fields import IntegerBox, LayerCombo, form
 from .threshold_slider import ThresholdSlider
 
 __all__ = ["SegmentView"]
@@ -28,7 +28,7 @@ class SegmentView(QWidget):
         )
         self.slider = ThresholdSlider()
         self.slider.setToolTip(tip)
-        self.auto_button = QPushButton("Auto")
+        self.auto_button = QPushButton("Auto threshold")
         self.auto_button.setToolTip(
             "The threshold that 0.5 % of the defect-free pixels exceed (false positive rate), as "
             "measured when the model was trained."
@@ -52,9 +52,6 @@ class SegmentView(QWidget):
             "Add a layer of numbered regions with a table of their area, position and residual."
         )
 
-        top = QHBoxLayout()
-        top.addWidget(heading("Threshold", tip), 1)
-        top.addWidget(self.auto_button)
         checks = QHBoxLayout()
         checks.addWidget(self.fill_holes)
         checks.addWidget(self.convex_hull)
@@ -62,8 +59,8 @@ class SegmentView(QWidget):
         layout.setContentsMargins(4, 2, 4, 6)
         layout.setSpacing(4)
         layout.addLayout(form(("Heatmap", self.heatmap)))
-        layout.addLayout(top)
         layout.addWidget(self.slider)
+        layout.addWidget(self.auto_button)
         layout.addLayout(form(("Opening", self.opening), ("Minimum area", self.min_area)))
         layout.addLayout(checks)
         layout.addWidget(self.summary)

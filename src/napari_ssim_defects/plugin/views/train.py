@@ -104,6 +104,8 @@ class TrainView(QWidget):
         spins.addWidget(self.minutes)
         spins.addWidget(self.epochs)
         length.setToolTip(self.minutes.toolTip())
+        self.minutes.setAccessibleName("Minutes")
+        self.epochs.setAccessibleName("Epochs")
         buttons = QHBoxLayout()
         buttons.addWidget(self.train_button, 2)
         buttons.addWidget(self.pause_button, 1)

@@ -1,0 +1,116 @@
+"""A controller on a viewer, and a model that is trained in a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_ssim_defects.core.config import TrainingConfig
+
+TINY = TrainingConfig(
+    patch_size=16, latent_dimension=8, patches=64, epochs=2, stride=16, name="quick"
+)
+
+
+def texture(
+    seed: int, shape: tuple[int, ...] = (96, 80), sigma: float = 1.5
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Smooth noise; the last two axes of the shape are a plane."""
+    noise = np.random.default_rng(seed).normal(size=shape)
+    smooth = ndimage.gaussian_filter(noise, (0,) * (len(shape) - 2) + (sigma, sigma))
+    return np.clip(128 + 40 * smooth / smooth.std(), 0, 255).astype(np.uint8)
+
+
+def spoilt(seed: int, shape: tuple[int, ...] = (96, 80)) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A texture with a bright square in each plane."""
+    image = texture(seed, shape)
+    image[..., 30:50, 20:40] = 255
+    return image
+
+
+@pytest.fixture(scope="session")
+def images() -> SimpleNamespace:
+    """Makers of images, as test modules cannot import from here."""
+    return SimpleNamespace(texture=texture, spoilt=spoilt)
+
+
+@pytest.fixture(scope="session")
+def model() -> Any:
+    """A grey model; good enough to tell a bright square from texture."""
+    from napari_ssim_defects.core.progress import TrainingFinished
+    from napari_ssim_defects.core.training import train
+
+    for message in train([texture(1), texture(2)], TINY, device="cpu"):
+        if isinstance(message, TrainingFinished):
+            return message.model
+    raise AssertionError("the training did not finish")
+
+
+@pytest.fixture(autouse=True)
+def no_preferences_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run on the processor with one thread, and never write to the home folder."""
+    from napari_ssim_defects.plugin import controller, preferences
+    from napari_ssim_defects.plugin.views import detect
+
+    fixed = preferences.Preferences("cpu", 1, tmp_path)
+    for module in (controller, detect):
+        monkeypatch.setattr(module, "preferences", lambda: fixed)
+
+
+@pytest.fixture
+def viewer() -> Any:
+    """A viewer without a window; modules that need one override this."""
+    from napari.components import ViewerModel
+
+    return ViewerModel()
+
+
+@pytest.fixture
+def controller(viewer: Any, qtbot: Any) -> Iterator[Any]:
+    from napari_ssim_defects.plugin.controller import Controller
+    from napari_ssim_defects.plugin.state import PanelState
+
+    controller = Controller(viewer, PanelState(config=TINY))
+    yield controller
+    controller.close()
+
+
+@pytest.fixture
+def state(controller: Any) -> Any:
+    return controller.state
+
+
+@pytest.fixture
+def wait_idle(state: Any, qtbot: Any) -> Callable[[], None]:
+    """Wait until the background job is done."""
+
+    def wait() -> None:
+        qtbot.waitUntil(lambda: not state.busy, timeout=30_000)
+
+    return wait
+
+
+@pytest.fixture
+def detected(controller: Any, viewer: Any, model: Any, wait_idle: Callable[[], None]) -> Callable:
+    """Inspect images with the tiny model; returns their heatmap layers."""
+
+    def detect(*layers: Any) -> list[Any]:
+        controller.state.model = model
+        controller.state.detection_layers = layers
+        controller.detect()
+        wait_idle()
+        origins = {
+            layer.metadata["napari-ssim-defects"]["source_id"]: layer
+            for layer in viewer.layers
+            if layer.metadata.get("napari-ssim-defects", {}).get("kind") == "residual"
+        }
+        keys = [str(layer.unique_id) for layer in layers]
+        return [origins[key] for key in keys if key in origins]
+
+    return detect

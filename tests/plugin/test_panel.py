@@ -1,0 +1,212 @@
+"""The job that a person does, by clicks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tifffile
+from napari.layers import Image, Labels
+from napari.utils import progress
+from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QFileDialog, QPushButton
+
+from napari_ssim_defects.core.config import TrainingConfig
+from napari_ssim_defects.plugin.session import controller_of
+from napari_ssim_defects.plugin.views.panel import DefectPanel
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    """A viewer with a window."""
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def controller(viewer):
+    return controller_of(viewer)
+
+
+@pytest.fixture
+def panel(viewer, controller):
+    controller.state.config = TrainingConfig(
+        patch_size=16, latent_dimension=8, patches=64, epochs=2, stride=16, name="quick"
+    )
+    panel = DefectPanel(viewer)
+    viewer.window.add_dock_widget(panel, name="SSIM defects")
+    return panel
+
+
+@pytest.fixture
+def endless(panel, viewer, images, qtbot):
+    """A training that never ends by itself, past its first steps."""
+    panel.state.config = panel.state.config.replace(epochs=1_000_000)
+    panel.state.training_layers = (viewer.add_image(images.texture(1), name="good"),)
+    panel.train.train_button.click()
+    qtbot.waitUntil(lambda: len(panel.state.losses) > 1, timeout=30_000)
+    return panel
+
+
+def no_thread_is_left() -> bool:
+    return QThreadPool.globalInstance().activeThreadCount() == 0
+
+
+def click(qtbot: Any, button: Any) -> None:
+    assert button.isEnabled()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def test_a_person_trains_detects_segments_and_exports_by_clicks(
+    viewer, panel, qtbot, wait_idle, tmp_path, images, monkeypatch
+):
+    good = viewer.add_image(images.texture(1), name="good", scale=(0.5, 0.5), units="um")
+    bad = viewer.add_image(images.spoilt(2), name="bad", scale=(0.5, 0.5), units="um")
+    state = panel.state
+
+    panel.train.picker.set_selected([good])
+    panel.train.picker.selection_changed.emit()
+    click(qtbot, panel.train.train_button)
+    assert panel.train.train_button.text() == "Stop"
+    wait_idle()
+    assert "trained" in state.status
+    assert state.losses
+    assert state.preview is not None
+    assert "Not saved" in panel.detect.model_label.text()
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "texture"), ""))
+    click(qtbot, panel.detect.save_button)
+    wait_idle()
+    assert (tmp_path / "texture.safetensors").exists()
+    assert panel.detect.model_label.text().startswith("texture")
+
+    panel.detect.picker.set_selected([bad])
+    panel.detect.picker.selection_changed.emit()
+    click(qtbot, panel.detect.detect_button)
+    wait_idle()
+    heatmap = state.heatmap
+    assert isinstance(heatmap, Image)
+    assert heatmap.name == "bad residual"
+    assert state.threshold == state.auto_threshold == state.model.auto_threshold
+
+    qtbot.waitUntil(lambda: state.summary is not None, timeout=5000)
+    panel.segment.slider.value_changed.emit(0.4)
+    assert state.summary is None  # until the threshold rests
+    qtbot.waitUntil(lambda: state.summary is not None, timeout=5000)
+    assert "px" in panel.segment.summary.text()
+    assert "µm²" in panel.segment.summary.text()
+    click(qtbot, panel.segment.auto_button)
+    assert panel.segment.slider.value() == pytest.approx(state.auto_threshold)
+    click(qtbot, panel.segment.create_button)
+    wait_idle()
+    labels = viewer.layers["bad defects"]
+    assert isinstance(labels, Labels)
+    assert labels.data.dtype == "int32"
+
+    click(qtbot, panel.export.export_button)
+    wait_idle()
+    assert {path.name for path in Path(state.export_folder).glob("*.*")} >= {
+        "bad.residual.ome.tif",
+        "bad.labels.ome.tif",
+        "regions.csv",
+    }
+    with tifffile.TiffFile(tmp_path / "bad.residual.ome.tif") as file:
+        assert 'PhysicalSizeX="0.5"' in file.ome_metadata
+
+
+def test_everything_fits_into_350_pixels(panel, viewer, images, detected, qtbot):
+    bad = viewer.add_image(images.spoilt(2), name="an image with quite a long name for a layer")
+    detected(bad)
+    for section in panel._sections.values():
+        section.set_expanded(True)
+    content = panel.train.parentWidget().parentWidget()
+    assert content.minimumSizeHint().width() <= 350
+
+
+def test_closing_the_panel_keeps_the_model(panel, viewer, model, qtbot):
+    panel.state.model = model
+    again = DefectPanel(viewer)
+    qtbot.addWidget(again)
+    assert again.state.model is model
+    assert "SSIM" in again.detect.model_label.text()
+
+
+def test_preset_and_system_fill_the_fields(panel):
+    train = panel.train
+    train.preset.chosen.emit("paper")
+    assert train.epochs.isVisibleTo(train)
+    assert train.epochs.value() == 200
+    assert not train.minutes.isVisibleTo(train)
+    train.preset.chosen.emit("quick")
+    assert train.minutes.value() == panel.state.config.minutes
+    train.system.chosen.emit("l2")
+    assert panel.state.config.residual.kind == "squared_error"
+    assert not train.window_size.isEnabled()
+    train.system.chosen.emit("ssim")
+    train.window_size.setValue(8)  # even
+    assert panel.state.config.ssim.window_size % 2 == 1
+    train.patch_size.setValue(100)
+    assert panel.state.config.patch_size % 16 == 0
+
+
+def test_every_field_has_a_tool_tip_and_a_name(panel):
+    views = (panel.train, panel.detect, panel.segment, panel.export)
+    fields = [
+        field
+        for view in views
+        for kind in (QAbstractSpinBox, QComboBox)
+        for field in view.findChildren(kind)
+    ]
+    assert fields
+    for field in fields:
+        inherited = field.parentWidget().toolTip()  # Qt shows a parent's where there is none
+        assert field.toolTip() or inherited, field.accessibleName()
+        assert field.accessibleName(), field.toolTip()
+    buttons = [button for view in views for button in view.findChildren(QPushButton)]
+    for button in buttons:
+        assert button.focusPolicy() & Qt.FocusPolicy.TabFocus, button.text()
+
+
+def test_closing_the_viewer_mid_training_leaves_no_thread(endless, viewer, qtbot):
+    viewer.close()
+    qtbot.waitUntil(no_thread_is_left, timeout=10_000)
+    assert endless.state.activity == "idle"
+
+
+def test_closing_the_viewer_while_the_training_pauses_leaves_no_thread(endless, viewer, qtbot):
+    endless.train.pause_button.click()
+    assert endless.train.pause_button.text() == "Resume"
+    viewer.close()
+    qtbot.waitUntil(no_thread_is_left, timeout=10_000)
+
+
+def test_closing_the_panel_does_not_end_the_training(endless, viewer, qtbot, wait_idle):
+    viewer.window.remove_dock_widget(endless)
+    count = len(endless.state.losses)
+    qtbot.waitUntil(lambda: len(endless.state.losses) > count, timeout=10_000)
+    endless.controller.stop()
+    wait_idle()
+    assert endless.state.model is not None
+    endless.deleteLater()
+
+
+def test_a_running_training_shows_in_panel_and_activity_dock_and_blocks_other_jobs(
+    endless, qtbot, wait_idle
+):
+    assert endless.footer.bar.isVisibleTo(endless.footer)
+    assert 0 < endless.state.progress < 1
+    assert endless.state.remaining > 0
+    assert [bar for bar in progress._all_instances if "SSIM defects: training" in str(bar)]
+    assert not endless.detect.detect_button.isEnabled()
+    assert not endless.detect.open_button.isEnabled()
+    click(qtbot, endless.train.train_button)  # now it says Stop
+    assert not endless.train.train_button.isEnabled()
+    wait_idle()
+    assert endless.train.train_button.text() == "Train"
+    assert not endless.footer.bar.isVisibleTo(endless.footer)
+    assert not progress._all_instances
+
+
+def test_an_error_stands_in_the_panel_with_a_sign(panel, qtbot):
+    click(qtbot, panel.train.train_button)
+    assert panel.footer.status.text().startswith("⚠ Choose at least one image layer")

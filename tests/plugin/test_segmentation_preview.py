@@ -1,0 +1,154 @@
+"""The labels that follow the threshold, and the labels that are kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_ssim_defects.core.segmentation import prepare, segment
+
+
+@pytest.fixture
+def settled(state, qtbot):
+    """Wait until the regions of the current threshold are complete."""
+
+    def wait():
+        qtbot.waitUntil(lambda: state.summary is not None, timeout=10_000)
+
+    return wait
+
+
+@pytest.fixture
+def heatmap(viewer, images, detected, settled):
+    (layer,) = detected(
+        viewer.add_image(images.spoilt(2), name="image", scale=(0.5, 0.5), units="um")
+    )
+    settled()
+    return layer
+
+
+def preview_of(viewer):
+    (layer,) = [layer for layer in viewer.layers if layer.name.endswith("threshold")]
+    return layer
+
+
+def test_the_labels_follow_the_slider_at_once(state, viewer, heatmap, settled):
+    threshold = float(np.quantile(heatmap.data, 0.9))
+    state.threshold = threshold
+    expected = prepare(heatmap.data, state.segmentation) > threshold
+    np.testing.assert_array_equal(preview_of(viewer).data, expected)
+
+
+def test_at_rest_they_are_what_the_core_segments(state, viewer, heatmap, settled):
+    threshold = float(np.quantile(heatmap.data, 0.9))
+    state.threshold = threshold
+    settled()
+    expected = segment(heatmap.data, threshold, **state.segmentation.model_dump())
+    np.testing.assert_array_equal(preview_of(viewer).data, expected > 0)
+    assert state.summary.regions == expected.max()
+    assert state.summary.pixels == np.count_nonzero(expected)
+    area = 0.25 * np.count_nonzero(expected)
+    assert state.summary.area == f"{area:.4g} µm²"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"opening": 0}, {"fill_holes": False}, {"min_area": 200}, {"convex_hull": False}],
+    ids=str,
+)
+def test_post_processing_is_followed(state, viewer, heatmap, settled, change):
+    state.threshold = float(np.quantile(heatmap.data, 0.9))
+    settled()
+    state.segmentation = state.segmentation.replace(**change)
+    assert state.summary is None
+    settled()
+    expected = segment(heatmap.data, state.threshold, **state.segmentation.model_dump())
+    np.testing.assert_array_equal(preview_of(viewer).data, expected > 0)
+
+
+def test_one_layer_is_reused_while_the_slider_moves(state, viewer, heatmap, settled):
+    layer, data = preview_of(viewer), preview_of(viewer).data
+    for quantile in (0.5, 0.7, 0.9):
+        state.threshold = float(np.quantile(heatmap.data, quantile))
+    assert preview_of(viewer) is layer
+    assert preview_of(viewer).data is data
+
+
+def test_moving_the_slider_does_not_change_the_selected_layer(state, viewer, heatmap, settled):
+    viewer.layers.selection = {viewer.layers["image"]}
+    viewer.layers.remove(preview_of(viewer))
+    state.threshold = 0.3
+    settled()
+    assert preview_of(viewer)
+    assert viewer.layers.selection == {viewer.layers["image"]}
+
+
+def test_stacks_show_the_visible_plane_at_once_and_count_all(
+    state, viewer, images, detected, settled
+):
+    (heatmap,) = detected(viewer.add_image(images.spoilt(2, (3, 64, 64)), scale=(2, 1, 1)))
+    settled()
+    viewer.dims.set_current_step(0, 2)
+    state.threshold = float(np.quantile(heatmap.data, 0.9))
+    prepared = prepare(heatmap.data[2], state.segmentation)
+    np.testing.assert_array_equal(preview_of(viewer).data[2], prepared > state.threshold)
+    viewer.dims.set_current_step(0, 0)
+    prepared = prepare(heatmap.data[0], state.segmentation)
+    np.testing.assert_array_equal(preview_of(viewer).data[0], prepared > state.threshold)
+    settled()
+    expected = segment(heatmap.data, state.threshold, **state.segmentation.model_dump())
+    assert state.summary.regions == expected.max()
+    np.testing.assert_array_equal(preview_of(viewer).data, expected > 0)
+
+
+def test_created_labels_are_numbered_measured_and_in_place(
+    controller, state, viewer, heatmap, settled, wait_idle
+):
+    state.threshold = float(np.quantile(heatmap.data, 0.9))
+    settled()
+    controller.create_labels()
+    wait_idle()
+    labels = viewer.layers["image defects"]
+    expected = segment(heatmap.data, state.threshold, **state.segmentation.model_dump())
+    np.testing.assert_array_equal(labels.data, expected)
+    assert labels.data.dtype == np.int32
+    assert tuple(labels.scale) == (0.5, 0.5)
+    assert labels.units == heatmap.units
+    features = labels.features
+    assert list(features["index"]) == list(range(1, expected.max() + 1))
+    assert list(features["area"]) == list(np.bincount(expected.ravel())[1:])
+    assert labels.metadata["napari-ssim-defects"]["threshold"] == state.threshold
+    assert not preview_of(viewer).visible
+    state.threshold *= 0.9
+    assert preview_of(viewer).visible
+
+
+def test_creating_again_replaces_the_labels_of_the_same_image(
+    controller, viewer, heatmap, settled, wait_idle
+):
+    for _ in range(2):
+        controller.create_labels()
+        wait_idle()
+    assert sum(layer.name.startswith("image defects") for layer in viewer.layers) == 1
+
+
+def test_labels_of_stacks_are_numbered_onward_with_their_plane(
+    controller, state, viewer, images, detected, settled, wait_idle
+):
+    (heatmap,) = detected(viewer.add_image(images.spoilt(2, (2, 64, 64)), name="stack"))
+    state.threshold = float(np.quantile(heatmap.data, 0.9))
+    controller.create_labels()
+    wait_idle()
+    labels = viewer.layers["stack defects"]
+    expected = segment(heatmap.data, state.threshold, **state.segmentation.model_dump())
+    np.testing.assert_array_equal(labels.data, expected)
+    assert sorted(set(labels.features["plane"])) == [0, 1]
+
+
+def test_auto_is_the_threshold_of_the_model_that_made_the_heatmap(
+    controller, state, viewer, heatmap, settled, model
+):
+    state.threshold = 0.01
+    state.model = None
+    controller.use_auto_threshold()
+    assert state.threshold == model.auto_threshold
