@@ -253,11 +253,11 @@ class DefectModel:
         return np.ascontiguousarray(np.moveaxis(result, -3, planes.channel_axis))
 
     def _on(self, device: torch.device) -> nn.Module:
-        if device.type not in self._networks:
-            self._networks[device.type] = place(copy.deepcopy(self.network), device)
-        return self._networks[device.type]
+        if device not in self._networks:
+            self._networks[device] = place(copy.deepcopy(self.network), device)
+        return self._networks[device]
 
     @cached_property
-    def _networks(self) -> dict[str, nn.Module]:
+    def _networks(self) -> dict[torch.device, nn.Module]:
         """Copies of the network by device, so that the model itself stays as it is."""
         return {}

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_ssim_defects.core.config import SSIMConfig, TrainingConfig
+from napari_ssim_defects.core.losses import training_loss
+from napari_ssim_defects.core.ssim import ssim_map
+
+
+@pytest.fixture
+def pair():
+    generator = torch.Generator().manual_seed(0)
+    return (torch.rand(5, 2, 16, 16, generator=generator) for _ in range(2))
+
+
+def test_system_l2_minimises_the_mean_squared_error(pair):
+    x, y = pair
+    expected = ((x - y) ** 2).sum() / x.numel()
+    torch.testing.assert_close(training_loss(x, y, TrainingConfig(system="l2")), expected)
+
+
+def test_system_ssim_minimises_the_mean_dissimilarity(pair):
+    x, y = pair
+    config = TrainingConfig(ssim=SSIMConfig(window_size=7, constants="paper"))
+    expected = (1 - ssim_map(x, y, window_size=7, constants="paper")).mean()
+    torch.testing.assert_close(training_loss(x, y, config), expected)
+
+
+@pytest.mark.parametrize("system", ["ssim", "l2"])
+def test_perfect_reconstruction_costs_nothing_and_any_other_something(pair, system):
+    x, y = pair
+    config = TrainingConfig(system=system)
+    assert training_loss(x, x.clone(), config).item() == pytest.approx(0, abs=1e-6)
+    assert training_loss(x, y, config).item() > 0.05
+
+
+@pytest.mark.parametrize("system", ["ssim", "l2"])
+def test_loss_of_half_precision_outputs_is_float32_and_trains_them(pair, system):
+    x, y = pair
+    y = y.to(torch.bfloat16).requires_grad_()
+    loss = training_loss(x, y, TrainingConfig(system=system))
+    assert loss.dtype == torch.float32
+    loss.backward()
+    assert y.grad.abs().sum() > 0

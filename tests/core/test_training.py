@@ -1,0 +1,446 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from napari_ssim_defects.core import optimisation, training
+from napari_ssim_defects.core.calibration import Calibration
+from napari_ssim_defects.core.config import TrainingConfig
+from napari_ssim_defects.core.errors import InputError
+from napari_ssim_defects.core.losses import training_loss
+from napari_ssim_defects.core.progress import (
+    CalibrationProgress,
+    TrainingFinished,
+    TrainingPreview,
+    TrainingStarted,
+    TrainingStep,
+)
+from napari_ssim_defects.core.training import STOP, train
+
+TINY = TrainingConfig(
+    name="tiny", patch_size=16, latent_dimension=8, batch_size=8, patches=40, epochs=4, stride=8,
+    learning_rate=5e-3, ssim={"window_size": 7}, residual={"kind": "ssim"},
+)  # fmt: skip
+
+
+def finished(messages):
+    *_, last = messages
+    assert isinstance(last, TrainingFinished)
+    return last.model
+
+
+def same_weights(first, second):
+    first, second = first.network.state_dict(), second.network.state_dict()
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+class Clock:
+    """Time that passes only as the work is done: the same on every machine."""
+
+    def __init__(self, step=0.01, look=0.01):
+        self.now, self.seconds = 0.0, {True: step, False: look}
+
+    def perf_counter(self):
+        return self.now
+
+    def loss(self, patches, reconstructions, config):
+        self.now += self.seconds[reconstructions.requires_grad]
+        return training_loss(patches, reconstructions, config)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    def start(**seconds):
+        clock = Clock(**seconds)
+        monkeypatch.setattr(optimisation, "time", clock)
+        monkeypatch.setattr(optimisation, "training_loss", clock.loss)
+        return clock
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def messages(grating):
+    return list(train([grating(), grating(48, 80)], TINY, device="cpu"))
+
+
+def test_messages_come_in_their_order(messages):
+    kinds = [type(message) for message in messages]
+    phases = [TrainingStarted, (TrainingStep, TrainingPreview), CalibrationProgress]
+    assert kinds[0] is TrainingStarted
+    assert kinds[-1] is TrainingFinished
+    order = [
+        next(i for i, phase in enumerate(phases) if isinstance(message, phase))
+        for message in messages[:-1]
+    ]
+    assert order == sorted(order)
+    assert {*kinds} == {
+        TrainingStarted, TrainingStep, TrainingPreview, CalibrationProgress, TrainingFinished
+    }  # fmt: skip
+    assert [kind for kind in kinds if kind in phases[1]][-1] is TrainingStep
+
+
+def test_start_says_what_is_trained(messages):
+    started = messages[0]
+    assert (started.device, started.planes) == ("cpu", 2)
+    assert started.precision == "float32"
+    network = messages[-1].model.network
+    assert started.parameters == sum(p.numel() for p in network.parameters())
+
+
+def test_steps_count_up_to_the_last_of_all_epochs(messages):
+    steps = [message for message in messages if isinstance(message, TrainingStep)]
+    assert steps[-1].step == 4 * 5
+    assert steps[-1].fraction == 1
+    assert steps[-1].remaining == 0
+    for before, after in itertools.pairwise(steps):
+        assert before.step <= after.step
+        assert before.fraction <= after.fraction
+        assert before.elapsed <= after.elapsed
+    for message in steps:
+        assert np.isfinite(message.loss)
+        assert message.patches_per_second > 0
+        assert message.remaining >= 0
+
+
+def test_preview_shows_the_same_patches_every_time(messages):
+    previews = [message for message in messages if isinstance(message, TrainingPreview)]
+    assert len(previews) > 3
+    for preview in previews:
+        assert preview.patches.shape == preview.reconstructions.shape == (4, 1, 16, 16)
+        assert preview.residuals.shape == (4, 16, 16)
+        np.testing.assert_array_equal(preview.patches, previews[0].patches)
+    assert not np.array_equal(previews[0].reconstructions, previews[-1].reconstructions)
+
+
+def test_calibration_is_reported_to_its_end(messages):
+    fractions = [m.fraction for m in messages if isinstance(m, CalibrationProgress)]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+
+
+def test_model_carries_its_recipe_and_history(messages):
+    model = messages[-1].model
+    assert not messages[-1].stopped
+    assert model.config == TINY
+    assert (model.channels, model.channel_axis) == (1, None)
+    assert not model.network.training
+    assert {p.device.type for p in model.network.parameters()} == {"cpu"}
+    assert [entry.step for entry in model.history] == list(range(1, 21))
+    assert all(np.isfinite([entry.loss, entry.seconds]).all() for entry in model.history)
+    assert model.history[0].validation_loss is not None  # a band of each image is held out
+    assert {"torch", "numpy", "device", "created", "training images"} <= set(model.provenance)
+    assert {type(value) for value in model.provenance.values()} == {str}
+
+
+def test_validation_loss_is_that_of_the_last_look(messages):
+    model = messages[-1].model
+    known = {entry.validation_loss for entry in model.history}
+    steps = [message for message in messages if isinstance(message, TrainingStep)]
+    assert {step.validation_loss for step in steps} <= known | {None}
+    assert steps[-1].validation_loss == model.history[-1].validation_loss
+
+
+def test_model_is_ready_to_inspect(messages, grating):
+    model = messages[-1].model
+    residual = model.residual(grating())
+    assert residual.shape == (64, 64)
+    assert 0 < model.auto_threshold < 2
+
+
+@pytest.mark.parametrize("system", ["ssim", "l2"])
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_loss_falls_on_a_simple_texture(grating, system, batch_norm):
+    config = TINY.replace(
+        system=system, batch_norm=batch_norm, patch_size=32, latent_dimension=16, patches=64,
+        epochs=20, learning_rate=2e-3,
+    )  # fmt: skip
+    history = finished(train([grating()], config, device="cpu")).history
+    assert history[-1].loss < 0.5 * history[0].loss
+
+
+def test_defects_have_higher_residuals_than_the_texture(grating):
+    config = TINY.replace(patch_size=32, latent_dimension=16, patches=64, epochs=30, stride=16)
+    model = finished(train([grating(96, 96)], config, device="cpu"))
+    image = grating(96, 96, phase=1.0)
+    image[40:56, 40:56] = image[40:56, 40:56].mean()
+    residual = model.residual(image)
+    assert residual[42:54, 42:54].mean() > 2 * np.median(residual)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"fixed_patches": True, "schedule": "constant", "batch_norm": False},
+        {"augmentation": {"flips": True, "rotation": 5, "scale": 0.05, "brightness": 0.1}},
+    ],
+)
+def test_same_seed_gives_the_same_model(grating, changes):
+    config = TINY.replace(epochs=2, **changes)
+    torch.manual_seed(1)
+    first = finished(train([grating()], config, device="cpu"))
+    torch.manual_seed(2)
+    np.random.seed(3)  # noqa: NPY002 - the global generators must not matter
+    second = finished(train([grating()], config, device="cpu"))
+    other = finished(train([grating()], config.replace(seed=1), device="cpu"))
+    assert same_weights(first, second)
+    assert not same_weights(first, other)
+    assert [entry.loss for entry in first.history] == [entry.loss for entry in second.history]
+    np.testing.assert_array_equal(first.calibration.thresholds, second.calibration.thresholds)
+
+
+@pytest.mark.parametrize("kind", [TrainingStarted, TrainingPreview, TrainingStep])
+def test_stop_ends_early_with_a_model(grating, kind):
+    steps = train([grating()], TINY.replace(epochs=100), device="cpu")
+    for message in steps:
+        if isinstance(message, kind):
+            break
+    rest = [steps.send(STOP), *steps]
+    assert isinstance(rest[-1], TrainingFinished)
+    assert rest[-1].stopped
+    assert sum(isinstance(message, TrainingStep) for message in rest) <= 1
+    assert rest[-1].model.residual(grating()).shape == (64, 64)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_closing_throws_the_training_away(grating, count):
+    steps = train([grating()], TINY, device="cpu")
+    for _ in range(count):
+        next(steps)
+    steps.close()
+    assert list(steps) == []
+
+
+def test_nothing_is_computed_before_the_first_message_is_asked_for():
+    train([np.zeros(3)], TINY)  # refused only when it starts
+
+
+def test_best_weights_are_kept(grating, monkeypatch):
+    losses = iter([0.9, 0.2, 0.5, 0.4, *[0.6] * 100])
+    weights = []
+
+    def loss(patches, reconstructions, config):
+        if reconstructions.requires_grad:
+            return training_loss(patches, reconstructions, config)
+        return torch.tensor(next(losses))
+
+    monkeypatch.setattr(optimisation, "training_loss", loss)
+    for message in train([grating()], TINY, device="cpu"):
+        if isinstance(message, TrainingPreview):
+            weights.append(message.reconstructions)
+        if isinstance(message, TrainingFinished):
+            model = message.model
+        if isinstance(message, TrainingStarted):
+            shown = None
+        if isinstance(message, TrainingPreview) and shown is None:
+            shown = message.patches
+    assert [entry.validation_loss for entry in model.history][:3] == pytest.approx([0.9, 0.2, 0.5])
+    with torch.no_grad():
+        output = model.network(torch.as_tensor(shown)).numpy()
+    np.testing.assert_allclose(output, weights[1], atol=1e-5)
+
+
+def test_without_held_out_patches_the_last_weights_are_kept(grating):
+    shown = []
+    for message in train([grating()], TINY.replace(validation=0), device="cpu"):
+        if isinstance(message, TrainingPreview):
+            shown.append(message)
+        if isinstance(message, TrainingStep):
+            assert message.validation_loss is None
+    model = message.model
+    assert {entry.validation_loss for entry in model.history} == {None}
+    assert not model.calibration.held_out
+    with torch.no_grad():
+        output = model.network(torch.as_tensor(shown[-1].patches)).numpy()
+    np.testing.assert_allclose(output, shown[-1].reconstructions, atol=1e-5)
+
+
+def test_calibration_is_measured_on_held_out_pixels(grating):
+    (held_out,) = (area for area in training.split(
+        training._areas(training._planes([grating()], None, None), None,
+                        training.IntensityRange((0.0,), (1.0,))), 0.25, 16)[1])  # fmt: skip
+    model = finished(train([grating()], TINY.replace(validation=0.25), device="cpu"))
+    assert model.calibration.held_out
+    assert model.calibration.pixels == held_out.pixels[0].size == 16 * 64
+
+
+def test_calibration_without_held_out_pixels_uses_all_good_ones(grating):
+    mask = np.ones((64, 64), bool)
+    mask[50:, 30:] = False
+    model = finished(train([grating()], TINY.replace(validation=0), masks=[mask], device="cpu"))
+    assert model.calibration.pixels == mask.sum()
+    residual = model.residual(grating())[mask]
+    expected = Calibration.of([residual], held_out=False)
+    np.testing.assert_allclose(model.calibration.thresholds, expected.thresholds, atol=1e-5)
+
+
+def test_images_without_good_pixels_do_not_spoil_the_calibration(grating, monkeypatch):
+    monkeypatch.setattr(training, "_CALIBRATION_PIXELS", 64 * 64)  # time for one of them only
+    images = [grating()] * 3
+    masks = [np.zeros((64, 64), bool), np.ones((64, 64), bool), np.zeros((64, 64), bool)]
+    config = TINY.replace(validation=0, epochs=1)
+    model = finished(train(images, config, masks=masks, device="cpu"))
+    assert model.calibration.pixels == 64 * 64
+
+
+def test_time_budget_is_kept(grating, clock):
+    clock(step=0.01, look=0.05)
+    messages = list(train([grating()], TINY.replace(minutes=2 / 60), device="cpu"))
+    steps = [message for message in messages if isinstance(message, TrainingStep)]
+    assert steps[-1].fraction == 1
+    assert 2 <= steps[-1].elapsed < 2.1
+    for before, after in itertools.pairwise(steps):
+        assert after.elapsed - before.elapsed < 0.5
+        assert after.remaining == pytest.approx(2 - after.elapsed, abs=0.06)
+
+
+def test_waiting_for_the_reader_does_not_count(grating, clock):
+    time = clock()
+    counted = []
+    for pause in (0, 1000):
+        for message in train([grating()], TINY.replace(minutes=1 / 60), device="cpu"):
+            time.now += pause
+            if isinstance(message, TrainingStep):
+                last = message
+        counted.append(last.step)
+    assert counted[0] == counted[1]
+
+
+def test_slow_validation_leaves_time_to_train(grating, clock):
+    clock(step=0.01, look=1.0)
+    messages = list(train([grating()], TINY.replace(minutes=10 / 60), device="cpu"))
+    history = messages[-1].model.history
+    assert (np.diff([entry.step for entry in history]) > 0).all()
+    steps = [message for message in messages if isinstance(message, TrainingStep)]
+    assert steps[-1].step > 50
+
+
+def test_real_time_budget_ends(grating):
+    messages = list(train([grating()], TINY.replace(minutes=0.01), device="cpu"))
+    assert isinstance(messages[-1], TrainingFinished)
+    assert messages[-1].model.history
+
+
+@pytest.mark.parametrize(
+    ("shape", "channel_axis", "channels", "stored"),
+    [
+        ((40, 50), None, 1, None),
+        ((3, 40, 50), None, 1, None),
+        ((40, 50, 3), None, 3, -1),
+        ((40, 50, 4), None, 3, -1),
+        ((40, 50, 4), -1, 4, -1),
+        ((4, 40, 50), 0, 4, -3),
+        ((2, 40, 50, 2), 3, 2, -1),
+    ],
+)
+def test_every_kind_of_image_trains_and_is_inspected(rng, shape, channel_axis, channels, stored):
+    image = rng.random(shape)
+    before = image.copy()
+    image.flags.writeable = False
+    config = TINY.replace(epochs=1)
+    model = finished(train([image], config, channel_axis=channel_axis, device="cpu"))
+    assert (model.channels, model.channel_axis) == (channels, stored)
+    assert len(model.intensity.low) == channels
+    assert model.residual(image).shape[-2:] == (40, 50)
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">i4", np.float16, np.float64])
+def test_number_format_makes_no_difference(rng, dtype):
+    image, config = rng.integers(0, 200, (40, 40)), TINY.replace(epochs=1)
+    expected = finished(train([image.astype(np.float32)], config, device="cpu"))
+    model = finished(train([image.astype(dtype)], config, device="cpu"))
+    assert same_weights(model, expected)
+
+
+def test_brightness_and_contrast_of_the_images_make_no_difference(rng):
+    image, config = rng.integers(0, 256, (40, 40)), TINY.replace(epochs=1)
+    expected = finished(train([image], config, device="cpu"))
+    model = finished(train([1024 + 4 * image], config, device="cpu"))
+    assert model.calibration.thresholds == pytest.approx(expected.calibration.thresholds, abs=1e-3)
+
+
+def test_dask_images_train_like_numpy_images(rng):
+    array = pytest.importorskip("dask.array")
+    image, config = rng.random((2, 40, 40)), TINY.replace(epochs=1)
+    lazy = array.from_array(image, chunks=(1, 20, 40))
+    assert same_weights(
+        finished(train([lazy], config, device="cpu")),
+        finished(train([image], config, device="cpu")),
+    )
+
+
+@pytest.mark.parametrize("leading", [(), (2,)])
+def test_pixels_outside_the_masks_are_never_trained_on(rng, leading):
+    image, mask = rng.random((*leading, 64, 64)), np.zeros((64, 64), bool)
+    mask[8:40, 20:60] = True
+    other = np.where(mask, image, rng.permuted(image, axis=-1))
+    # Only places change, so the range of intensities stays.
+    config = TINY.replace(
+        epochs=2, validation=0, intensity_percentiles=(0, 100),
+        augmentation={"rotation": 10, "scale": 0.1},
+    )  # fmt: skip
+    models = [
+        finished(train([picture], config, masks=[mask], device="cpu")) for picture in (image, other)
+    ]
+    ranges = [model.intensity for model in models]
+    if ranges[0] == ranges[1]:
+        assert same_weights(*models)
+
+
+def test_masks_may_differ_from_plane_to_plane_and_be_missing(grating):
+    masks = np.zeros((3, 64, 64), bool)
+    masks[0, :30], masks[2] = True, True
+    images = [np.stack([grating()] * 3), grating(40, 40)]
+    config = TINY.replace(epochs=1, validation=0)
+    model = finished(train(images, config, masks=[masks, None], device="cpu"))
+    assert model.calibration.pixels == masks.sum() + 40 * 40
+
+
+def test_masks_may_be_one_array(grating):
+    masks = np.ones((2, 64, 64), bool)
+    messages = train([grating(), grating()], TINY.replace(epochs=1), masks=masks, device="cpu")
+    assert finished(messages).channels == 1
+
+
+def test_default_recipe_is_the_quick_preset(grating):
+    steps = train([grating(200, 200)], device="cpu")
+    next(steps)
+    rest = [steps.send(STOP), *steps]
+    assert rest[-1].model.config == TrainingConfig.preset("quick")
+
+
+OK = np.random.default_rng(0).random((40, 40))
+NAN = np.where(np.eye(40), np.nan, OK)
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "message"),
+    [
+        ([], {}, "no training image"),
+        ([np.zeros(5)], {}, r"^Training image 1 has 1 dimension"),
+        ([OK > 0.5], {}, r"^Training image 1 has dtype bool"),
+        ([OK, OK + 1j], {}, r"^Training image 2 has dtype complex"),
+        ([np.zeros((0, 40))], {}, r"^Training image 1 is empty"),
+        ([OK, NAN], {}, r"^Training image 2 has NaN or infinite pixels"),
+        ([np.ones((40, 40))], {}, "constant"),
+        ([OK[:15]], {}, "room for a patch of 16 x 16"),
+        ([OK], {"masks": [np.zeros((40, 40), bool)]}, "room for a patch of 16 x 16"),
+        ([OK, np.stack([OK] * 3, -1)], {}, "training image 1 has 1 and training image 2 has 3"),
+        ([OK], {"channel_axis": 0}, "no axis 0 for channels"),
+        ([OK], {"masks": [np.ones((39, 40), bool)]}, r"mask of training image 1 has shape \(39"),
+        ([OK], {"masks": []}, "1 image but 0 masks"),
+        ([OK, OK], {"masks": [None]}, "2 images but 1 mask"),
+        ([OK, OK], {"names": ["a"]}, "2 images but 1 name"),
+        ([OK], {"device": "cuda:99"}, "'cuda:99' is not available"),
+        ([NAN], {"names": ["weave.tif"]}, r"^weave\.tif has NaN"),
+    ],
+)
+def test_bad_input_is_named_before_anything_is_trained(images, options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        next(train(images, TINY, **options))
+    assert str(caught.value).endswith(".")
