@@ -107,7 +107,7 @@ def test_preferences_show_up_in_napari(plugin_settings, npe2pm, monkeypatch):
 
 
 def test_opening_the_panel_imports_no_torch():
-    """napari starts as fast with the plugin as without."""
+    """The viewer starts as fast with the plugin as without."""
     code = """
 import json, sys
 from npe2 import PluginManifest

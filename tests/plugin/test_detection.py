@@ -127,7 +127,7 @@ def test_a_source_that_is_removed_meanwhile_still_gets_its_heatmap(
     controller.detect()
     viewer.layers.remove(image)
     wait_idle()
-    assert [layer.name for layer in viewer.layers][0] == "gone residual"
+    assert viewer.layers[0].name == "gone residual"
     assert tuple(viewer.layers[0].scale) == (2, 3)
 
 

@@ -75,7 +75,7 @@ def test_rgb_images_have_a_mask_without_colour(expected):
     "region", [Labels(np.zeros((40, 60), int), name="none"), Shapes(name="none")]
 )
 def test_nothing_inside_is_refused(image, region):
-    with pytest.raises(InputError, match="No pixel of .* lies inside 'none'"):
+    with pytest.raises(InputError, match=r"No pixel of .* lies inside 'none'"):
         region_mask(region, image)
 
 

@@ -72,7 +72,7 @@ def test_too_little_memory_says_what_to_do(run):
 
 
 def test_numerical_warnings_stay_silent(run):
-    """napari would show them as notifications, and numpy's can freeze it."""
+    """The viewer would show them as notifications, and numpy's can freeze it."""
 
     def job():
         yield np.zeros(1) / np.zeros(1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ class Exportable:
 
 def exporting(
     items: Sequence[Exportable], folder: Path, *, residual: bool, labels: bool, table: bool
-) -> Iterator[Fraction | Done]:
+) -> Generator[Fraction | Done, None, None]:
     """Write ``<name>.residual.ome.tif``, ``<name>.labels.ome.tif`` and one ``regions.csv``.
 
     Parameters
@@ -76,9 +77,9 @@ def exporting(
     rows: list[dict[str, object]] = []
     for number, (item, stem) in enumerate(zip(items, _stems(items), strict=True)):
         yield Fraction(number / len(items))
-        where = {"pixel_size": item.pixel_size, "unit": item.unit}
+        write = partial(write_ome_tiff, pixel_size=item.pixel_size, unit=item.unit)
         if residual:
-            write_ome_tiff(folder / f"{stem}.residual.ome.tif", item.residual, **where)
+            write(folder / f"{stem}.residual.ome.tif", item.residual)
             written += 1
         if not labels and not table:
             continue
@@ -90,7 +91,7 @@ def exporting(
                 yield Fraction((number + message.value) / len(items))
         assert result is not None
         if labels:
-            write_ome_tiff(folder / f"{stem}.labels.ome.tif", result.labels, **where)
+            write(folder / f"{stem}.labels.ome.tif", result.labels)
             written += 1
         for plane, region in result.regions:
             size = item.pixel_size if item.unit is not None else None
@@ -104,7 +105,7 @@ def exporting(
     yield Done(f"Wrote {written} {files} to '{folder}'.")
 
 
-def _regions(item: Exportable) -> Iterator[Fraction | Labelled]:
+def _regions(item: Exportable) -> Generator[Fraction | Labelled, None, None]:
     """Measure the committed regions, or segment now."""
     from ..core.regions import measure_regions
 

@@ -179,7 +179,7 @@ def inspection(
     device: str,
     threads: int,
     keep_reconstruction: bool,
-) -> Iterator[Fraction | Inspected | Refused | Done]:
+) -> Generator[Fraction | Inspected | Refused | Done, None, None]:
     """Inspect images one after another; one that cannot be used does not stop the others."""
     import torch
 
@@ -220,14 +220,14 @@ def inspection(
         yield Done(f"Inspected {len(sources)} image{'s' * (len(sources) != 1)}.")
 
 
-def opening(path: Path) -> Iterator[ModelOpened]:
+def opening(path: Path) -> Generator[ModelOpened, None, None]:
     """Read a model file."""
     from ..core.model import DefectModel
 
     yield ModelOpened(DefectModel.load(path), path)
 
 
-def saving(model: DefectModel, path: Path) -> Iterator[Done]:
+def saving(model: DefectModel, path: Path) -> Generator[Done, None, None]:
     """Write a model file."""
     from ..io.atomic import ensure_folder
 
@@ -238,12 +238,13 @@ def saving(model: DefectModel, path: Path) -> Iterator[Done]:
 
 def preparation(
     residual: npt.NDArray[np.float32], config: SegmentationConfig, first: tuple[int, ...]
-) -> Iterator[PlanePrepared]:
-    """Prepare the planes of a residual for thresholding, the visible one first."""
+) -> Generator[PlanePrepared, None, None]:
+    """Open the planes of a residual for thresholding, the visible one first."""
     from ..core.segmentation import prepare
 
+    opening_only = config.replace(fill_holes=False)
     for index in planes_from(residual.shape, first):
-        yield PlanePrepared(index, prepare(residual[index], config))
+        yield PlanePrepared(index, prepare(residual[index], opening_only))
 
 
 def segmentation(
@@ -251,8 +252,8 @@ def segmentation(
     threshold: float,
     config: SegmentationConfig,
     first: tuple[int, ...],
-) -> Iterator[PlaneSegmented]:
-    """Segment prepared planes, the visible one first."""
+) -> Generator[PlaneSegmented, None, None]:
+    """Fill holes, drop small regions and make hulls, the visible plane first."""
     from ..core.segmentation import segment_prepared
 
     for index in planes_from(prepared.shape, first):
@@ -261,7 +262,7 @@ def segmentation(
 
 def labelling(
     residual: npt.NDArray[np.float32], threshold: float, config: SegmentationConfig
-) -> Iterator[Fraction | Labelled]:
+) -> Generator[Fraction | Labelled, None, None]:
     """Segment and measure a residual plane by plane; `Labelled` comes last."""
     from ..core.regions import measure_regions
     from ..core.segmentation import prepare, segment_prepared
@@ -269,8 +270,9 @@ def labelling(
     labels = np.zeros(residual.shape, dtype=np.int32)
     regions: list[tuple[int, Region]] = []
     count = int(np.prod(residual.shape[:-2]))
+    opening_only = config.replace(fill_holes=False)  # filling one threshold is faster
     for number, index in enumerate(np.ndindex(residual.shape[:-2])):
-        plane = segment_prepared(prepare(residual[index], config), threshold, config)
+        plane = segment_prepared(prepare(residual[index], opening_only), threshold, config)
         plane[plane > 0] += len(regions)
         labels[index] = plane
         regions += [(number, region) for region in measure_regions(plane, residual[index])]

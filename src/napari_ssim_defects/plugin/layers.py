@@ -280,8 +280,6 @@ def _origin(kind: str, source: Source, origin: Mapping[str, Any]) -> dict[str, A
     return {"kind": kind, "source": source.name, "source_id": source.key, **origin}
 
 
-def _widen(
-    layer: Image, residual: npt.NDArray[np.float32], limits: tuple[float, float]
-) -> None:
+def _widen(layer: Image, residual: npt.NDArray[np.float32], limits: tuple[float, float]) -> None:
     """Let the contrast slider reach every residual without changing the contrast."""
     layer.contrast_limits_range = (0.0, max(limits[1], float(residual.max(initial=0.0))))

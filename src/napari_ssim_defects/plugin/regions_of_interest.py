@@ -14,7 +14,6 @@ from .spatial import plane_matrix
 
 __all__ = ["is_region", "region_mask"]
 
-_Matrix = npt.NDArray[np.float64]
 _Mask = npt.NDArray[np.bool_]
 
 
@@ -60,7 +59,7 @@ def region_mask(region: Layer, image: Image) -> _Mask:
     return mask
 
 
-def _labels_mask(region: Labels, to_region: _Matrix, shape: tuple[int, ...]) -> _Mask:
+def _labels_mask(region: Labels, to_region: npt.NDArray[Any], shape: tuple[int, ...]) -> _Mask:
     labels = region.data[0] if region.multiscale else region.data
     inside = np.asarray(labels) != 0
     if inside.ndim > 2 and inside.shape[:-2] != shape[:-2]:
@@ -79,7 +78,7 @@ def _labels_mask(region: Labels, to_region: _Matrix, shape: tuple[int, ...]) -> 
 
 
 def _shapes_mask(
-    region: Shapes, to_image: _Matrix, shape: tuple[int, ...], image: Image
+    region: Shapes, to_image: npt.NDArray[Any], shape: tuple[int, ...], image: Image
 ) -> _Mask:
     """Draw the shapes; those of a stack count on the plane that they were drawn on."""
     planes = shape[:-2] if region.ndim == len(shape) else ()
@@ -89,7 +88,7 @@ def _shapes_mask(
         index: tuple[int, ...] = ()
         if planes:
             corner = image.world_to_data(region.data_to_world(vertices[0]))
-            index = tuple(int(round(float(value))) for value in corner[:-2])
+            index = tuple(round(float(value)) for value in corner[:-2])
             if any(not 0 <= i < size for i, size in zip(index, planes, strict=True)):
                 continue
         plane = vertices[:, -2:] @ to_image[:2, :2].T + to_image[:2, 2]

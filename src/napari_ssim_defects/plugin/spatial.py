@@ -33,7 +33,7 @@ def without_axis(spatial: Mapping[str, Any], axis: int | None) -> dict[str, Any]
         return dict(spatial)
     ndim = len(spatial["scale"])
     kept = [index for index in range(ndim) if index != ndim + axis]
-    fitting = {
+    fitting: dict[str, Any] = {
         name: tuple(spatial[name][index] for index in kept)
         for name in ("scale", "translate", "units", "axis_labels")
     }

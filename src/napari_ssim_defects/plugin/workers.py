@@ -212,7 +212,7 @@ class _Relay(QObject):
         if self._on_message is not None:
             self._on_message(message)
 
-    def end(self) -> None:
+    def end(self, _: None = None) -> None:
         on_end, self._on_message, self._on_end = self._on_end, None, None
         if on_end is not None:
             on_end()
@@ -241,7 +241,7 @@ class _Silence(QObject):
                 warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
         self._jobs += 1
 
-    def end(self) -> None:
+    def end(self, _: None = None) -> None:
         self._jobs -= 1
         if self._jobs == 0 and self._context is not None:
             self._context.__exit__(None, None, None)
