@@ -13,7 +13,7 @@ settings.register_profile("core", derandomize=True, deadline=None, max_examples=
 settings.load_profile("core")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _repeatable():
     """Compute in float32 on every machine, on one thread: small networks are fastest there."""
     threads = torch.get_num_threads()

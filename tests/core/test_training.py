@@ -10,6 +10,7 @@ from napari_ssim_defects.core import optimisation, training
 from napari_ssim_defects.core.calibration import Calibration
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.errors import InputError
+from napari_ssim_defects.core.evaluation import evaluate
 from napari_ssim_defects.core.losses import training_loss
 from napari_ssim_defects.core.progress import (
     CalibrationProgress,
@@ -156,19 +157,19 @@ def test_model_is_ready_to_inspect(messages, grating):
 def test_loss_falls_on_a_simple_texture(grating, system, batch_norm):
     config = TINY.replace(
         system=system, batch_norm=batch_norm, patch_size=32, latent_dimension=16, patches=64,
-        epochs=20, learning_rate=2e-3,
+        epochs=10, learning_rate=2e-3,
     )  # fmt: skip
     history = finished(train([grating()], config, device="cpu")).history
-    assert history[-1].loss < 0.5 * history[0].loss
+    assert history[-1].loss < 0.8 * history[0].loss
 
 
 def test_defects_have_higher_residuals_than_the_texture(grating):
-    config = TINY.replace(patch_size=32, latent_dimension=16, patches=64, epochs=30, stride=16)
+    config = TINY.replace(batch_size=16, patches=128, epochs=8)
     model = finished(train([grating(96, 96)], config, device="cpu"))
-    image = grating(96, 96, phase=1.0)
-    image[40:56, 40:56] = image[40:56, 40:56].mean()
-    residual = model.residual(image)
-    assert residual[42:54, 42:54].mean() > 2 * np.median(residual)
+    image, mask = grating(96, 96, phase=1.0), np.zeros((96, 96), bool)
+    mask[40:56, 40:56] = True
+    image[mask] = 0.5
+    assert evaluate([model.residual(image)], [mask]).auroc > 0.9
 
 
 @pytest.mark.parametrize(
@@ -219,9 +220,14 @@ def test_nothing_is_computed_before_the_first_message_is_asked_for():
     train([np.zeros(3)], TINY)  # refused only when it starts
 
 
+def output(model, preview):
+    """What the model makes of the patches of a preview."""
+    with torch.no_grad():
+        return model.network(torch.as_tensor(preview.patches)).numpy()
+
+
 def test_best_weights_are_kept(grating, monkeypatch):
     losses = iter([0.9, 0.2, 0.5, 0.4, *[0.6] * 100])
-    weights = []
 
     def loss(patches, reconstructions, config):
         if reconstructions.requires_grad:
@@ -229,43 +235,28 @@ def test_best_weights_are_kept(grating, monkeypatch):
         return torch.tensor(next(losses))
 
     monkeypatch.setattr(optimisation, "training_loss", loss)
-    for message in train([grating()], TINY, device="cpu"):
-        if isinstance(message, TrainingPreview):
-            weights.append(message.reconstructions)
-        if isinstance(message, TrainingFinished):
-            model = message.model
-        if isinstance(message, TrainingStarted):
-            shown = None
-        if isinstance(message, TrainingPreview) and shown is None:
-            shown = message.patches
+    messages = list(train([grating()], TINY, device="cpu"))
+    previews = [message for message in messages if isinstance(message, TrainingPreview)]
+    model = messages[-1].model
     assert [entry.validation_loss for entry in model.history][:3] == pytest.approx([0.9, 0.2, 0.5])
-    with torch.no_grad():
-        output = model.network(torch.as_tensor(shown)).numpy()
-    np.testing.assert_allclose(output, weights[1], atol=1e-5)
+    np.testing.assert_allclose(output(model, previews[1]), previews[1].reconstructions, atol=1e-5)
 
 
 def test_without_held_out_patches_the_last_weights_are_kept(grating):
-    shown = []
-    for message in train([grating()], TINY.replace(validation=0), device="cpu"):
-        if isinstance(message, TrainingPreview):
-            shown.append(message)
-        if isinstance(message, TrainingStep):
-            assert message.validation_loss is None
-    model = message.model
+    messages = list(train([grating()], TINY.replace(validation=0), device="cpu"))
+    steps = [message for message in messages if isinstance(message, TrainingStep)]
+    previews = [message for message in messages if isinstance(message, TrainingPreview)]
+    model = messages[-1].model
+    assert {step.validation_loss for step in steps} == {None}
     assert {entry.validation_loss for entry in model.history} == {None}
     assert not model.calibration.held_out
-    with torch.no_grad():
-        output = model.network(torch.as_tensor(shown[-1].patches)).numpy()
-    np.testing.assert_allclose(output, shown[-1].reconstructions, atol=1e-5)
+    np.testing.assert_allclose(output(model, previews[-1]), previews[-1].reconstructions, atol=1e-5)
 
 
 def test_calibration_is_measured_on_held_out_pixels(grating):
-    (held_out,) = (area for area in training.split(
-        training._areas(training._planes([grating()], None, None), None,
-                        training.IntensityRange((0.0,), (1.0,))), 0.25, 16)[1])  # fmt: skip
     model = finished(train([grating()], TINY.replace(validation=0.25), device="cpu"))
     assert model.calibration.held_out
-    assert model.calibration.pixels == held_out.pixels[0].size == 16 * 64
+    assert model.calibration.pixels == 64 * 64 // 4
 
 
 def test_calibration_without_held_out_pixels_uses_all_good_ones(grating):
@@ -288,7 +279,7 @@ def test_images_without_good_pixels_do_not_spoil_the_calibration(grating, monkey
 
 
 def test_time_budget_is_kept(grating, clock):
-    clock(step=0.01, look=0.05)
+    clock(step=0.02, look=0.05)
     messages = list(train([grating()], TINY.replace(minutes=2 / 60), device="cpu"))
     steps = [message for message in messages if isinstance(message, TrainingStep)]
     assert steps[-1].fraction == 1
@@ -299,7 +290,7 @@ def test_time_budget_is_kept(grating, clock):
 
 
 def test_waiting_for_the_reader_does_not_count(grating, clock):
-    time = clock()
+    time = clock(step=0.05)
     counted = []
     for pause in (0, 1000):
         for message in train([grating()], TINY.replace(minutes=1 / 60), device="cpu"):
@@ -311,12 +302,12 @@ def test_waiting_for_the_reader_does_not_count(grating, clock):
 
 
 def test_slow_validation_leaves_time_to_train(grating, clock):
-    clock(step=0.01, look=1.0)
+    clock(step=0.05, look=1.0)
     messages = list(train([grating()], TINY.replace(minutes=10 / 60), device="cpu"))
     history = messages[-1].model.history
     assert (np.diff([entry.step for entry in history]) > 0).all()
     steps = [message for message in messages if isinstance(message, TrainingStep)]
-    assert steps[-1].step > 50
+    assert steps[-1].step > 20
 
 
 def test_real_time_budget_ends(grating):
@@ -378,18 +369,16 @@ def test_dask_images_train_like_numpy_images(rng):
 def test_pixels_outside_the_masks_are_never_trained_on(rng, leading):
     image, mask = rng.random((*leading, 64, 64)), np.zeros((64, 64), bool)
     mask[8:40, 20:60] = True
-    other = np.where(mask, image, rng.permuted(image, axis=-1))
-    # Only places change, so the range of intensities stays.
+    image[..., 20, 30:32] = 0, 1  # so that the range of intensities stays the same
     config = TINY.replace(
         epochs=2, validation=0, intensity_percentiles=(0, 100),
         augmentation={"rotation": 10, "scale": 0.1},
     )  # fmt: skip
-    models = [
-        finished(train([picture], config, masks=[mask], device="cpu")) for picture in (image, other)
-    ]
-    ranges = [model.intensity for model in models]
-    if ranges[0] == ranges[1]:
-        assert same_weights(*models)
+    first, second = (
+        finished(train([picture], config, masks=[mask], device="cpu"))
+        for picture in (image, np.where(mask, image, 1 - image))
+    )
+    assert same_weights(first, second)
 
 
 def test_masks_may_differ_from_plane_to_plane_and_be_missing(grating):
