@@ -89,7 +89,11 @@ def test_other_layers_are_saved_too(tmp_path, kind):
     np.testing.assert_array_equal(tifffile.imread(path), expected)
 
 
-def test_preferences_show_up_in_napari(plugin_settings, npe2pm, monkeypatch):
+def test_preferences_show_up_in_napari(npe2pm, request):
+    settings = pytest.importorskip("napari.settings")
+    if not hasattr(settings, "get_plugin_settings"):
+        pytest.skip("napari had no plugin preferences before 0.9")
+    request.getfixturevalue("plugin_settings")
     from napari.settings import get_plugin_settings
 
     from napari_ssim_defects.plugin.preferences import preferences

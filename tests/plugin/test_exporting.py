@@ -67,6 +67,22 @@ def test_created_labels_are_what_is_written(
     assert [int(row["label"]) for row in table] == sorted(set(np.unique(layer.data)) - {0})
 
 
+def test_labels_of_an_older_heatmap_are_not_written(
+    controller, state, viewer, images, detected, export, tmp_path, wait_idle
+):
+    image = viewer.add_image(images.spoilt(1), name="image")
+    (heatmap,) = detected(image)
+    state.threshold = float(np.quantile(heatmap.data, 0.5))
+    controller.create_labels()
+    wait_idle()
+    state.threshold = float(np.quantile(heatmap.data, 0.95))
+    detected(image)
+    export()
+    written = tifffile.imread(tmp_path / "results" / "image.labels.ome.tif")
+    expected = segment(heatmap.data, state.threshold, **state.segmentation.model_dump())
+    np.testing.assert_array_equal(written, expected)
+
+
 def test_only_what_is_ticked_is_written(viewer, images, detected, export, state):
     detected(viewer.add_image(images.texture(1), name="image"))
     assert export(residual=False, labels=False) == ["regions.csv"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tifffile
 from napari.layers import Image, Labels
@@ -112,6 +113,18 @@ def test_a_person_trains_detects_segments_and_exports_by_clicks(
     }
     with tifffile.TiffFile(tmp_path / "bad.residual.ome.tif") as file:
         assert 'PhysicalSizeX="0.5"' in file.ome_metadata
+
+
+def test_napari_opens_the_installed_panel_once(viewer):
+    dock, panel = viewer.window.add_plugin_dock_widget("napari-ssim-defects", "SSIM defects")
+    assert isinstance(panel, DefectPanel)
+    again, same = viewer.window.add_plugin_dock_widget("napari-ssim-defects", "SSIM defects")
+    assert again is dock
+    assert same is panel
+    # Layers that the panel handles are the viewer's own, not proxies of them.
+    layer = viewer.add_image(np.zeros((20, 20)))
+    panel.train.picker.set_selected([layer])
+    assert panel.train.picker.selected()[0] is layer
 
 
 def test_everything_fits_into_350_pixels(panel, viewer, images, detected, qtbot):

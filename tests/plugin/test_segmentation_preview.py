@@ -36,6 +36,14 @@ def preview_of(viewer):
     return layer
 
 
+def test_the_histogram_can_be_compared_with_that_of_defect_free_pixels(state, heatmap, model):
+    counts, edges = state.histogram
+    good, good_edges = state.good_histogram
+    assert counts.sum() == heatmap.data.size
+    np.testing.assert_array_equal(edges, good_edges)
+    assert good.sum() == pytest.approx(model.calibration.pixels, rel=0.01)
+
+
 def test_the_labels_follow_the_slider_at_once(state, viewer, heatmap, settled):
     threshold = float(np.quantile(heatmap.data, 0.9))
     state.threshold = threshold

@@ -315,8 +315,7 @@ class Controller:
         )
 
     def _exportable(self, heatmap: Any) -> Exportable:
-        origin = layers.provenance(heatmap)
-        labels = layers.find_derived(self.viewer.layers, "labels", origin["source_id"])
+        labels = layers.created_labels(heatmap, self.viewer.layers)
         size, unit = pixel_size(heatmap)
         return Exportable(
             layers.source_name(heatmap),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PROVENANCE",
     "Source",
+    "created_labels",
     "find_derived",
     "is_heatmap",
     "is_inspectable",
@@ -124,6 +125,15 @@ def find_derived(layers: LayerList, kind: str, key: str) -> Layer | None:
         if origin.get("kind") == kind and origin.get("source_id") == key:
             return layer
     return None
+
+
+def created_labels(heatmap: Image, layers: LayerList) -> Labels | None:
+    """Return the committed regions of a heatmap; None if it was computed anew since."""
+    origin = provenance(heatmap)
+    labels = find_derived(layers, "labels", origin["source_id"])
+    if labels is None or provenance(labels).get("detected") != origin.get("detected"):
+        return None
+    return labels if labels.data.shape == heatmap.data.shape else None
 
 
 def show_only(heatmap: Image, layers: LayerList) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ def model_origin(model: DefectModel, name: str, stride: int | None) -> dict[str,
         "system": model.config.system,
         "preset": model.config.name,
         "stride": stride or model.config.stride,
+        "detected": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "auto_threshold": model.auto_threshold,
+        "calibration": model.calibration,
         "contrast_limits": model.calibration.contrast_limits,
     }
 

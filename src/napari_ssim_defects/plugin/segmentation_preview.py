@@ -18,6 +18,7 @@ from .state import PanelState, RegionSummary
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+    from ..core.calibration import Calibration
     from ..core.config import SegmentationConfig
 
 __all__ = ["SegmentationPreview"]
@@ -80,12 +81,16 @@ class SegmentationPreview:
         self._remove_layer()
         self._state.summary = None
         if heatmap is None:
-            self._state.histogram = self._state.auto_threshold = None
+            self._state.histogram = self._state.good_histogram = None
+            self._state.auto_threshold = None
             self._residual = self._prepared = np.zeros((0, 0), dtype=np.float32)
             return
         show_only(heatmap, self._viewer.layers)
         self._residual = np.asarray(heatmap.data, dtype=np.float32)
         self._state.histogram = _histogram(self._residual, heatmap.contrast_limits_range[1])
+        self._state.good_histogram = _good_histogram(
+            provenance(heatmap).get("calibration"), self._state.histogram[1]
+        )
         auto = provenance(heatmap).get("auto_threshold")
         if auto != self._state.auto_threshold:  # another model: its residuals differ in scale
             self._state.auto_threshold = auto
@@ -244,3 +249,13 @@ def _histogram(
     step = max(1, residual.size // _HISTOGRAM_PIXELS)
     counts, edges = np.histogram(residual.ravel()[::step], bins=_BINS, range=(0, high))
     return counts.astype(np.int64), edges
+
+
+def _good_histogram(
+    calibration: Calibration | None, edges: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+    """Count the defect-free pixels of a calibration in the same bins."""
+    if calibration is None:
+        return None
+    above = np.array([calibration.false_positive_rate(float(edge)) for edge in edges])
+    return -np.diff(above) * calibration.pixels, edges

@@ -73,8 +73,9 @@ class PanelState(EventedModel):
         The heatmap layer that is being segmented, or None.
     threshold, segmentation
         Residuals above ``threshold`` are defects; what happens to the mask after that.
-    histogram
-        Counts and edges of the heatmap's residuals; None without one.
+    histogram, good_histogram
+        Counts and edges of the residuals of the heatmap, and of the defect-free pixels that its
+        model was calibrated on; None without one.
     auto_threshold
         The calibrated threshold of the model that made the heatmap; None if not known.
     summary
@@ -107,6 +108,7 @@ class PanelState(EventedModel):
         "detection_layers": operator.eq,
         "heatmap": operator.is_,
         "histogram": operator.is_,
+        "good_histogram": operator.is_,
         "export_layers": operator.eq,
         "losses": operator.is_,
         "preview": operator.is_,
@@ -128,6 +130,7 @@ class PanelState(EventedModel):
     threshold: float = 0.0
     segmentation: SegmentationConfig = SegmentationConfig()
     histogram: Any = None
+    good_histogram: Any = None
     auto_threshold: float | None = None
     summary: RegionSummary | None = None
 

@@ -21,7 +21,7 @@ class SegmentView(QWidget):
         self._state = controller.state
         tip = (
             "Pixels with a residual above the threshold are defects. Behind the slider: how many "
-            "pixels have which residual (logarithmic)."
+            "pixels have which residual (logarithmic), in this image and in defect-free ones."
         )
         self.heatmap = LayerCombo(
             controller.viewer.layers, is_heatmap, "none", "The heatmap that is segmented."
@@ -87,6 +87,7 @@ class SegmentView(QWidget):
         for signal in (
             state.events.heatmap,
             state.events.histogram,
+            state.events.good_histogram,
             state.events.auto_threshold,
             state.events.activity,
         ):
@@ -110,6 +111,7 @@ class SegmentView(QWidget):
             counts, edges = state.histogram
             self.slider.set_range(0.0, float(edges[-1]))
             self.slider.set_histogram(counts, edges)
+            self.slider.set_reference_histogram(*(state.good_histogram or (None, None)))
         self.slider.set_marker(state.auto_threshold, "auto")
         self._show_threshold()
 
