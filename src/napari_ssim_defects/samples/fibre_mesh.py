@@ -11,10 +11,10 @@ from .noise import single, smooth_line
 
 __all__ = ["LOWER_LAYERS", "UPPER_LAYERS", "Layer", "random_fibres"]
 
-_RADIUS = 4.6  # median, in pixels
+_RADIUS = 6.2  # median, in pixels
 _RADIUS_SPREAD = 0.24  # standard deviation of the logarithm
-_RADIUS_LIMITS = (2.9, 7.2)
-_MEAN_DIAMETER = 9.5
+_RADIUS_LIMITS = (4.0, 9.5)
+_MEAN_DIAMETER = 12.8
 _MARGIN = 30.0  # pixels outside the image from which a curved fibre may bend into it
 
 
@@ -41,16 +41,15 @@ class Layer:
 
 
 LOWER_LAYERS = (
-    Layer(cover=0.60, brightness=0.24, softness=2.5, blur=1.8),
-    Layer(cover=0.55, brightness=0.34, softness=2.2, blur=1.3),
-    Layer(cover=0.45, brightness=0.46, softness=1.8, blur=0.9),
-    Layer(cover=0.40, brightness=0.62, softness=1.4, blur=0.6),
+    Layer(cover=0.45, brightness=0.26, softness=3.0, blur=2.4),
+    Layer(cover=0.40, brightness=0.42, softness=2.2, blur=1.4),
+    Layer(cover=0.35, brightness=0.62, softness=1.6, blur=0.7),
 )
 """Layers that are out of focus, deepest first; no defect changes them."""
 
 UPPER_LAYERS = (
-    Layer(cover=0.30, brightness=0.80, softness=1.2, blur=0.0),
-    Layer(cover=0.20, brightness=0.95, softness=1.1, blur=0.0),
+    Layer(cover=0.28, brightness=0.80, softness=1.2, blur=0.0),
+    Layer(cover=0.18, brightness=0.95, softness=1.1, blur=0.0),
 )
 """Layers in focus."""
 

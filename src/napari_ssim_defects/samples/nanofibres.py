@@ -172,7 +172,7 @@ def _detect(signal: Field, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     lines = 0.003 * rng.standard_normal((height, 1), dtype=np.float32) ** 3
     charged = lines * np.clip(0.6 + 0.6 * smooth_line(rng, width, 200), 0, 1.5)
     noise = rng.standard_normal((height, width), dtype=np.float32)
-    noise *= np.sqrt(0.0003 + 0.0016 * np.maximum(signal, 0))  # detector and shot noise
+    noise *= np.sqrt(0.0001 + 0.0004 * np.maximum(signal, 0))  # detector and shot noise
     grey = (signal * gradient + charged + noise) * 235 + 6
     return np.asarray(np.clip(np.rint(grey), 0, 255), dtype=np.uint8)
 
