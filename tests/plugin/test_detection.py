@@ -14,8 +14,14 @@ def test_heatmaps_of_all_images_have_the_contrast_of_the_model(viewer, images, d
     heatmaps = detected(good, bad)
     for layer in heatmaps:
         assert tuple(layer.contrast_limits) == pytest.approx(model.calibration.contrast_limits)
-    assert {layer.colormap.name for layer in heatmaps} == {"inferno"}
-    assert {str(layer.blending) for layer in heatmaps} == {"additive"}
+
+
+def test_low_residuals_leave_the_image_in_sight(viewer, images, detected):
+    (heatmap,) = detected(viewer.add_image(images.texture(5)))
+    lowest, highest = heatmap.colormap.map([0.0, 1.0])
+    assert lowest[3] == 0
+    assert highest[3] == 1
+    assert str(heatmap.blending) == "translucent"
 
 
 def test_heatmaps_lie_where_their_image_lies(viewer, images, detected):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Labels, Layer
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
 
 from ..core.errors import InputError
 from .spatial import spatial_metadata, without_axis
@@ -40,7 +40,7 @@ __all__ = [
 PROVENANCE = "napari-ssim-defects"
 """Key of ``layer.metadata`` that says where a derived layer came from."""
 
-_COLOUR = (0.1, 0.9, 1.0, 1.0)  # cyan: the one hue that neither grey nor inferno contains
+_PREVIEW_COLOUR = (0.1, 0.9, 1.0, 1.0)  # cyan: the one hue that neither grey nor inferno contains
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +174,7 @@ def new_heatmap(
     layer = Image(
         residual,
         name=f"{source.name} residual",
-        colormap="inferno",
-        blending="additive",
+        colormap=_overlay(),
         contrast_limits=limits,
         metadata={PROVENANCE: _origin("residual", source, origin)},
         rgb=False,
@@ -233,7 +232,7 @@ def new_preview(mask: npt.NDArray[np.bool_], heatmap: Image) -> Labels:
     layer = Labels(
         mask,
         name=f"{source_name(heatmap)} threshold",
-        colormap=DirectLabelColormap(color_dict={None: "transparent", 1: _COLOUR}),
+        colormap=DirectLabelColormap(color_dict={None: "transparent", 1: _PREVIEW_COLOUR}),
         opacity=0.6,
         metadata={PROVENANCE: {**provenance(heatmap), "kind": "preview"}},
         **spatial_metadata(heatmap),
@@ -288,6 +287,17 @@ def source_name(layer: Layer) -> str:
 
 def _origin(kind: str, source: Source, origin: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "source": source.name, "source_id": source.key, **origin}
+
+
+def _overlay() -> Colormap:
+    """Inferno that is transparent where the residual is low.
+
+    Additive blending would wash out on bright images, an opaque map would hide the image.
+    """
+    steps = np.linspace(0, 1, 256)
+    colours = ensure_colormap("inferno").map(steps)
+    colours[:, 3] = np.minimum(1, 1.6 * steps)
+    return Colormap(colours, name="inferno overlay")
 
 
 def _widen(layer: Image, residual: npt.NDArray[np.float32], limits: tuple[float, float]) -> None:

@@ -30,7 +30,9 @@ class ExportView(QWidget):
         self._controller = controller
         self._state = controller.state
         tip = "The images whose results are written."
-        self.picker = LayerPicker(controller.viewer.layers, is_heatmap)
+        self.picker = LayerPicker(
+            controller.viewer.layers, is_heatmap, hint="None yet: Detect makes them"
+        )
         self.picker.setToolTip(tip)
         self.residual = QCheckBox("Residual")
         self.residual.setToolTip("<image>.residual.ome.tif: the heatmap, 32-bit float.")
