@@ -15,6 +15,7 @@ from napari_ssim_defects.core.losses import training_loss
 from napari_ssim_defects.core.progress import (
     CalibrationProgress,
     TrainingFinished,
+    TrainingNotice,
     TrainingPreview,
     TrainingStarted,
     TrainingStep,
@@ -418,7 +419,7 @@ NAN = np.where(np.eye(40), np.nan, OK)
         ([OK, NAN], {}, r"^Training image 2 has NaN or infinite pixels"),
         ([np.ones((40, 40))], {}, "constant"),
         ([OK[:15]], {}, "room for a patch of 16 x 16"),
-        ([OK], {"masks": [np.zeros((40, 40), bool)]}, "room for a patch of 16 x 16"),
+        ([OK], {"masks": [np.zeros((40, 40), bool)]}, "marked as free of defects"),
         ([OK, np.stack([OK] * 3, -1)], {}, "training image 1 has 1 and training image 2 has 3"),
         ([OK], {"channel_axis": 0}, "no axis 0 for channels"),
         ([OK], {"masks": [np.ones((39, 40), bool)]}, r"mask of training image 1 has shape \(39"),
@@ -433,3 +434,20 @@ def test_bad_input_is_named_before_anything_is_trained(images, options, message)
     with pytest.raises(InputError, match=message) as caught:
         next(train(images, TINY, **options))
     assert str(caught.value).endswith(".")
+
+
+def test_a_diverging_training_says_so_and_never_ends_with_a_broken_model():
+    config = TINY.replace(learning_rate=1e30, schedule="constant")
+    notices = []
+    with pytest.raises(InputError, match="diverges at any learning rate"):
+        for message in train([OK], config):
+            notices += [message.text] if isinstance(message, TrainingNotice) else []
+    assert all("diverged" in text for text in notices)
+    assert notices
+
+
+def test_the_intensity_range_comes_from_the_allowed_pixels_only():
+    image = np.where(np.arange(64) < 32, OK[:1, :1], 1000.0) + np.resize(OK, (64, 64))
+    mask = np.broadcast_to(np.arange(64) < 32, (64, 64))
+    *_, last = train([image], TINY, masks=[mask])
+    assert last.model.intensity.high[0] < 500

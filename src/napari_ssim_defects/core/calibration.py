@@ -16,7 +16,7 @@ __all__ = ["Calibration"]
 _TAIL = np.concatenate([np.linspace(1, 0.1, 91), np.geomspace(0.1, 1e-6, 201)[1:], [0.0]])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
     """Distribution of the residual on defect-free pixels.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import InputError
 
@@ -171,7 +171,7 @@ class TrainingConfig(_Values):
     ssim
         Window and constants of the training loss of system ``ssim``.
     residual
-        How an image is compared with its reconstruction.
+        How an image is compared with its reconstruction; by default as the system is trained.
     augmentation
         Random changes of the training patches.
     batch_size
@@ -223,6 +223,14 @@ class TrainingConfig(_Values):
     stride: Annotated[int, Field(ge=1)] = 32
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _residual_of_system(cls, values: Any) -> Any:
+        """Score by what is trained for, unless said otherwise."""
+        if isinstance(values, dict) and values.get("system") == "l2" and "residual" not in values:
+            return {**values, "residual": SquaredErrorResidual()}
+        return values
+
     @field_validator("intensity_percentiles")
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
@@ -263,11 +271,25 @@ class TrainingConfig(_Values):
         return cls(**{"name": name, **values, **changes})
 
 
+# Minutes instead of hours: small patches leave the plateau of the SSIM loss soonest, and batches
+# of 16 with batch normalisation sooner than large ones without (benchmarks/README.md).
+_BRIEF: dict[str, Any] = {
+    "patch_size": 64,
+    "latent_dimension": 200,
+    "stride": 16,
+    "residual": SSIMResidual(
+        ssim=(SSIMConfig(window_size=11), SSIMConfig(window_size=21)), smoothing=3.0
+    ),
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
+        **_BRIEF,
         "minutes": 2.0,
     },
     "best": {
+        **_BRIEF,
+        "latent_dimension": 256,
         "minutes": 10.0,
     },
     "paper": {

@@ -30,13 +30,13 @@ class IntensityRange:
     def of(
         cls, planes: Iterable[npt.NDArray[np.float32]], percentiles: tuple[float, float]
     ) -> IntensityRange:
-        """Measure the range on planes of shape (C, H, W).
+        """Measure the range on the pixels of defect-free planes.
 
         Parameters
         ----------
         planes
-            Planes that all have the same number of channels; at most about 200,000 pixels of
-            each are looked at, on a regular grid.
+            Arrays of shape (C, ...) that all have the same number of channels; at most 200,000
+            pixels of each are looked at, chosen at random, always the same ones.
         percentiles
             Lower and upper percentile, in [0, 100].
 
@@ -47,9 +47,14 @@ class IntensityRange:
         """
         samples = []
         for plane in planes:
-            step = max(1, int(np.sqrt(plane[0].size / _SAMPLES_PER_PLANE)))
-            samples.append(plane[:, ::step, ::step].reshape(len(plane), -1))
+            flat = plane.reshape(len(plane), -1)
+            if flat.shape[1] > _SAMPLES_PER_PLANE:  # at random: a grid could miss a weave's threads
+                chosen = np.random.default_rng(0).integers(flat.shape[1], size=_SAMPLES_PER_PLANE)
+                flat = flat[:, chosen]
+            samples.append(flat)
         pixels = np.concatenate(samples, axis=1).astype(np.float64)
+        if not pixels.size:
+            raise InputError("No pixel of the training images is marked as free of defects.")
         low, high = np.percentile(pixels, percentiles, axis=1)
         darkest, brightest = pixels.min(axis=1), pixels.max(axis=1)
         # A few bright pixels on black: fall back to the full range. Percentiles of equal pixels

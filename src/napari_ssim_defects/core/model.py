@@ -40,7 +40,7 @@ class HistoryEntry:
     validation_loss: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DefectModel:
     """What training makes and every later step takes.
 

@@ -79,6 +79,8 @@ def initialise(network: nn.Module, seed: int) -> None:
     """
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             # Fan-in of a transposed convolution counts the taps that reach one output pixel.
             taps = module.kernel_size[0] * module.kernel_size[1]

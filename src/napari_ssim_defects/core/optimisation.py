@@ -14,9 +14,10 @@ import torch
 
 from .config import TrainingConfig
 from .device import autocast
+from .errors import InputError
 from .losses import training_loss
 from .model import HistoryEntry
-from .networks import Autoencoder
+from .networks import Autoencoder, initialise
 from .progress import TrainingPreview, TrainingStep
 from .residual import residual_map
 
@@ -76,6 +77,7 @@ class Optimisation:
         self._validations = 0
         self._best_loss = float("inf")
         self._best_weights: dict[str, Any] = {}
+        self._rate = self.config.learning_rate
 
     @property
     def fraction(self) -> float:
@@ -94,7 +96,7 @@ class Optimisation:
         """Make one optimiser step."""
         start = time.perf_counter()
         patches = next(self.batches).contiguous(memory_format=torch.channels_last)
-        rate = self.config.learning_rate * _schedule(self.config.schedule, self.fraction)
+        rate = self._rate * _schedule(self.config.schedule, self.fraction)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         self.network.train()
@@ -123,6 +125,30 @@ class Optimisation:
         self._validations = int(self.fraction * _VALIDATIONS)  # slow looks do not pile up
         training = float(torch.stack(self._losses).mean())
         self.history.append(HistoryEntry(self.steps, self.elapsed, training, loss))
+
+    def recover(self) -> str | None:
+        """Undo a divergence: back to the best weights at half the rate; say so, if it happened.
+
+        Raises
+        ------
+        InputError
+            If it keeps happening.
+        """
+        if all(torch.isfinite(loss) for loss in self._losses):
+            return None
+        self._rate /= 2
+        if self._rate < self.config.learning_rate / 100:
+            raise InputError(
+                "The training diverges at any learning rate; check the images for extreme values "
+                "or choose a lower learning rate."
+            )
+        if self._best_weights:
+            self.network.load_state_dict(self._best_weights)
+        else:
+            initialise(self.network, self.config.seed + 1)
+        self._optimiser.state.clear()
+        self._losses = [loss for loss in self._losses if torch.isfinite(loss)]
+        return "The training diverged; it goes on from its best weights at half the learning rate."
 
     def restore_best(self) -> None:
         """Give the network its best weights and put it into evaluation mode."""

@@ -12,6 +12,7 @@ import torch.nn.functional as functional
 
 from .config import AugmentationConfig
 from .errors import InputError
+from .intensity import IntensityRange
 
 __all__ = ["PatchSource", "TrainingArea", "split"]
 
@@ -26,13 +27,24 @@ class TrainingArea:
     Attributes
     ----------
     pixels
-        float32 array of shape (C, H, W), normalised.
+        float32 array of shape (C, H, W).
     allowed
         bool array of shape (H, W): pixels that patches may contain; None = all.
     """
 
     pixels: npt.NDArray[np.float32]
     allowed: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def good_pixels(self) -> npt.NDArray[np.float32]:
+        """Pixels that patches may contain, of shape (C, N)."""
+        if self.allowed is None:
+            return self.pixels.reshape(len(self.pixels), -1)
+        return self.pixels[:, self.allowed]
+
+    def normalised(self, intensity: IntensityRange) -> TrainingArea:
+        """Return the area with its intensities normalised."""
+        return TrainingArea(intensity.normalise(self.pixels), self.allowed)
 
     def cut(self, axis: int, start: int, stop: int) -> TrainingArea:
         """Return the part between two rows (axis 0) or columns (axis 1)."""

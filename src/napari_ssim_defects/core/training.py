@@ -25,6 +25,7 @@ from .progress import (
     CalibrationProgress,
     TrainingFinished,
     TrainingMessage,
+    TrainingNotice,
     TrainingStarted,
 )
 from .reconstruction import reconstruct_plane
@@ -92,10 +93,11 @@ def train(
     planes = _planes(images, channel_axis, names)
     if masks is not None:
         _check_number(masks, len(images), "mask")
+    areas = _areas(planes, masks)
     intensity = IntensityRange.of(
-        (plane for stack in planes for plane in stack), config.intensity_percentiles
+        (area.good_pixels for area in areas), config.intensity_percentiles
     )
-    areas = _areas(planes, masks, intensity)
+    areas = [area.normalised(intensity) for area in areas]
     training, held_out = split(areas, config.validation, config.patch_size)
     generator = np.random.default_rng(config.seed)
     source = PatchSource(training, config.patch_size, config.augmentation, where)
@@ -122,6 +124,10 @@ def train(
         yield_at = run.elapsed + _REPORT_SECONDS
         while run.fraction < 1 and run.elapsed < yield_at and not run.validation_due:
             run.step()
+        diverged = run.recover()
+        if diverged is not None:
+            stopped |= (yield TrainingNotice(diverged)) == STOP
+            continue
         if run.validation_due:
             run.validate()
             stopped |= (yield run.preview()) == STOP
@@ -175,8 +181,8 @@ def _check_number(given: Sequence[Any], images: int, what: str) -> None:
 def _areas(
     stacks: Sequence[Planes],
     masks: Sequence[npt.NDArray[np.bool_] | None] | None,
-    intensity: IntensityRange,
 ) -> list[TrainingArea]:
+    """Read every plane, with the part of it that may be trained on."""
     areas = []
     for stack, mask in zip(stacks, [None] * len(stacks) if masks is None else masks, strict=True):
         allowed = None
@@ -190,11 +196,7 @@ def _areas(
                 ) from None
             allowed = allowed.reshape(len(stack), stack.height, stack.width)
         for index, plane in enumerate(stack):
-            areas.append(
-                TrainingArea(
-                    intensity.normalise(plane), None if allowed is None else allowed[index]
-                )
-            )
+            areas.append(TrainingArea(plane, None if allowed is None else allowed[index]))
     return areas
 
 
