@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 # Test networks are tiny, and threads that wait for each other cost more than they gain.
@@ -37,3 +40,56 @@ def no_window_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
     gc.collect()
     left = [widget for widget in QApplication.topLevelWidgets() if widget not in before]
     assert not left, f"left open: {left}"
+
+
+def _material(
+    seed: int, shape: tuple[int, ...] = (64, 72), spoilt: bool = False
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Smooth noise whose last two axes are a plane; spoilt: with a white square in each."""
+    from scipy import ndimage
+
+    noise = np.random.default_rng(seed).normal(size=shape)
+    smooth = ndimage.gaussian_filter(noise, (0,) * (len(shape) - 2) + (1.5, 1.5))
+    image = np.clip(128 + 40 * smooth / smooth.std(), 0, 255).astype(np.uint8)
+    if spoilt:
+        image[..., 20:40, 30:50] = 255
+    return image
+
+
+def _trained(images: list[np.ndarray[Any, Any]]) -> Any:
+    from napari_ssim_defects.core.config import TrainingConfig
+    from napari_ssim_defects.core.progress import TrainingFinished
+    from napari_ssim_defects.core.training import train
+
+    tiny = TrainingConfig(
+        name="tiny", patch_size=16, latent_dimension=8, patches=64, epochs=2, stride=16
+    )
+    *_, last = train(images, tiny, device="cpu", names=[f"'good {i}'" for i in range(len(images))])
+    assert isinstance(last, TrainingFinished)
+    return last.model
+
+
+@pytest.fixture(scope="session")
+def material() -> Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Maker of images of a texture, for test modules, which cannot import from here."""
+    return _material
+
+
+@pytest.fixture(scope="session")
+def grey_model() -> Any:
+    """A model of grey images, trained in a second; it tells a white square from texture."""
+    return _trained([_material(1), _material(2)])
+
+
+@pytest.fixture(scope="session")
+def rgb_model() -> Any:
+    """The same for RGB images."""
+    return _trained([np.moveaxis(_material(seed, (3, 64, 72)), 0, -1) for seed in (1, 2)])
+
+
+@pytest.fixture(scope="session")
+def model_path(grey_model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the model of grey images; not to be changed."""
+    path = tmp_path_factory.mktemp("model") / "grey.safetensors"
+    grey_model.save(path)
+    return path

@@ -28,7 +28,8 @@ FORMAT_VERSION = 1
 """Version of the file format that this package writes, and the newest that it reads."""
 
 _FORMAT = "napari-ssim-defects model"
-_NETWORK, _CALIBRATION = "network.", "calibration."
+_NETWORK = "network."
+_TAIL, _THRESHOLDS = "calibration.tail", "calibration.thresholds"
 
 
 class _Header(BaseModel):
@@ -81,14 +82,14 @@ def write_model(model: DefectModel, path: str | os.PathLike[str]) -> None:
             (entry.step, entry.seconds, entry.loss, entry.validation_loss)
             for entry in model.history
         ),
-        provenance=dict(model.provenance),
+        provenance={name: _text(value) for name, value in model.provenance.items()},
     )
     tensors = {
         _NETWORK + name: tensor.detach().cpu().contiguous().numpy()
         for name, tensor in model.network.state_dict().items()
     }
-    tensors[_CALIBRATION + "tail"] = model.calibration.tail
-    tensors[_CALIBRATION + "thresholds"] = model.calibration.thresholds
+    tensors[_TAIL] = model.calibration.tail
+    tensors[_THRESHOLDS] = model.calibration.thresholds
     metadata = {
         "format": _FORMAT,
         "format_version": str(FORMAT_VERSION),
@@ -128,9 +129,15 @@ def read_model(path: str | os.PathLike[str]) -> DefectModel:
     try:
         header = _Header.model_validate(json.loads(metadata["model"]))
         return _model(header, tensors)
-    except (KeyError, ValueError, RecursionError):
-        # ValueError: pydantic, JSON, InputError of a setting, and the checks in _model
+    except (KeyError, TypeError, ValueError, RecursionError):
+        # ValueError: pydantic, JSON, InputError of a setting, and the checks in _model;
+        # TypeError: names of settings that are no names in Python
         raise damaged from None
+
+
+def _text(text: str) -> str:
+    """Escape what is no text, such as bytes of file names, for JSON cannot hold it."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _model(header: _Header, tensors: dict[str, np.ndarray]) -> DefectModel:
@@ -138,8 +145,10 @@ def _model(header: _Header, tensors: dict[str, np.ndarray]) -> DefectModel:
     config, count = header.config, header.channels
     if not len(header.intensity_low) == len(header.intensity_high) == count:
         raise ValueError("intensity range of another number of channels")
-    if any(lo >= hi for lo, hi in zip(header.intensity_low, header.intensity_high, strict=True)):
-        raise ValueError("empty intensity range")
+    with np.errstate(over="ignore"):
+        low, high = np.asarray([header.intensity_low, header.intensity_high]).astype(np.float32)
+    if not (np.isfinite([low, high]).all() and (low < high).all()):
+        raise ValueError("intensity range that is empty in the numbers that are computed with")
     settings = (config.patch_size, count, config.latent_dimension, config.batch_norm)
     with torch.device("meta"):  # no memory is taken before the file proves to hold the weights
         network = Autoencoder(*settings)
@@ -158,13 +167,17 @@ def _model(header: _Header, tensors: dict[str, np.ndarray]) -> DefectModel:
         raise ValueError("weights that are not finite")
     network.load_state_dict(weights, assign=True)
     network.requires_grad_(True).eval()
-    tail = tensors[_CALIBRATION + "tail"]
-    thresholds = tensors[_CALIBRATION + "thresholds"]
-    falls = (np.diff(tail) <= 0).all() and (np.diff(thresholds) >= 0).all()
-    if not (tail.shape == thresholds.shape == (tail.size,) and tail.size >= 2 and falls):
-        raise ValueError("calibration that is not monotone")
-    if not tail[0] <= 1 or not tail[-1] >= 0 or not np.isfinite(thresholds).all():
+    if tensors.keys() != {_TAIL, _THRESHOLDS, *(_NETWORK + name for name in expected)}:
+        raise ValueError("tensors that no model has")
+    tail, thresholds = tensors[_TAIL], tensors[_THRESHOLDS]
+    if not (tail.shape == thresholds.shape == (tail.size,) and tail.size >= 2):
+        raise ValueError("calibration of another shape")
+    if not tail.dtype == thresholds.dtype == np.float64:
+        raise ValueError("calibration in other numbers")
+    if not np.isfinite([tail, thresholds]).all() or tail[0] > 1 or tail[-1] < 0:
         raise ValueError("calibration out of range")
+    if (tail[1:] > tail[:-1]).any() or (thresholds[1:] < thresholds[:-1]).any():
+        raise ValueError("calibration that is not monotone")
     return DefectModel(
         config=config,
         network=network,
@@ -172,10 +185,7 @@ def _model(header: _Header, tensors: dict[str, np.ndarray]) -> DefectModel:
         channel_axis=header.channel_axis,
         intensity=IntensityRange(header.intensity_low, header.intensity_high),
         calibration=Calibration(
-            tail.astype(np.float64),
-            thresholds.astype(np.float64),
-            header.calibration_pixels,
-            header.calibration_held_out,
+            tail, thresholds, header.calibration_pixels, header.calibration_held_out
         ),
         history=tuple(HistoryEntry(*entry) for entry in header.history),
         provenance=header.provenance,
