@@ -161,3 +161,13 @@ def test_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.Monkey
         write_safetensors(path, TENSORS, {"version": "new"})
     assert read_safetensors(path)[1] == {"version": "old"}
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580, 0x10280])
+def test_header_whose_length_looks_like_a_pickle_is_read(path: Path, length: int) -> None:
+    """One header in two thousand is as long as the first two bytes of a pickle say."""
+    write_safetensors(path, TENSORS, {"text": ""})
+    short = int.from_bytes(path.read_bytes()[:8], "little")
+    write_safetensors(path, TENSORS, {"text": "x" * (length - short)})
+    assert path.read_bytes()[:8] == length.to_bytes(8, "little")
+    assert read_safetensors(path)[0].keys() == TENSORS.keys()

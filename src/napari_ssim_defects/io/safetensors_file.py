@@ -88,13 +88,13 @@ def _check_header(file: Path, max_bytes: int) -> None:
     size = file.stat().st_size
     with file.open("rb") as stream:
         start = stream.read(_LENGTH_BYTES + 1)
-    if start.startswith(_PICKLES):
-        raise InputError(
-            f"'{file}' is a pickle (a .pt or .pth file, say), which could run programs and is "
-            "never opened; choose a .safetensors file."
-        )
     length = int.from_bytes(start[:_LENGTH_BYTES], "little")
     if start[_LENGTH_BYTES:] != b"{":
+        if start.startswith(_PICKLES):
+            raise InputError(
+                f"'{file}' is a pickle (a .pt or .pth file, say), which could run programs and "
+                "is never opened; choose a .safetensors file."
+            )
         raise InputError(f"'{file}' is not a safetensors file; choose one that is.")
     if length > _LARGEST_HEADER or _LENGTH_BYTES + length > size:
         raise InputError(f"'{file}' is damaged or cut off; copy it again or restore a backup.")
