@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,10 @@ class DemoResults:
     ----------
     summary
         Scores and paths, as plain values.
-    model
-        The trained model.
+    model, model_path
+        The trained model, and its file.
+    pixel_size, unit
+        Height and width of a pixel of the samples, and their unit.
     good
         The defect-free training samples.
     defective
@@ -51,6 +54,9 @@ class DemoResults:
 
     summary: Mapping[str, Any]
     model: DefectModel
+    model_path: Path
+    pixel_size: tuple[float, float]
+    unit: str
     good: tuple[NanofibreSample, ...]
     defective: tuple[NanofibreSample, ...]
     detected: tuple[FileDetected, ...]
@@ -126,7 +132,8 @@ def run_demo(folder: str | os.PathLike[str], minutes: float) -> DemoResults:
                 bar.show(message.fraction, f"loss {message.loss:.3f}")
     assert isinstance(message, TrainingFinished)
     model = message.model
-    model.save(folder / "nanofibres.safetensors")
+    model_path = folder / "nanofibres.safetensors"
+    model.save(model_path)
 
     detected: list[FileDetected] = []
     with Bar("detecting") as bar:
@@ -159,7 +166,16 @@ def run_demo(folder: str | os.PathLike[str], minutes: float) -> DemoResults:
         "folder": str(folder),
         "overview": str(overview),
     }
-    return DemoResults(summary, model, tuple(good), tuple(defective), tuple(detected))
+    return DemoResults(
+        summary,
+        model,
+        model_path,
+        _PIXEL_SIZE,
+        _UNIT,
+        tuple(good),
+        tuple(defective),
+        tuple(detected),
+    )
 
 
 def _score(samples: list[NanofibreSample], detected: list[FileDetected]) -> dict[str, float | int]:

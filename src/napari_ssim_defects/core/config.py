@@ -265,9 +265,8 @@ class TrainingConfig(_Values):
         if name not in PRESETS:
             raise InputError(f"There is no preset '{name}'; choose one of {', '.join(PRESETS)}.")
         values = dict(PRESETS[name])
-        if changes.get("system") == "l2" and "residual" not in changes:
-            smoothing = values.get("residual", SSIMResidual()).smoothing
-            changes["residual"] = SquaredErrorResidual(smoothing=smoothing)
+        if changes.get("system") == "l2":
+            values.pop("residual", None)  # the preset's is for SSIM
         return cls(**{"name": name, **values, **changes})
 
 

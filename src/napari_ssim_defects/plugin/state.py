@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from psygnal import EventedModel
 
 from ..core.config import (
+    PRESETS,
     SegmentationConfig,
     SquaredErrorResidual,
     SSIMConfig,
@@ -166,9 +167,11 @@ class PanelState(EventedModel):
             return
         residual: SSIMResidual | SquaredErrorResidual
         if system == "l2":
-            residual = SquaredErrorResidual(smoothing=config.residual.smoothing)
+            residual = SquaredErrorResidual()
+        elif config.name in PRESETS:
+            residual = TrainingConfig.preset(config.name).residual
         else:
-            residual = SSIMResidual(ssim=(config.ssim,), smoothing=config.residual.smoothing)
+            residual = SSIMResidual(ssim=(config.ssim,))
         self.config = config.replace(system=system, residual=residual)
 
     def use_window_size(self, size: int) -> None:
