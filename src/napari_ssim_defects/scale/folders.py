@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -12,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.config import SegmentationConfig
+from ..core.device import choose_device
 from ..core.errors import InputError
 from ..core.evaluation import Evaluation, evaluate
 from ..core.model import DefectModel
+from ..core.planes import Planes
 from ..core.progress import InspectionProgress, PlaneInspected
 from ..core.regions import measure_regions
 from ..core.segmentation import segment
@@ -32,6 +35,8 @@ __all__ = [
     "evaluate_files",
     "inspect_file",
 ]
+
+_MOST_AXES = 5  # of an OME-TIFF: TZCYX
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,8 @@ def detect_files(
         Image files.
     folder
         Where ``<stem>.residual.ome.tif``, ``<stem>.labels.ome.tif`` per image and one
-        ``regions.csv`` are written; made if it does not exist.
+        ``regions.csv`` are written; made if it does not exist. The table names images by file
+        name, or by path where names are not unique.
     threshold
         Residual above which a pixel is a candidate.
     segmentation
@@ -123,14 +129,25 @@ def detect_files(
     Raises
     ------
     InputError
-        If the folder or a file in it cannot be written.
+        If the folder or a file in it cannot be written, the threshold is no number, or the
+        device is not there.
     """
+    if not math.isfinite(threshold):
+        raise InputError(f"The threshold must be a number, not {threshold}.")
+    choose_device(device)
     folder = ensure_folder(folder)
     rows: list[dict[str, object]] = []
+    names = [path.name for path in paths]
     for index, (path, stem) in enumerate(zip(paths, output_stems(paths), strict=True)):
         start = time.perf_counter()
         try:
             image = read_image(path)
+            spatial = image.spatial.without_channels()
+            if len(spatial.axes) > _MOST_AXES:
+                raise InputError(
+                    f"'{path}' has {len(spatial.axes)} dimensions besides channels and OME-TIFF "
+                    f"takes {_MOST_AXES}; split it."
+                )
             residuals, reconstructions = [], []
             for message in inspect_file(model, image, stride=stride, device=device):
                 if isinstance(message, PlaneInspected):
@@ -138,23 +155,25 @@ def detect_files(
                     reconstructions.append(message.reconstruction)
                 else:
                     yield FileProgress(path, (index + message.fraction) / len(paths))
+            residual = np.stack(residuals).reshape(_planes(model, image).shape)
+            labels = segment(residual, threshold, **segmentation.model_dump())
         except InputError as error:
             yield FileFailed(path, str(error))
             continue
-        shape = model.planes(image.data, image.channel_axis, f"'{path}'").shape
-        residual = np.stack(residuals).reshape(shape)
-        labels = segment(residual, threshold, **segmentation.model_dump())
         residual_path = folder / f"{stem}.residual.ome.tif"
         labels_path = folder / f"{stem}.labels.ome.tif"
         for target, data in ((residual_path, residual), (labels_path, labels)):
-            write_ome_tiff(target, data, pixel_size=image.pixel_size, unit=image.unit)
+            write_ome_tiff(
+                target, data, pixel_size=spatial.scale, unit=spatial.units, axes=spatial.axes
+            )
+        name = path.name if names.count(path.name) == 1 else str(path)
         found = 0
         for plane, (plane_labels, plane_residual) in enumerate(
             zip(_as_stack(labels), _as_stack(residual), strict=True)
         ):
             regions = measure_regions(plane_labels, plane_residual)
             found += len(regions)
-            rows += region_rows(path.name, plane, regions, image.pixel_size, image.unit)
+            rows += region_rows(name, plane, regions, image.pixel_size, image.unit)
         yield FileDetected(
             path,
             residual_path,
@@ -204,15 +223,19 @@ def evaluate_files(
     residuals, truths, seconds = [], [], 0.0
     for index, (path, mask) in enumerate(zip(paths, masks, strict=True)):
         start = time.perf_counter()
-        for message in inspect_file(model, read_image(path), stride=stride, device=device):
+        image = read_image(path)
+        planes = _planes(model, image)
+        if len(planes) > 1:
+            raise InputError(f"'{path}' is a stack; evaluate its planes as single files.")
+        seconds += time.perf_counter() - start
+        truths.append(read_mask(mask, planes.shape[-2:]))
+        start = time.perf_counter()
+        for message in inspect_file(model, image, stride=stride, device=device):
             if isinstance(message, PlaneInspected):
                 residuals.append(message.residual)
-                if message.planes > 1:
-                    raise InputError(f"'{path}' is a stack; evaluate its planes as single files.")
             else:
                 yield FileProgress(path, (index + message.fraction) / len(paths))
         seconds += time.perf_counter() - start
-        truths.append(read_mask(mask, residuals[-1].shape))
     yield FilesEvaluated(evaluate(residuals, truths), seconds / len(paths))
 
 
@@ -220,13 +243,31 @@ def inspect_file(
     model: DefectModel, image: ImageFile, *, stride: int | None = None, device: str | None = None
 ) -> Iterator[InspectionProgress | PlaneInspected]:
     """Inspect an image that was read from a file; see `DefectModel.inspect`."""
+    data, channel_axis = _channels_named(model, image)
     return model.inspect(
-        image.data,
+        data,
         stride=stride,
-        channel_axis=image.channel_axis,
+        channel_axis=channel_axis,
         device=device,
         name=f"'{image.path}'",
     )
+
+
+def _planes(model: DefectModel, image: ImageFile) -> Planes:
+    data, channel_axis = _channels_named(model, image)
+    return model.planes(data, channel_axis, f"'{image.path}'")
+
+
+def _channels_named(
+    model: DefectModel, image: ImageFile
+) -> tuple[npt.NDArray[np.generic], int | None]:
+    """Return pixels and channel axis, with an axis of one channel where there is none.
+
+    Without it the last axis of a grey stack would pass for RGB if it is 3 or 4 pixels wide.
+    """
+    if image.channel_axis is None and model.channels == 1:
+        return image.data[..., np.newaxis], -1
+    return image.data, image.channel_axis
 
 
 def _as_stack(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
