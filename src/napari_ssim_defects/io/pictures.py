@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["OverviewRow", "write_overview", "write_roc"]
+__all__ = ["OverviewRow", "refuse_other_formats", "write_overview", "write_roc"]
 
 _FORMATS = (".png", ".svg", ".pdf")
 
@@ -72,7 +72,7 @@ def write_overview(
         axes[3].imshow(row.image, **grey)
         if row.labels.any():
             axes[3].contour(row.labels > 0, levels=[0.5], colors="#ff3030", linewidths=1.2)
-        axes[0].set_ylabel(row.name)
+        axes[0].set_ylabel(row.name, parse_math=False)
         figure.colorbar(heat, ax=axes[2], fraction=0.035)
         for axis in axes:
             axis.set(xticks=[], yticks=[])
@@ -102,8 +102,10 @@ def write_roc(path: str | os.PathLike[str], evaluation: Evaluation) -> None:
     figure = Figure(figsize=(6, 5.5), dpi=120, layout="constrained")
     axes: Axes = figure.subplots()
     rates = evaluation.false_positive_rates, evaluation.true_positive_rates
-    # A picture shows a thousand points; the curve may have one per pixel.
-    kept = np.unique(np.searchsorted(rates[0], np.linspace(0, 1, 1001)).clip(max=len(rates[0]) - 1))
+    # A picture shows a thousand points; the curve may have one per pixel. Of steps, both ends.
+    wanted = np.linspace(0, 1, 1001)
+    last = np.searchsorted(rates[0], wanted, side="right") - 1
+    kept = np.union1d(np.searchsorted(rates[0], wanted).clip(max=len(rates[0]) - 1), last)
     axes.plot(rates[0][kept], rates[1][kept], label=f"AUROC {evaluation.auroc:.3f}")
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
     axes.set(xlabel="False positive rate", ylabel="True positive rate", xlim=(0, 1), ylim=(0, 1))
@@ -121,8 +123,19 @@ def _displayable(
     return picture
 
 
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+def refuse_other_formats(path: str | os.PathLike[str]) -> None:
+    """Refuse a name that is not one of a PNG, SVG or PDF file.
+
+    Raises
+    ------
+    InputError
+        If it has another ending.
+    """
     if Path(path).suffix.lower() not in _FORMATS:
         raise InputError(f"'{path}' is no picture file; use a name ending in .png, .svg or .pdf.")
+
+
+def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    refuse_other_formats(path)
     with atomic_path(path) as temporary:
         figure.savefig(temporary)
