@@ -4,36 +4,59 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import TYPE_CHECKING, NoReturn, Self
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 __all__ = ["Bar", "deferred_interrupt"]
 
 
+_LAYOUT = "{desc} {percentage:3.0f}% |{bar}| {elapsed}, about {remaining} left{postfix}"
+_LOG_SECONDS = 10  # between lines where stderr is no terminal, but a log file
+
+
 class Bar:
-    """A progress bar on stderr; silent when stderr is not a terminal and nothing is said."""
+    """A progress bar on stderr; there is none before there is progress."""
 
     def __init__(self, title: str) -> None:
-        from tqdm import tqdm
-
-        layout = "{desc} {percentage:3.0f}% |{bar}| {elapsed} of about {remaining} left {postfix}"
-        self._bar = tqdm(total=1.0, desc=title, file=sys.stderr, bar_format=layout)
+        self._title = title
+        self._start = time.time()
+        self._bar: tqdm[NoReturn] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def show(self, fraction: float, text: str) -> None:
         """Move to a fraction in [0, 1]."""
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=1.0,
+                desc=self._title,
+                file=sys.stderr,
+                bar_format=_LAYOUT,
+                mininterval=0.1 if sys.stderr.isatty() else _LOG_SECONDS,
+                smoothing=0,
+            )
+            self._bar.start_t = self._start
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(fraction - self._bar.n)
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self._bar.write(text, file=sys.stderr)
+        if self._bar is None:
+            sys.stderr.write(f"{text}\n")
+        else:
+            self._bar.write(text, file=sys.stderr)
 
 
 @contextmanager
