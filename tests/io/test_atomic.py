@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.io.atomic import atomic_path, ensure_folder
+from napari_ssim_defects.io.atomic import atomic_path, ensure_folder, ensure_writable
 
 
 def _names(folder: Path) -> list[str]:
@@ -169,3 +169,36 @@ def test_folders_are_made_with_those_that_they_lie_in(tmp_path: Path) -> None:
     assert ensure_folder(folder) == folder
     assert ensure_folder(str(folder)) == folder
     assert folder.is_dir()
+
+
+def test_file_that_can_be_written_stays_as_it_is_until_it_is(tmp_path: Path) -> None:
+    target = tmp_path / "map.csv"
+    ensure_writable(target)
+    assert _names(tmp_path) == []
+    target.write_text("old")
+    ensure_writable(target)
+    assert target.read_text() == "old"
+    assert _names(tmp_path) == ["map.csv"]
+
+
+def test_file_that_cannot_be_written_is_known_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    problem = "in the way|there is no folder"
+    with pytest.raises(InputError, match=problem):
+        ensure_writable(tmp_path / "file" / "map.csv")
+    with pytest.raises(InputError, match="there is no folder"):
+        ensure_writable(tmp_path / "nowhere" / "map.csv")
+    with pytest.raises(InputError, match="it is a folder"):
+        ensure_writable(tmp_path)
+    with pytest.raises(InputError, match="too long"):
+        ensure_writable(tmp_path / ("m" * 300))
+
+    def deny(self: Path, *args: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "touch", deny)
+    with pytest.raises(InputError, match=r"map\.csv.*permission denied"):
+        ensure_writable(tmp_path / "map.csv")
+    assert _names(tmp_path) == ["file"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .file_errors import write_problem
 
-__all__ = ["atomic_path", "ensure_folder"]
+__all__ = ["atomic_path", "ensure_folder", "ensure_writable"]
 
 # Enough of the name to recognise a file that a power cut left behind; short enough that the
 # temporary name is never too long where the final one is not.
@@ -53,7 +53,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     ['note.txt']
     """
     target = Path(os.path.realpath(path))
-    temporary = target.parent / f".{secrets.token_hex(4)}-{target.name[-_KEPT_CHARACTERS:]}"
+    temporary = _temporary(target)
     try:
         _refuse_special_file(target)
         # Made before the work, so that a folder that takes no files is found out before it.
@@ -64,6 +64,26 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         if error.filename is not None and error.filename not in map(str, (temporary, target)):
             raise  # of another file that the block used
+        raise write_problem(Path(path), error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def ensure_writable(path: str | os.PathLike[str]) -> None:
+    """Find out before the work whether its result can be written; leaves no trace.
+
+    Raises
+    ------
+    InputError
+        If `atomic_path` could not begin to write the file.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = _temporary(target)
+    try:
+        _refuse_special_file(target)
+        temporary.touch(exist_ok=False)
+    except OSError as error:
         raise write_problem(Path(path), error) from error
     finally:
         with suppress(OSError):
@@ -84,6 +104,10 @@ def ensure_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise write_problem(folder, error) from error
     return folder
+
+
+def _temporary(target: Path) -> Path:
+    return target.parent / f".{secrets.token_hex(4)}-{target.name[-_KEPT_CHARACTERS:]}"
 
 
 def _refuse_special_file(target: Path) -> None:
