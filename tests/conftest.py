@@ -62,7 +62,7 @@ def _trained(images: list[np.ndarray[Any, Any]]) -> Any:
     from napari_ssim_defects.core.training import train
 
     tiny = TrainingConfig(
-        name="tiny", patch_size=16, latent_dimension=8, patches=64, epochs=2, stride=16
+        name="tiny", patch_size=16, latent_dimension=8, patches=160, epochs=8, stride=8
     )
     *_, last = train(images, tiny, device="cpu", names=[f"'good {i}'" for i in range(len(images))])
     assert isinstance(last, TrainingFinished)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .core.config import PRESETS, SegmentationConfig, TrainingConfig
 from .core.errors import InputError
@@ -23,23 +25,32 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         status: int = options.run(options)
     except InputError as error:
-        print(f"napari-ssim-defects: {error}", file=sys.stderr)
+        # Names of files may hold line breaks.
+        print(f"napari-ssim-defects: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("napari-ssim-defects: interrupted.", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of stdout went away, as `| head` does
-        sys.stderr.close()
+        # Python writes what is left in the buffer when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses bad usage in one line, as everything else is refused."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help.")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="napari-ssim-defects",
         description="Find defects in images after training on defect-free images only.",
     )
@@ -65,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
                        help="structural similarity (default) or squared error")  # fmt: skip
     budget = train.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=_positive, metavar="M", help="training time")
-    budget.add_argument("--epochs", type=int, metavar="N", help="training length in epochs")
+    budget.add_argument("--epochs", type=_count, metavar="N", help="training length in epochs")
     train.add_argument("--seed", type=int, metavar="S", help="seed of everything random")
     _device_and_json(train)
     train.set_defaults(run=_train)
@@ -79,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--threshold", type=_threshold, default=None, metavar="T|auto",
                         help="residual above which a pixel is defective (default: auto, from the "
                         "defect-free training images)")  # fmt: skip
-    detect.add_argument("--stride", type=int, metavar="S", help="distance between patches (px)")
+    detect.add_argument("--stride", type=_count, metavar="S", help="distance between patches (px)")
     defaults = SegmentationConfig()
     detect.add_argument("--opening", type=int, default=defaults.opening, metavar="D",
                         help="diameter of the opening (px; default: %(default)s)")  # fmt: skip
@@ -98,7 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("test", metavar="TEST_DIR", help="images with defects")
     evaluate.add_argument("masks", type=Path, metavar="MASK_DIR",
                           help="their masks, of the same names; non-zero = defect")  # fmt: skip
-    evaluate.add_argument("--stride", type=int, metavar="S", help="distance between patches (px)")
+    evaluate.add_argument(
+        "--stride", type=_count, metavar="S", help="distance between patches (px)"
+    )
     evaluate.add_argument("--plot", type=Path, metavar="FILE",
                           help="write the ROC curve to a PNG, SVG or PDF file")  # fmt: skip
     _device_and_json(evaluate)
@@ -126,17 +139,36 @@ def _positive(text: str) -> float:
 _positive.__name__ = "positive number"  # argparse names the type by it
 
 
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+_count.__name__ = "positive whole number"
+
+
 def _threshold(text: str) -> float | None:
-    return None if text == "auto" else float(text)
+    value = None if text == "auto" else float(text)
+    if value is not None and not math.isfinite(value):
+        raise ValueError
+    return value
 
 
 _threshold.__name__ = "threshold"
 
 
 def _train(options: argparse.Namespace) -> int:
-    from .core.progress import TrainingFinished, TrainingNotice, TrainingStarted, TrainingStep
+    from .core.progress import (
+        CalibrationProgress,
+        TrainingFinished,
+        TrainingNotice,
+        TrainingStarted,
+        TrainingStep,
+    )
     from .core.training import STOP, train
-    from .io.atomic import ensure_folder
+    from .io.atomic import ensure_folder, ensure_writable
     from .io.images import find_images, read_image
 
     changes: dict[str, Any] = {
@@ -147,7 +179,8 @@ def _train(options: argparse.Namespace) -> int:
     if options.epochs is not None:
         changes["minutes"] = None
     config = TrainingConfig.preset(options.preset, **changes)
-    ensure_folder(options.output.absolute().parent)  # before the work, not after it
+    ensure_folder(options.output.absolute().parent)
+    ensure_writable(options.output)  # before the work, not after it
     images = [read_image(path) for path in find_images(options.good)]
     axes = {image.channel_axis for image in images}
     messages = train(
@@ -157,33 +190,44 @@ def _train(options: argparse.Namespace) -> int:
         names=[f"'{image.path}'" for image in images],
         device=options.device,
     )
-    with Bar("training") as bar, deferred_interrupt() as interrupted:
-        message = next(messages)
-        while not isinstance(message, TrainingFinished):
-            if isinstance(message, TrainingStarted):
-                bar.say(
-                    f"Training on {message.planes} planes, {message.device}, "
-                    f"{message.precision}; Ctrl-C stops and keeps the best model."
-                )
-            elif isinstance(message, TrainingNotice):
-                bar.say(message.text)
-            elif isinstance(message, TrainingStep):
-                bar.show(message.fraction, f"loss {message.loss:.4f}")
-            message = messages.send(STOP if interrupted() else None)
-    model = message.model
-    model.save(options.output)
-    last = model.history[-1]
+    last: TrainingStep | None = None
+    with deferred_interrupt() as interrupted:
+        with Bar("training") as bar:
+            message = next(messages)
+            while not isinstance(message, CalibrationProgress | TrainingFinished):
+                if isinstance(message, TrainingStarted):
+                    bar.say(
+                        f"Training on {message.planes} planes, {message.device}, "
+                        f"{message.precision}; Ctrl-C stops and keeps the best model."
+                    )
+                elif isinstance(message, TrainingNotice):
+                    bar.say(message.text)
+                elif isinstance(message, TrainingStep):
+                    bar.show(message.fraction, f"loss {message.loss:.4f}")
+                    last = message
+                if interrupted() and last is None:
+                    raise KeyboardInterrupt  # there is nothing to keep
+                message = messages.send(STOP if interrupted() else None)
+        if last is None:
+            raise InputError("The training ended before its first step; give it more minutes.")
+        with Bar("measuring good images") as bar:
+            while not isinstance(message, TrainingFinished):
+                assert isinstance(message, CalibrationProgress)
+                bar.show(message.fraction, "")
+                message = next(messages)
+        model = message.model
+        model.save(options.output)
     loss = last.loss if last.validation_loss is None else last.validation_loss
     result = {
         "model": str(options.output),
         "stopped": message.stopped,
         "loss": last.loss,
         "validation_loss": last.validation_loss,
-        "training_seconds": last.seconds,
+        "training_seconds": last.elapsed,
         "auto_threshold": model.auto_threshold,
     }
     text = (
-        f"Saved {options.output}: loss {loss:.4f} after {last.seconds:.0f} s, "
+        f"Saved {options.output}: loss {loss:.4f} after {last.elapsed:.0f} s, "
         f"automatic threshold {model.auto_threshold:.3f}."
     )
     _print(options, result, text)
@@ -193,7 +237,7 @@ def _train(options: argparse.Namespace) -> int:
 def _detect(options: argparse.Namespace) -> int:
     from .core.model import DefectModel
     from .io.images import find_images
-    from .scale.folders import FileDetected, FileFailed, FileProgress, detect_files
+    from .scale.folders import FileFailed, FileProgress, detect_files
 
     model = DefectModel.load(options.model)
     segmentation = SegmentationConfig(
@@ -203,8 +247,8 @@ def _detect(options: argparse.Namespace) -> int:
         convex_hull=options.convex_hull,
     )
     threshold = model.auto_threshold if options.threshold is None else options.threshold
-    done: list[FileDetected] = []
-    failed: list[FileFailed] = []
+    done: list[dict[str, Any]] = []  # without the pixels: there may be many images
+    failed: list[dict[str, str]] = []
     with Bar("detecting") as bar:
         for message in detect_files(
             model, find_images(options.images), options.output, threshold, segmentation,
@@ -213,29 +257,26 @@ def _detect(options: argparse.Namespace) -> int:
             if isinstance(message, FileProgress):
                 bar.show(message.fraction, message.path.name)
             elif isinstance(message, FileFailed):
-                failed.append(message)
-                bar.say(f"napari-ssim-defects: {message.reason}")
+                failed.append({"image": str(message.path), "reason": message.reason})
+                bar.say(f"napari-ssim-defects: {' '.join(message.reason.splitlines())}")
             else:
-                done.append(message)
+                done.append({
+                    "image": str(message.path),
+                    "residual": str(message.residual_path),
+                    "labels": str(message.labels_path),
+                    "regions": message.regions,
+                    "defective_fraction": message.defective_fraction,
+                    "seconds": message.seconds,
+                })  # fmt: skip
     result = {
         "threshold": threshold,
         "table": str(options.output / "regions.csv"),
-        "images": [
-            {
-                "image": str(file.path),
-                "residual": str(file.residual_path),
-                "labels": str(file.labels_path),
-                "regions": file.regions,
-                "defective_fraction": file.defective_fraction,
-                "seconds": file.seconds,
-            }
-            for file in done
-        ],
-        "failed": [{"image": str(file.path), "reason": file.reason} for file in failed],
+        "images": done,
+        "failed": failed,
     }
     lines = [
-        f"{file.path.name}: {file.regions} region{'s' * (file.regions != 1)}, "
-        f"{100 * file.defective_fraction:.2f} % of the area"
+        f"{Path(file['image']).name}: {file['regions']} region{'s' * (file['regions'] != 1)}, "
+        f"{100 * file['defective_fraction']:.2f} % of the area"
         for file in done
     ]
     written = f"Wrote {len(done)} residual and label images and regions.csv to {options.output}."
@@ -248,6 +289,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     from .io.images import find_images
     from .scale.folders import FileProgress, evaluate_files
 
+    if options.plot is not None:
+        from .io.atomic import ensure_writable
+        from .io.pictures import refuse_other_formats, write_roc
+
+        refuse_other_formats(options.plot)
+        ensure_writable(options.plot)  # before the work, not after it
     model = DefectModel.load(options.model)
     with Bar("evaluating") as bar:
         for message in evaluate_files(
@@ -259,8 +306,6 @@ def _evaluate(options: argparse.Namespace) -> int:
             else:
                 evaluation, seconds_per_image = message.evaluation, message.seconds_per_image
     if options.plot is not None:
-        from .io.pictures import write_roc
-
         write_roc(options.plot, evaluation)
     overlap = {str(quantile): value for quantile, value in evaluation.overlap_quantiles.items()}
     result = {
@@ -331,4 +376,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _print(options: argparse.Namespace, result: Mapping[str, Any], text: str) -> None:
-    print(json.dumps(result, indent=2) if options.json else text)
+    if options.json:
+        text = json.dumps(result, indent=2)
+    encoding = sys.stdout.encoding
+    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
