@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,9 @@ def run_demo(folder: str | os.PathLike[str], minutes: float) -> DemoResults:
     Parameters
     ----------
     folder
-        Where images, model, residuals, labels, ``regions.csv`` and ``overview.png`` go.
+        Where model, residuals, labels, ``regions.csv`` and ``overview.png`` go. The images go to
+        ``good`` and ``defective`` in it, and the masks of the latter to ``truth``, under the same
+        names, as the commands `train`, `detect` and `evaluate` take them.
     minutes
         Training time.
 
@@ -106,7 +109,8 @@ def run_demo(folder: str | os.PathLike[str], minutes: float) -> DemoResults:
     """
     start = time.perf_counter()
     folder = ensure_folder(folder)
-    inputs = ensure_folder(folder / "images")
+    kinds = ("good", "defective", "truth")
+    good_folder, defective_folder, truth_folder = (ensure_folder(folder / kind) for kind in kinds)
     with Bar("drawing nanofibres") as bar:
         good: list[NanofibreSample] = []
         defective: list[NanofibreSample] = []
@@ -114,15 +118,15 @@ def run_demo(folder: str | os.PathLike[str], minutes: float) -> DemoResults:
             defects = seed in _DEFECTIVE_SEEDS
             (defective if defects else good).append(nanofibres(seed, defects=defects))
             bar.show(number / len((*_GOOD_SEEDS, *_DEFECTIVE_SEEDS)), "")
-    paths = []
-    for kind, samples in (("good", good), ("defective", defective)):
-        for number, sample in enumerate(samples, start=1):
-            path = inputs / f"{kind}_{number}.ome.tif"
-            write_ome_tiff(path, sample.image, pixel_size=_PIXEL_SIZE, unit=_UNIT)
-            if kind == "defective":
-                paths.append(path)
-                truth = inputs / f"defective_{number}.truth.ome.tif"
-                write_ome_tiff(truth, sample.labels, pixel_size=_PIXEL_SIZE, unit=_UNIT)
+    write = partial(write_ome_tiff, pixel_size=_PIXEL_SIZE, unit=_UNIT)
+    for number, sample in enumerate(good, start=1):
+        write(good_folder / f"good_{number}.ome.tif", sample.image)
+    paths = [
+        defective_folder / f"defective_{number}.ome.tif" for number in range(1, len(defective) + 1)
+    ]
+    for path, sample in zip(paths, defective, strict=True):
+        write(path, sample.image)
+        write(truth_folder / path.name, sample.labels)
 
     config = TrainingConfig.preset("quick", minutes=minutes)
     names = [f"good_{number}" for number in range(1, len(good) + 1)]
@@ -194,7 +198,7 @@ def _score(samples: list[NanofibreSample], detected: list[FileDetected]) -> dict
         "defects": defects,
         "defects_found": hit,
         "false_regions": regions - true_regions,
-        "iou": both / either,
+        "iou": float(both / either),
         "pixel_auroc": scores.auroc,
         "aupro": scores.aupro,
     }
