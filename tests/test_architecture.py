@@ -23,7 +23,8 @@ RINGS = {
     "scale": {"scale", "core", "io"},
     "terminal": {"terminal"},
     "demo": {"demo", "terminal", "core", "io", "samples", "scale"},
-    "cli": {"cli", "demo", "terminal", "core", "io", "samples", "scale"},
+    "arguments": {"arguments", "core"},
+    "cli": {"cli", "arguments", "demo", "terminal", "core", "io", "samples", "scale"},
     "plugin": {"plugin", "core", "io", "samples", "scale"},
 }
 # Imported inside functions only. The public interface puts load and save on the model; core stays

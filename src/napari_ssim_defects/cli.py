@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from .core.config import PRESETS, SegmentationConfig, TrainingConfig
+from .arguments import argument_parser
+from .core.config import SegmentationConfig, TrainingConfig
 from .core.errors import InputError
 from .terminal import Bar, deferred_interrupt
 
@@ -26,8 +26,11 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     try:
-        options = _parser().parse_args(arguments)
-        status: int = options.run(options)
+        commands = {
+            "demo": _demo, "train": _train, "detect": _detect, "evaluate": _evaluate, "info": _info
+        }  # fmt: skip
+        options = argument_parser().parse_args(arguments)
+        status = commands[options.command](options)
     except InputError as error:
         # Names of files may hold line breaks.
         print(f"napari-ssim-defects: {' '.join(str(error).splitlines())}", file=sys.stderr)
@@ -40,123 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that refuses bad usage in one line, as everything else is refused."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see {self.prog} --help.")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="napari-ssim-defects",
-        description="Find defects in images after training on defect-free images only.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    demo = commands.add_parser("demo", help="the whole job on generated sample images")
-    demo.add_argument("--out", type=Path, default=Path("demo-results"), metavar="DIR",
-                      help="folder for the results (default: %(default)s)")  # fmt: skip
-    demo.add_argument("--minutes", type=_positive, default=1.5, metavar="M",
-                      help="training time (default: %(default)s)")  # fmt: skip
-    demo.add_argument("--no-gui", action="store_true", help="never open napari")
-    demo.add_argument("--json", action="store_true", help="print one JSON object")
-    demo.set_defaults(run=_demo)
-
-    train = commands.add_parser("train", help="train a model on defect-free images")
-    train.add_argument("good", nargs="+", metavar="GOOD",
-                       help="defect-free images: files, folders or globs")  # fmt: skip
-    train.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL",
-                       help="model file to write (.safetensors)")  # fmt: skip
-    train.add_argument("--preset", choices=list(PRESETS), default="quick",
-                       help="recipe (default: %(default)s)")  # fmt: skip
-    train.add_argument("--system", choices=["ssim", "l2"],
-                       help="structural similarity (default) or squared error")  # fmt: skip
-    budget = train.add_mutually_exclusive_group()
-    budget.add_argument("--minutes", type=_positive, metavar="M", help="training time")
-    budget.add_argument("--epochs", type=_count, metavar="N", help="training length in epochs")
-    train.add_argument("--seed", type=int, metavar="S", help="seed of everything random")
-    _device_and_json(train)
-    train.set_defaults(run=_train)
-
-    detect = commands.add_parser("detect", help="find and outline defects")
-    detect.add_argument("model", type=Path, metavar="MODEL")
-    detect.add_argument("images", nargs="+", metavar="IMAGES",
-                        help="images to inspect: files, folders or globs")  # fmt: skip
-    detect.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
-                        help="folder for residuals, labels and regions.csv")  # fmt: skip
-    detect.add_argument("--threshold", type=_threshold, default=None, metavar="T|auto",
-                        help="residual above which a pixel is defective (default: auto, from the "
-                        "defect-free training images)")  # fmt: skip
-    detect.add_argument("--stride", type=_count, metavar="S", help="distance between patches (px)")
-    defaults = SegmentationConfig()
-    detect.add_argument("--opening", type=int, default=defaults.opening, metavar="D",
-                        help="diameter of the opening (px; default: %(default)s)")  # fmt: skip
-    detect.add_argument("--min-area", type=int, default=defaults.min_area, metavar="A",
-                        help="smallest region (px; default: %(default)s)")  # fmt: skip
-    detect.add_argument("--fill-holes", action=argparse.BooleanOptionalAction,
-                        default=defaults.fill_holes, help="fill holes of regions")  # fmt: skip
-    detect.add_argument("--convex-hull", action=argparse.BooleanOptionalAction,
-                        default=defaults.convex_hull,
-                        help="replace regions by their convex hulls")  # fmt: skip
-    _device_and_json(detect)
-    detect.set_defaults(run=_detect)
-
-    evaluate = commands.add_parser("evaluate", help="score a model against ground truth")
-    evaluate.add_argument("model", type=Path, metavar="MODEL")
-    evaluate.add_argument("test", metavar="TEST_DIR", help="images with defects")
-    evaluate.add_argument("masks", type=Path, metavar="MASK_DIR",
-                          help="their masks, of the same names; non-zero = defect")  # fmt: skip
-    evaluate.add_argument(
-        "--stride", type=_count, metavar="S", help="distance between patches (px)"
-    )
-    evaluate.add_argument("--plot", type=Path, metavar="FILE",
-                          help="write the ROC curve to a PNG, SVG or PDF file")  # fmt: skip
-    _device_and_json(evaluate)
-    evaluate.set_defaults(run=_evaluate)
-
-    info = commands.add_parser("info", help="print what a model file holds")
-    info.add_argument("model", type=Path, metavar="MODEL")
-    info.add_argument("--json", action="store_true", help="print one JSON object")
-    info.set_defaults(run=_info)
-    return parser
-
-
-def _device_and_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda, mps or xpu (default: auto)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError
-    return value
-
-
-_positive.__name__ = "positive number"  # argparse names the type by it
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
-
-
-_count.__name__ = "positive whole number"
-
-
-def _threshold(text: str) -> float | None:
-    value = None if text == "auto" else float(text)
-    if value is not None and not math.isfinite(value):
-        raise ValueError
-    return value
-
-
-_threshold.__name__ = "threshold"
 
 
 def _train(options: argparse.Namespace) -> int:
