@@ -277,7 +277,11 @@ _BRIEF: dict[str, Any] = {
     "latent_dimension": 200,
     "stride": 16,
     "residual": SSIMResidual(
-        ssim=(SSIMConfig(window_size=11), SSIMConfig(window_size=21)), smoothing=3.0
+        ssim=(
+            SSIMConfig(window_size=11, constants="paper"),
+            SSIMConfig(window_size=21, constants="paper"),
+        ),
+        smoothing=4.0,
     ),
 }
 

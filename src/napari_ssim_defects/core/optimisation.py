@@ -20,6 +20,7 @@ from .model import HistoryEntry
 from .networks import Autoencoder, initialise
 from .progress import TrainingPreview, TrainingStep
 from .residual import residual_map
+from .threads import ThreadRace
 
 __all__ = ["Optimisation"]
 
@@ -47,6 +48,9 @@ class Optimisation:
     held_out
         Whether these patches are kept out of the training, so that they can choose the best
         weights; else the last weights count.
+    race
+        What chooses the number of threads; None leaves it as it is, which training by epochs
+        needs to give the same weights again.
     history
         Losses so far.
     steps
@@ -61,6 +65,7 @@ class Optimisation:
     batches: Iterator[torch.Tensor]
     validation: torch.Tensor
     held_out: bool
+    race: ThreadRace | None = None
     history: list[HistoryEntry] = field(default_factory=list)
     steps: int = 0
     elapsed: float = 0.0
@@ -94,6 +99,8 @@ class Optimisation:
 
     def step(self) -> None:
         """Make one optimiser step."""
+        if self.race is not None and self.race.threads != torch.get_num_threads():
+            torch.set_num_threads(self.race.threads)
         start = time.perf_counter()
         patches = next(self.batches).contiguous(memory_format=torch.channels_last)
         rate = self._rate * _schedule(self.config.schedule, self.fraction)
@@ -109,7 +116,10 @@ class Optimisation:
         self._losses.append(loss.detach())
         self._patches += len(patches)
         self.steps += 1
-        self.elapsed += time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        self.elapsed += seconds
+        if self.race is not None:
+            self.race.step_took(seconds)
 
     def validate(self) -> None:
         """Add to the history; with held-out patches, keep the weights if they are the best."""

@@ -30,6 +30,7 @@ from .progress import (
 )
 from .reconstruction import reconstruct_plane
 from .residual import residual_map
+from .threads import thread_race
 
 __all__ = ["STOP", "train"]
 
@@ -119,19 +120,28 @@ def train(
     )
     stopped = (yield started) == STOP
     batches = source.batches(config.batch_size, config.patches, config.fixed_patches, generator)
-    run = Optimisation(config, network, where, batches, validation, bool(held_out))
-    while run.fraction < 1 and not stopped:
-        yield_at = run.elapsed + _REPORT_SECONDS
-        while run.fraction < 1 and run.elapsed < yield_at and not run.validation_due:
-            run.step()
-        diverged = run.recover()
-        if diverged is not None:
-            stopped |= (yield TrainingNotice(diverged)) == STOP
-            continue
-        if run.validation_due:
-            run.validate()
-            stopped |= (yield run.preview()) == STOP
-        stopped |= (yield run.report()) == STOP
+    with thread_race() as race:
+        run = Optimisation(
+            config,
+            network,
+            where,
+            batches,
+            validation,
+            held_out=bool(held_out),
+            race=race if config.minutes is not None and where.type == "cpu" else None,
+        )
+        while run.fraction < 1 and not stopped:
+            yield_at = run.elapsed + _REPORT_SECONDS
+            while run.fraction < 1 and run.elapsed < yield_at and not run.validation_due:
+                run.step()
+            diverged = run.recover()
+            if diverged is not None:
+                stopped |= (yield TrainingNotice(diverged)) == STOP
+                continue
+            if run.validation_due:
+                run.validate()
+                stopped |= (yield run.preview()) == STOP
+            stopped |= (yield run.report()) == STOP
     run.restore_best()
     calibration = yield from _calibrate(network, training, held_out, config, where)
     yield TrainingFinished(
