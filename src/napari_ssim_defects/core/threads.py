@@ -32,7 +32,13 @@ class ThreadRace:
     def __init__(self, most: int) -> None:
         self._numbers = sorted({max(1, most // 2**power) for power in range(3)}, reverse=True)
         self._pause = _FIRST_PAUSE
-        self._begin()
+        self._racing = False
+        self._fastest = self._numbers[0]
+        self._lap = 0
+        self._left = float("inf")  # seconds until the next race
+        self._times: dict[int, list[float]] = {}
+        if len(self._numbers) > 1:
+            self._begin()
 
     @property
     def threads(self) -> int:
@@ -60,11 +66,9 @@ class ThreadRace:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def _begin(self) -> None:
-        self._racing = len(self._numbers) > 1
-        self._fastest = self._numbers[0]
+        self._racing = True
         self._lap = 0
-        self._left = float("inf") if not self._racing else 0.0
-        self._times: dict[int, list[float]] = {number: [] for number in self._numbers}
+        self._times = {number: [] for number in self._numbers}
 
 
 @contextmanager
