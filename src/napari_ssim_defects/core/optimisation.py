@@ -128,7 +128,9 @@ class Optimisation:
         if self.held_out:
             outputs = self._reconstruct(self.validation)
             loss = float(training_loss(self.validation, outputs, self.config))
-            if loss < self._best_loss:
+            if not math.isfinite(loss):  # the next steps show it too, and `recover` acts on it
+                loss = None
+            elif loss < self._best_loss:
                 self._best_loss = loss
                 self._best_weights = copy.deepcopy(self.network.state_dict())
         self.elapsed += time.perf_counter() - start

@@ -30,7 +30,7 @@ class ThreadRace:
     """
 
     def __init__(self, most: int) -> None:
-        self._numbers = sorted({max(1, most // 2**power) for power in range(3)}, reverse=True)
+        self._numbers = sorted({max(1, most >> halvings) for halvings in range(3)}, reverse=True)
         self._pause = _FIRST_PAUSE
         self._racing = False
         self._fastest = self._numbers[0]
