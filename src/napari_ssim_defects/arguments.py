@@ -34,7 +34,7 @@ def argument_parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="the whole job on generated sample images")
     demo.add_argument("--out", type=Path, default=Path("demo-results"), metavar="DIR",
                       help="folder for the results (default: %(default)s)")  # fmt: skip
-    demo.add_argument("--minutes", type=_positive, default=1.5, metavar="M",
+    demo.add_argument("--minutes", type=_positive, default=2.0, metavar="M",
                       help="training time (default: %(default)s)")  # fmt: skip
     demo.add_argument("--no-gui", action="store_true", help="never open napari")
     demo.add_argument("--json", action="store_true", help="print one JSON object")

@@ -254,10 +254,17 @@ def test_without_held_out_patches_the_last_weights_are_kept(grating):
     np.testing.assert_allclose(output(model, previews[-1]), previews[-1].reconstructions, atol=1e-5)
 
 
-def test_calibration_is_measured_on_held_out_pixels(grating):
-    model = finished(train([grating()], TINY.replace(validation=0.25), device="cpu"))
+def test_calibration_is_measured_on_whole_images_that_were_held_out(grating):
+    images = [grating() for _ in range(6)]
+    model = finished(train(images, TINY.replace(validation=0.2), device="cpu"))
     assert model.calibration.held_out
-    assert model.calibration.pixels == 64 * 64 // 4
+    assert model.calibration.pixels == 64 * 64
+
+
+def test_a_held_out_band_does_not_stand_for_whole_images(grating):
+    model = finished(train([grating()], TINY.replace(validation=0.25), device="cpu"))
+    assert not model.calibration.held_out
+    assert model.calibration.pixels == 64 * 64
 
 
 def test_calibration_without_held_out_pixels_uses_all_good_ones(grating):

@@ -143,7 +143,9 @@ def train(
                 stopped |= (yield run.preview()) == STOP
             stopped |= (yield run.report()) == STOP
     run.restore_best()
-    calibration = yield from _calibrate(network, training, held_out, config, where)
+    # A held-out band is all border, where few reconstructions overlap: whole images count.
+    unseen = [area for area in held_out if any(area is other for other in areas)]
+    calibration = yield from _calibrate(network, areas, unseen, config, where)
     yield TrainingFinished(
         DefectModel(
             config=config,
