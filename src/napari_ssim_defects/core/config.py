@@ -270,12 +270,12 @@ class TrainingConfig(_Values):
         return cls(**{"name": name, **values, **changes})
 
 
-# Minutes instead of hours: small patches in small batches at a high rate leave the plateau of the
-# SSIM loss soonest; batch normalisation keeps networks on it (benchmarks/README.md).
+# Minutes instead of hours: small patches in small batches leave the plateau of the SSIM loss
+# soonest (benchmarks/README.md).
 _BRIEF: dict[str, Any] = {
     "patch_size": 64,
     "latent_dimension": 200,
-    "batch_norm": False,
+    "learning_rate": 1e-3,
     "stride": 16,
     "residual": SSIMResidual(
         ssim=(
