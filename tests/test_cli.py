@@ -273,7 +273,7 @@ def test_bad_usage_is_one_line(good: Path, tmp_path: Path, capsys: Capture) -> N
         assert "--epochs" in refusal("--epochs", epochs)
     assert "--epochs" in refusal("--epochs", 1, "--minutes", 1)
     assert "quick, best, paper" in refusal("--preset", "fastest").replace("'", "")
-    assert "--system" in refusal("--system", "vae")
+    assert "--system" in refusal("--system", "gan")
     assert "seed" in refusal("--seed", -1)
     assert "quantum" in refusal("--device", "quantum")
     assert "--surprise" in refusal("--surprise")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
-from .core.config import PRESETS, SegmentationConfig
+from .core.config import PRESETS, ResidualKind, SegmentationConfig, System
 from .core.errors import InputError
+from .core.thresholds import ThresholdPolicy, parse_threshold
 
 __all__ = ["argument_parser"]
+
+_POLICY = (
+    "how the automatic threshold follows from good images: a number, fpr:RATE, quantile:Q or "
+    "region:PIXELS"
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,8 +51,14 @@ def argument_parser() -> argparse.ArgumentParser:
                        help="model file to write (.safetensors)")  # fmt: skip
     train.add_argument("--preset", choices=list(PRESETS), default="quick",
                        help="recipe (default: %(default)s)")  # fmt: skip
-    train.add_argument("--system", choices=["ssim", "l2"],
-                       help="structural similarity (default) or squared error")  # fmt: skip
+    train.add_argument("--system", choices=list(get_args(System)),
+                       help="ssim: structural similarity (default); l2: squared error; vae: "
+                       "variational; fmae: feature matching")  # fmt: skip
+    train.add_argument("--alexnet", type=Path, metavar="FILE",
+                       help="weights of AlexNet for fmae (.safetensors or torchvision's .pth; "
+                       "default: fetched once)")  # fmt: skip
+    train.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
+                       help=f"{_POLICY} (default: fpr:0.005)")  # fmt: skip
     budget = train.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=_positive, metavar="M", help="training time")
     budget.add_argument("--epochs", type=_count, metavar="N", help="training length in epochs")
@@ -60,20 +71,8 @@ def argument_parser() -> argparse.ArgumentParser:
                         help="images to inspect: files, folders or globs")  # fmt: skip
     detect.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="folder for residuals, labels and regions.csv")  # fmt: skip
-    detect.add_argument("--threshold", type=_threshold, default=None, metavar="T|auto",
-                        help="residual above which a pixel is defective (default: auto, from the "
-                        "defect-free training images)")  # fmt: skip
-    detect.add_argument("--stride", type=_count, metavar="S", help="distance between patches (px)")
-    defaults = SegmentationConfig()
-    detect.add_argument("--opening", type=int, default=defaults.opening, metavar="D",
-                        help="diameter of the opening (px; default: %(default)s)")  # fmt: skip
-    detect.add_argument("--min-area", type=int, default=defaults.min_area, metavar="A",
-                        help="smallest region (px; default: %(default)s)")  # fmt: skip
-    detect.add_argument("--fill-holes", action=argparse.BooleanOptionalAction,
-                        default=defaults.fill_holes, help="fill holes of regions")  # fmt: skip
-    detect.add_argument("--convex-hull", action=argparse.BooleanOptionalAction,
-                        default=defaults.convex_hull,
-                        help="replace regions by their convex hulls")  # fmt: skip
+    _scoring(detect)
+    _segmentation(detect)
     _device_and_json(detect)
 
     evaluate = commands.add_parser("evaluate", help="score a model against ground truth")
@@ -81,17 +80,53 @@ def argument_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("test", metavar="TEST_DIR", help="images with defects")
     evaluate.add_argument("masks", type=Path, metavar="MASK_DIR",
                           help="their masks, of the same names; non-zero = defect")  # fmt: skip
-    evaluate.add_argument(
-        "--stride", type=_count, metavar="S", help="distance between patches (px)"
-    )
+    _scoring(evaluate)
+    _segmentation(evaluate)
     evaluate.add_argument("--plot", type=Path, metavar="FILE",
-                          help="write the ROC curve to a PNG, SVG or PDF file")  # fmt: skip
+                          help="write ROC, precision-recall and overlap curves to a PNG, SVG or "
+                          "PDF file")  # fmt: skip
     _device_and_json(evaluate)
+
+    calibrate = commands.add_parser(
+        "calibrate", help="measure good images anew and choose the automatic threshold"
+    )
+    calibrate.add_argument("model", type=Path, metavar="MODEL")
+    calibrate.add_argument("good", nargs="+", metavar="GOOD",
+                           help="defect-free images that were not trained on: files, folders or "
+                           "globs")  # fmt: skip
+    calibrate.add_argument("-o", "--output", type=Path, metavar="MODEL",
+                           help="model file to write (default: the same)")  # fmt: skip
+    calibrate.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
+                           help=f"{_POLICY} (default: as before)")  # fmt: skip
+    _device_and_json(calibrate)
 
     info = commands.add_parser("info", help="print what a model file holds")
     info.add_argument("model", type=Path, metavar="MODEL")
     info.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
+
+
+def _scoring(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threshold", type=_threshold, metavar="T|auto",
+                        help="residual above which a pixel is defective: a number, or from good "
+                        "images fpr:RATE, quantile:Q or region:PIXELS (default: auto, the "
+                        "model's own choice)")  # fmt: skip
+    parser.add_argument("--residual", choices=list(get_args(ResidualKind)),
+                        help="what images are compared by (default: as the model is)")  # fmt: skip
+    parser.add_argument("--stride", type=_count, metavar="S", help="distance between patches (px)")
+
+
+def _segmentation(parser: argparse.ArgumentParser) -> None:
+    defaults = SegmentationConfig()
+    parser.add_argument("--opening", type=int, default=defaults.opening, metavar="D",
+                        help="diameter of the opening (px; default: %(default)s)")  # fmt: skip
+    parser.add_argument("--min-area", type=int, default=defaults.min_area, metavar="A",
+                        help="smallest region (px; default: %(default)s)")  # fmt: skip
+    parser.add_argument("--fill-holes", action=argparse.BooleanOptionalAction,
+                        default=defaults.fill_holes, help="fill holes of regions")  # fmt: skip
+    parser.add_argument("--convex-hull", action=argparse.BooleanOptionalAction,
+                        default=defaults.convex_hull,
+                        help="replace regions by their convex hulls")  # fmt: skip
 
 
 def _device_and_json(parser: argparse.ArgumentParser) -> None:
@@ -119,11 +154,5 @@ def _count(text: str) -> int:
 _count.__name__ = "positive whole number"
 
 
-def _threshold(text: str) -> float | None:
-    value = None if text == "auto" else float(text)
-    if value is not None and not math.isfinite(value):
-        raise ValueError
-    return value
-
-
-_threshold.__name__ = "threshold"
+def _threshold(text: str) -> ThresholdPolicy | None:
+    return None if text == "auto" else parse_threshold(text)

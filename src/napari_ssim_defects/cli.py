@@ -1,4 +1,4 @@
-"""The command ``napari-ssim-defects``: demo, train, detect, evaluate, info.
+"""The command ``napari-ssim-defects``: demo, train, detect, evaluate, calibrate, info.
 
 Progress goes to stderr, results to stdout. Exit status: 0 done, 2 bad usage or bad input (one
 line on stderr that says what is wrong and what to do), 1 anything else.
@@ -10,15 +10,18 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .arguments import argument_parser
 from .core.config import SegmentationConfig, TrainingConfig
 from .core.errors import InputError
-from .terminal import Bar, deferred_interrupt
+from .terminal import Bar, deferred_interrupt, outline
+
+if TYPE_CHECKING:
+    from .core.model import DefectModel
 
 __all__ = ["main"]
 
@@ -27,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     try:
         commands = {
-            "demo": _demo, "train": _train, "detect": _detect, "evaluate": _evaluate, "info": _info
+            "demo": _demo, "train": _train, "detect": _detect, "evaluate": _evaluate,
+            "calibrate": _calibrate, "info": _info
         }  # fmt: skip
         options = argument_parser().parse_args(arguments)
         status = commands[options.command](options)
@@ -48,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(options: argparse.Namespace) -> int:
     from .core.progress import (
         CalibrationProgress,
+        FetchProgress,
         TrainingFinished,
         TrainingNotice,
         TrainingStarted,
@@ -75,6 +80,7 @@ def _train(options: argparse.Namespace) -> int:
         channel_axis=axes.pop() if len(axes) == 1 else None,
         names=[f"'{image.path}'" for image in images],
         device=options.device,
+        alexnet=options.alexnet,
     )
     last: TrainingStep | None = None
     with deferred_interrupt() as interrupted:
@@ -86,6 +92,8 @@ def _train(options: argparse.Namespace) -> int:
                         f"Training on {message.planes} planes, {message.device}, "
                         f"{message.precision}; Ctrl-C stops and keeps the best model."
                     )
+                elif isinstance(message, FetchProgress):
+                    bar.show(message.fraction, f"fetching {message.text}")
                 elif isinstance(message, TrainingNotice):
                     bar.say(message.text)
                 elif isinstance(message, TrainingStep):
@@ -102,6 +110,8 @@ def _train(options: argparse.Namespace) -> int:
                 bar.show(message.fraction, "")
                 message = next(messages)
         model = message.model
+        if options.auto_threshold is not None:
+            model = replace(model, threshold=options.auto_threshold)
         model.save(options.output)
     loss = last.loss if last.validation_loss is None else last.validation_loss
     result = {
@@ -125,14 +135,9 @@ def _detect(options: argparse.Namespace) -> int:
     from .io.images import find_images
     from .scale.folders import FileFailed, FileProgress, detect_files
 
-    model = DefectModel.load(options.model)
-    segmentation = SegmentationConfig(
-        opening=options.opening,
-        fill_holes=options.fill_holes,
-        min_area=options.min_area,
-        convex_hull=options.convex_hull,
-    )
-    threshold = model.auto_threshold if options.threshold is None else options.threshold
+    model = DefectModel.load(options.model).with_residual(options.residual)
+    segmentation = _segmentation(options)
+    threshold = _threshold(options, model)
     done: list[dict[str, Any]] = []  # without the pixels: there may be many images
     failed: list[dict[str, str]] = []
     with Bar("detecting") as bar:
@@ -177,40 +182,116 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     if options.plot is not None:
         from .io.atomic import ensure_writable
-        from .io.pictures import refuse_other_formats, write_roc
+        from .io.pictures import refuse_other_formats, write_curves
 
         refuse_other_formats(options.plot)
         ensure_writable(options.plot)  # before the work, not after it
-    model = DefectModel.load(options.model)
+    model = DefectModel.load(options.model).with_residual(options.residual)
+    threshold = _threshold(options, model)
     with Bar("evaluating") as bar:
         for message in evaluate_files(
-            model, find_images([options.test]), options.masks,
+            model, find_images([options.test]), options.masks, threshold, _segmentation(options),
             stride=options.stride, device=options.device,
         ):  # fmt: skip
             if isinstance(message, FileProgress):
                 bar.show(message.fraction, message.path.name)
             else:
-                evaluation, seconds_per_image = message.evaluation, message.seconds_per_image
+                done = message
+    evaluation, seconds_per_image = done.evaluation, done.seconds_per_image
+    confusion = evaluation.confusion
+    assert confusion is not None
     if options.plot is not None:
-        write_roc(options.plot, evaluation)
+        write_curves(options.plot, evaluation)
     overlap = {str(quantile): value for quantile, value in evaluation.overlap_quantiles.items()}
     result = {
         "pixel_auroc": evaluation.auroc,
         "pixel_auprc": evaluation.auprc,
         "aupro": evaluation.aupro,
         "overlap_at_fpr_0.05": overlap,
+        "residual": model.config.residual.kind,
+        "threshold": threshold,
+        "iou": confusion.iou,
+        "f1": confusion.f1,
+        "false_positive_rate": confusion.false_positive_rate,
         "images": evaluation.images,
         "defects": evaluation.defects,
         "seconds_per_image": seconds_per_image,
+        "per_image": [
+            {
+                "image": str(path),
+                "pixel_auroc": scores.auroc,
+                "pixel_auprc": scores.auprc,
+                "defects": scores.defects,
+                "iou": scores.confusion.iou,
+                "f1": scores.confusion.f1,
+            }
+            for path, scores in zip(done.paths, evaluation.per_image, strict=True)
+            if scores.confusion is not None
+        ],
     }
     text = (
         f"pixel AUROC {evaluation.auroc:.3f}, AUPRC {evaluation.auprc:.3f}, "
         f"AUPRO {evaluation.aupro:.3f} over {evaluation.images} images with "
         f"{evaluation.defects} defects; median overlap at 5 % false positives "
-        f"{overlap['0.5']:.2f}; {seconds_per_image:.2f} s per image"
+        f"{overlap['0.5']:.2f}; IoU {confusion.iou:.2f}, F1 {confusion.f1:.2f} at threshold "
+        f"{threshold:.3f}; {seconds_per_image:.2f} s per image"
     )
     _print(options, result, text)
     return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from .core.measurement import calibrate
+    from .core.model import DefectModel
+    from .io.atomic import ensure_writable
+    from .io.images import find_images, read_image
+
+    output = options.output or options.model
+    model = DefectModel.load(options.model)
+    ensure_writable(output)  # before the work, not after it
+    images = [read_image(path) for path in find_images(options.good)]
+    axes = {image.channel_axis for image in images}
+    steps = calibrate(
+        model,
+        [image.data for image in images],
+        options.auto_threshold,
+        channel_axis=axes.pop() if len(axes) == 1 else None,
+        names=[f"'{image.path}'" for image in images],
+        device=options.device,
+    )
+    with Bar("measuring good images") as bar:
+        while True:
+            try:
+                bar.show(next(steps).fraction, "")
+            except StopIteration as finished:
+                model = finished.value
+                break
+    model.save(output)
+    result = {
+        "model": str(output),
+        "images": len(images),
+        "calibration_pixels": model.calibration.pixels,
+        "policy": str(model.threshold),
+        "auto_threshold": model.auto_threshold,
+    }
+    text = (
+        f"Saved {output}: automatic threshold {model.auto_threshold:.4g} ({model.threshold}), from "
+        f"{len(images)} image{'s' * (len(images) != 1)}."
+    )
+    _print(options, result, text)
+    return 0
+
+
+def _segmentation(options: argparse.Namespace) -> SegmentationConfig:
+    names = SegmentationConfig.model_fields
+    return SegmentationConfig(**{name: getattr(options, name) for name in names})
+
+
+def _threshold(options: argparse.Namespace, model: DefectModel) -> float:
+    if options.threshold is None:
+        return model.auto_threshold
+    threshold: float = options.threshold.of(model.calibration)
+    return threshold
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -225,28 +306,15 @@ def _info(options: argparse.Namespace) -> int:
         "intensity_low": model.intensity.low,
         "intensity_high": model.intensity.high,
         "auto_threshold": model.auto_threshold,
+        "threshold": str(model.threshold),
+        "residuals": [scoring.residual.kind for scoring in model.scorings],
         "calibration_pixels": model.calibration.pixels,
         "calibration_held_out": model.calibration.held_out,
         "provenance": dict(model.provenance),
         "history": [asdict(entry) for entry in model.history],
     }
-    _print(options, result, "\n".join(_outline(result)))
+    _print(options, result, "\n".join(outline(result)))
     return 0
-
-
-def _outline(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
-    """Lines ``name: value`` for a nested result, as a person reads them."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield f"{indent}{name}:"
-            yield from _outline(value, indent + "  ")
-        elif name == "history":
-            yield f"{indent}history (step, seconds, training loss, validation loss):"
-            for entry in value:
-                numbers = (f"{v:.4g}" if v is not None else "-" for v in entry.values())
-                yield f"{indent}  {', '.join(numbers)}"
-        else:
-            yield f"{indent}{name}: {value}"
 
 
 def _demo(options: argparse.Namespace) -> int:

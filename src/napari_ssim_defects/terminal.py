@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["Bar", "deferred_interrupt"]
+__all__ = ["Bar", "deferred_interrupt", "outline"]
 
 
 _LAYOUT = "{desc} {percentage:3.0f}% |{bar}| {elapsed}, about {remaining} left{postfix}"
@@ -73,3 +73,18 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(seen)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def outline(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """Lines ``name: value`` for a nested result, as a person reads them."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield f"{indent}{name}:"
+            yield from outline(value, indent + "  ")
+        elif name == "history":
+            yield f"{indent}history (step, seconds, training loss, validation loss):"
+            for entry in value:
+                numbers = (f"{v:.4g}" if v is not None else "-" for v in entry.values())
+                yield f"{indent}  {', '.join(numbers)}"
+        else:
+            yield f"{indent}{name}: {value}"

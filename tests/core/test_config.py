@@ -100,7 +100,7 @@ def test_unknown_preset_lists_those_that_there_are():
         (TrainingConfig, "stride", 0),
         (TrainingConfig, "seed", -1),
         (TrainingConfig, "seed", 2**63),
-        (TrainingConfig, "system", "vae"),
+        (TrainingConfig, "system", "gan"),
         (TrainingConfig, "schedule", "cosine"),
         (TrainingConfig, "residual", {"kind": "other"}),
         (TrainingConfig, "colour", 1),
@@ -131,7 +131,7 @@ def test_bad_value_inside_another_is_named():
 
 
 @pytest.mark.parametrize("name", ["quick", "best", "paper"])
-@pytest.mark.parametrize("system", ["ssim", "l2"])
+@pytest.mark.parametrize("system", ["ssim", "l2", "vae", "fmae"])
 def test_recipe_survives_json(name, system):
     config = TrainingConfig.preset(name, system=system, augmentation={"rotation": 0.1})
     assert TrainingConfig.model_validate_json(config.model_dump_json()) == config

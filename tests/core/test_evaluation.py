@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from napari_ssim_defects.core.confusion import Confusion
 from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.core.evaluation import evaluate
+from napari_ssim_defects.core.evaluation import Evaluator, evaluate, thinned
 
 
 def case(seed, levels=None, images=3):
@@ -184,3 +185,76 @@ RESIDUAL = np.zeros((4, 4), np.float32)
 def test_impossible_input_is_named(residuals, masks, message):
     with pytest.raises(InputError, match=message):
         evaluate(residuals, masks)
+
+
+@pytest.mark.parametrize(("seed", "levels"), CASES)
+def test_precision_recall_curve_equals_scikit_learn(seed, levels):
+    metrics = pytest.importorskip("sklearn.metrics")
+    residuals, masks = case(seed, levels)
+    scores, truth = pooled(residuals, masks)
+    precision, recall, thresholds = metrics.precision_recall_curve(truth, scores)
+    evaluation = evaluate(residuals, masks)
+    np.testing.assert_allclose(evaluation.precisions, precision[::-1], atol=1e-12)
+    np.testing.assert_allclose(evaluation.true_positive_rates, recall[::-1], atol=1e-12)
+    np.testing.assert_allclose(evaluation.thresholds[1:], thresholds[::-1], atol=0)
+
+
+@pytest.mark.parametrize(("seed", "levels"), CASES)
+def test_overlap_curves_are_quantiles_at_each_rate(seed, levels):
+    residuals, masks = case(seed, levels)
+    rates, overlaps = curves(residuals, masks)
+    evaluation = evaluate(residuals, masks)
+    assert evaluation.overlap_rates[0] == 0
+    assert evaluation.overlap_rates[-1] == 0.3
+    for index, rate in enumerate(evaluation.overlap_rates):
+        chosen = overlaps[np.flatnonzero(rates <= rate)[-1]]
+        for quantile, values in evaluation.overlap_curves.items():
+            assert values[index] == pytest.approx(np.quantile(chosen, quantile), abs=1e-12)
+
+
+@pytest.mark.parametrize(("seed", "levels"), CASES)
+def test_iou_and_f1_at_a_threshold_equal_scikit_learn(seed, levels):
+    metrics = pytest.importorskip("sklearn.metrics")
+    residuals, masks = case(seed, levels)
+    evaluator = Evaluator()
+    alone = [
+        evaluator.add(residual, mask, residual > 0.6).confusion
+        for residual, mask in zip(residuals, masks, strict=True)
+    ]
+    together = evaluator.result().confusion
+    scores, truth = pooled(residuals, masks)
+    pairs = [(r.ravel(), m.ravel()) for r, m in zip(residuals, masks, strict=True)]
+    for confusion, (score, mask) in zip([*alone, together], [*pairs, (scores, truth)], strict=True):
+        assert confusion.iou == pytest.approx(metrics.jaccard_score(mask, score > 0.6))
+        assert confusion.f1 == pytest.approx(metrics.f1_score(mask, score > 0.6))
+        assert confusion.false_positive_rate == pytest.approx((score > 0.6)[~mask].mean())
+
+
+def test_each_image_has_its_own_scores():
+    metrics = pytest.importorskip("sklearn.metrics")
+    residuals, masks = case(2)
+    per_image = evaluate(residuals, masks).per_image
+    for scores, residual, mask in zip(per_image, residuals, masks, strict=True):
+        assert scores.auroc == pytest.approx(metrics.roc_auc_score(mask.ravel(), residual.ravel()))
+        assert scores.auprc == pytest.approx(
+            metrics.average_precision_score(mask.ravel(), residual.ravel())
+        )
+        assert scores.confusion is None
+
+
+def test_image_without_defects_has_no_areas_of_its_own():
+    scores = Evaluator().add(np.zeros((5, 6), np.float32), np.zeros((5, 6), bool))
+    assert (scores.auroc, scores.auprc, scores.defects) == (None, None, 0)
+
+
+def test_nothing_found_where_nothing_is_is_perfect():
+    empty = Confusion.of(np.zeros((4, 4), bool), np.zeros((4, 4), bool))
+    assert (empty.iou, empty.f1, empty.false_positive_rate) == (1, 1, 0)
+
+
+def test_thinned_curve_has_the_area_of_all_of_it():
+    x = np.sort(np.random.default_rng(0).random(200_000))
+    x[0], x[-1] = 0, 1
+    short = thinned(x, np.sqrt(x))
+    assert len(short[0]) < 2500
+    assert np.trapezoid(short[1], short[0]) == pytest.approx(np.trapezoid(np.sqrt(x), x), abs=1e-4)

@@ -10,7 +10,7 @@ from napari_ssim_defects.core.calibration import Calibration
 from napari_ssim_defects.core.config import SquaredErrorResidual, TrainingConfig
 from napari_ssim_defects.core.errors import InputError
 from napari_ssim_defects.core.intensity import IntensityRange
-from napari_ssim_defects.core.model import AUTO_FALSE_POSITIVE_RATE, DefectModel
+from napari_ssim_defects.core.model import DefectModel
 from napari_ssim_defects.core.networks import Autoencoder, initialise
 from napari_ssim_defects.core.progress import InspectionProgress, PlaneInspected
 from napari_ssim_defects.core.reconstruction import reconstruct_plane
@@ -216,10 +216,8 @@ def test_pixels_without_a_value_are_refused():
 
 def test_automatic_threshold_lets_few_good_pixels_through():
     model = model_of()
-    assert model.auto_threshold == model.calibration.threshold(AUTO_FALSE_POSITIVE_RATE)
-    assert model.calibration.false_positive_rate(model.auto_threshold) == pytest.approx(
-        AUTO_FALSE_POSITIVE_RATE
-    )
+    assert model.auto_threshold == model.calibration.threshold(0.005)
+    assert model.calibration.false_positive_rate(model.auto_threshold) == pytest.approx(0.005)
 
 
 def test_inspecting_leaves_the_model_as_it_is(image):

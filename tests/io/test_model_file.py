@@ -250,7 +250,7 @@ def test_header_that_is_no_recipe_is_refused(
 
 @pytest.mark.parametrize(
     "name",
-    ["config", "channels", "channel_axis", "intensity_low", "calibration_pixels", "history"],
+    ["config", "channels", "channel_axis", "intensity_low", "scorings", "threshold", "history"],
 )
 def test_missing_field_is_refused(name: str, altered: Callable[..., Path]) -> None:
     assert "damaged" in _refusal(altered(lambda header: header.pop(name)))
@@ -273,8 +273,12 @@ def test_missing_field_is_refused(name: str, altered: Callable[..., Path]) -> No
         ("intensity_low", [-1e300]),
         ("intensity_high", [1e300]),
         ("intensity_high", [0.0]),
-        ("calibration_pixels", 0),
-        ("calibration_held_out", "perhaps"),
+        ("scorings", []),
+        ("scorings", [{"residual": {"kind": "ssim"}, "pixels": 0, "held_out": True}]),
+        ("scorings", [{"residual": {"kind": "ssim"}, "pixels": 9, "held_out": "perhaps"}]),
+        ("scorings", [{"residual": {"kind": "squared_error"}, "pixels": 9, "held_out": True}]),
+        ("threshold", {"kind": "guess"}),
+        ("threshold", {"kind": "false_positive_rate", "rate": 2}),
         ("history", [[1, 2.0]]),
         ("history", [[1, float("nan"), 0.1, None]]),
         ("provenance", {"torch": {"nested": 1}}),
@@ -375,8 +379,8 @@ def test_weights_that_do_not_fit_are_refused(
 
 def _calibration(tail: Any, thresholds: Any) -> Callable[[Tensors], object]:
     values = {
-        "calibration.tail": np.asarray(tail),
-        "calibration.thresholds": np.asarray(thresholds),
+        "calibration.ssim.tail": np.asarray(tail),
+        "calibration.ssim.thresholds": np.asarray(thresholds),
     }
     return lambda tensors: tensors.update(values)
 
@@ -384,12 +388,17 @@ def _calibration(tail: Any, thresholds: Any) -> Callable[[Tensors], object]:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda tensors: tensors.pop("calibration.tail"),
-        lambda tensors: tensors.pop("calibration.thresholds"),
-        _filled("calibration.tail", float("nan")),
-        _filled("calibration.thresholds", float("nan")),
-        _filled("calibration.thresholds", float("inf")),
-        _filled("calibration.thresholds", -1.0),
+        lambda tensors: tensors.pop("calibration.ssim.tail"),
+        lambda tensors: tensors.pop("calibration.ssim.thresholds"),
+        lambda tensors: tensors.pop("calibration.squared_error.areas"),
+        lambda tensors: tensors.update({"calibration.magic.tail": np.zeros(2)}),
+        _filled("calibration.ssim.areas", 0.0),
+        _filled("calibration.ssim.area_thresholds", 1e9),
+        _filled("calibration.squared_error.area_thresholds", float("nan")),
+        _filled("calibration.ssim.tail", float("nan")),
+        _filled("calibration.ssim.thresholds", float("nan")),
+        _filled("calibration.ssim.thresholds", float("inf")),
+        _filled("calibration.ssim.thresholds", -1.0),
         _calibration([1.0, 0.0], [float("inf"), float("inf")]),
         _calibration([1.0, 0.0], [float("-inf"), 0.0]),
         _calibration([float("inf"), 0.0], [0.0, 1.0]),

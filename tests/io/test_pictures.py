@@ -15,8 +15,8 @@ from napari_ssim_defects.core.evaluation import Evaluation, evaluate
 from napari_ssim_defects.io.pictures import (
     OverviewRow,
     refuse_other_formats,
+    write_curves,
     write_overview,
-    write_roc,
 )
 
 
@@ -97,10 +97,10 @@ def test_overview_takes_images_of_one_grey_and_any_name(tmp_path: Path) -> None:
     ("name", "start"), [("a.png", b"\x89PNG"), ("a.PNG", b"\x89PNG"), ("a.svg", b"<?xml"),
                         ("a.pdf", b"%PDF")],
 )  # fmt: skip
-def test_roc_is_written_in_the_format_of_its_name(
+def test_curves_are_written_in_the_format_of_its_name(
     name: str, start: bytes, evaluation: Evaluation, tmp_path: Path
 ) -> None:
-    write_roc(tmp_path / name, evaluation)
+    write_curves(tmp_path / name, evaluation)
     assert (tmp_path / name).read_bytes().startswith(start)
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
@@ -111,7 +111,7 @@ def test_roc_of_few_values_is_drawn_through_all_of_them(
     residual = np.array([[0.0, 0.0, 0.5, 0.5, 1.0, 1.0]], np.float32)
     mask = np.array([[False, True, False, True, True, True]])
     scores = evaluate([residual], [mask])
-    write_roc(tmp_path / "roc.svg", scores)
+    write_curves(tmp_path / "roc.svg", scores)
     curve = figures[0].axes[0].get_lines()[0]
     x, y = np.asarray(curve.get_xdata(), float), np.asarray(curve.get_ydata(), float)
     assert np.trapezoid(y, x) == pytest.approx(scores.auroc)
@@ -125,7 +125,7 @@ def test_roc_of_many_values_stays_a_small_file_with_the_same_area(
     mask = rng.random((300, 400)) < 0.1
     scores = evaluate([(rng.random(mask.shape) + 0.5 * mask).astype(np.float32)], [mask])
     assert scores.false_positive_rates.size > 50_000
-    write_roc(tmp_path / "roc.svg", scores)
+    write_curves(tmp_path / "roc.svg", scores)
     curve = figures[0].axes[0].get_lines()[0]
     area = np.trapezoid(np.asarray(curve.get_ydata()), np.asarray(curve.get_xdata()))
     assert area == pytest.approx(scores.auroc, abs=1e-3)
@@ -138,7 +138,7 @@ def test_other_formats_are_refused_with_a_sentence(
 ) -> None:
     for refused in (
         lambda: refuse_other_formats(tmp_path / name),
-        lambda: write_roc(tmp_path / name, evaluation),
+        lambda: write_curves(tmp_path / name, evaluation),
         lambda: write_overview(tmp_path / name, [_row()], (0.0, 1.0)),
     ):
         with pytest.raises(InputError, match=r"\.png, \.svg or \.pdf") as caught:
@@ -153,6 +153,18 @@ def test_picture_that_cannot_be_written_is_one_sentence(
 ) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(InputError, match="it is a folder"):
-        write_roc(tmp_path / "folder.png", evaluation)
+        write_curves(tmp_path / "folder.png", evaluation)
     with pytest.raises(InputError, match="there is no folder"):
-        write_roc(tmp_path / "nowhere" / "roc.png", evaluation)
+        write_curves(tmp_path / "nowhere" / "roc.png", evaluation)
+
+
+def test_curves_of_precision_and_overlap_stand_beside_the_roc(
+    evaluation: Evaluation, tmp_path: Path, figures: list[Figure]
+) -> None:
+    write_curves(tmp_path / "curves.svg", evaluation)
+    names = [axes.get_ylabel() for axes in figures[0].axes]
+    assert names == ["True positive rate", "Precision", "Overlap of each defect"]
+    lines = figures[0].axes[2].get_lines()
+    assert len(lines) == 3
+    for line, values in zip(lines, evaluation.overlap_curves.values(), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), values)

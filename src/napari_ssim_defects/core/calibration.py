@@ -8,12 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .config import ResidualConfig, SegmentationConfig
 from .errors import InputError
+from .regions import label_regions
+from .segmentation import prepare
 
-__all__ = ["Calibration"]
+__all__ = ["Calibration", "Measurement", "Scoring"]
 
 # Dense in the upper tail, where thresholds lie: 1 - level falls from 1 to 1e-6.
 _TAIL = np.concatenate([np.linspace(1, 0.1, 91), np.geomspace(0.1, 1e-6, 201)[1:], [0.0]])
+
+_AREAS = np.array([1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000.0])
+_CLEANED = SegmentationConfig(fill_holes=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,19 +36,35 @@ class Calibration:
         Number of pixels that it was measured on.
     held_out
         Whether these pixels were kept out of the training.
+    areas
+        Numbers of pixels, rising from 1; float64 of shape (A,).
+    area_thresholds
+        Lowest residual above which every connected defect-free region is smaller than each of
+        the areas, after an opening of the default diameter; float64 of shape (A,).
     """
 
     tail: npt.NDArray[np.float64]
     thresholds: npt.NDArray[np.float64]
     pixels: int
     held_out: bool
+    areas: npt.NDArray[np.float64]
+    area_thresholds: npt.NDArray[np.float64]
 
     @classmethod
     def of(cls, residuals: Iterable[npt.NDArray[np.float32]], held_out: bool) -> Calibration:
-        """Measure the distribution on residual maps of defect-free images."""
-        values = np.concatenate([np.ravel(residual) for residual in residuals])
-        thresholds = np.quantile(values, 1 - _TAIL).astype(np.float64)
-        return cls(_TAIL, thresholds, values.size, held_out)
+        """Measure the distribution on residual maps of defect-free images.
+
+        Parameters
+        ----------
+        residuals
+            Maps of shape (..., H, W); pixels that are NaN do not count.
+        held_out
+            Whether the images were kept out of the training.
+        """
+        measurement = Measurement()
+        for residual in residuals:
+            measurement.add(residual)
+        return measurement.result(held_out)
 
     def threshold(self, false_positive_rate: float) -> float:
         """Return the threshold that this fraction of defect-free pixels exceeds.
@@ -58,6 +80,16 @@ class Calibration:
             )
         return float(np.interp(1 - false_positive_rate, 1 - self.tail, self.thresholds))
 
+    def threshold_of_area(self, area: int) -> float:
+        """Return a threshold at which every defect-free region has fewer pixels than ``area``.
+
+        It is the lowest such one that was measured, for the next smaller area if need be. Regions
+        are 8-connected, after an opening of the default diameter, before holes are filled.
+        """
+        if area < 1:
+            raise InputError(f"A smallest area is at least one pixel, not {area}.")
+        return float(self.area_thresholds[np.searchsorted(self.areas, area, side="right") - 1])
+
     def false_positive_rate(self, threshold: float) -> float:
         """Return the fraction of defect-free pixels above a threshold, in [0, 1]."""
         # Equal thresholds (a flat residual): the lowest rate counts, as pixels must exceed it.
@@ -71,3 +103,64 @@ class Calibration:
         """Display range that shows good images dark; fixed, never per image."""
         low, high = self.threshold(0.5), self.threshold(1e-4)
         return low, max(low + 1.5 * (high - low), low + 1e-6 * max(1, abs(low)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scoring:
+    """A residual, and the calibration that belongs to it and to no other."""
+
+    residual: ResidualConfig
+    calibration: Calibration
+
+
+class Measurement:
+    """Collects residual maps of defect-free images, one after another."""
+
+    def __init__(self) -> None:
+        self._values: list[npt.NDArray[np.float32]] = []
+        self._area_thresholds = np.full(len(_AREAS), -np.inf)
+
+    def add(self, residual: npt.NDArray[np.float32]) -> None:
+        """Add a map of shape (..., H, W); pixels that are NaN do not count."""
+        good = np.isfinite(residual)
+        self._values.append(residual[good])
+        if not good.any():
+            return
+        planes = np.atleast_2d(np.where(good, residual, residual[good].min()))
+        for plane in planes.reshape(-1, *planes.shape[-2:]):
+            found = _area_thresholds(plane)
+            self._area_thresholds = np.maximum(self._area_thresholds, found)
+
+    def result(self, held_out: bool) -> Calibration:
+        """Return what all maps together say."""
+        values = np.concatenate(self._values)
+        thresholds = np.quantile(values, 1 - _TAIL).astype(np.float64)
+        return Calibration(_TAIL, thresholds, values.size, held_out, _AREAS, self._area_thresholds)
+
+
+def _area_thresholds(residual: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Lowest of a few hundred levels above which all regions are smaller than each of the areas."""
+    opened = prepare(residual, _CLEANED)
+    inside = opened[np.isfinite(opened)]
+    if not inside.size:  # too narrow for the opening, which leaves nothing
+        return np.full(len(_AREAS), residual.min(), dtype=np.float64)
+    levels = np.quantile(inside, 1 - _TAIL).astype(np.float64)
+    thresholds = np.full(len(_AREAS), levels[-1])
+
+    def search(low: int, high: int, areas: slice) -> None:
+        """Regions reach all these areas at the lower level, and none at the higher one."""
+        if areas.start == areas.stop:
+            return
+        if high - low == 1:
+            thresholds[areas] = levels[high]
+            return
+        middle = (low + high) // 2
+        labels, _ = label_regions(opened > levels[middle])
+        largest = np.bincount(labels.ravel())[1:].max(initial=0)
+        # The areas that no region reaches any more have their threshold here or below.
+        first = areas.start + int(np.searchsorted(_AREAS[areas], largest, side="right"))
+        search(low, middle, slice(first, areas.stop))
+        search(middle, high, slice(areas.start, first))
+
+    search(-1, len(levels) - 1, slice(0, len(_AREAS)))
+    return thresholds

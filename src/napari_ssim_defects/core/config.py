@@ -4,111 +4,39 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from .errors import InputError
+from .residual_kinds import (
+    ReconstructionProbabilityResidual,
+    ResidualConfig,
+    ResidualKind,
+    SquaredErrorResidual,
+    SSIMConfig,
+    SSIMResidual,
+)
+from .values import Values, describe
 
 __all__ = [
     "PRESETS",
     "AugmentationConfig",
+    "ReconstructionProbabilityResidual",
     "ResidualConfig",
+    "ResidualKind",
     "SSIMConfig",
     "SSIMResidual",
     "SegmentationConfig",
     "SquaredErrorResidual",
     "System",
     "TrainingConfig",
+    "describe",
 ]
 
-System = Literal["ssim", "l2"]
+System = Literal["ssim", "l2", "vae", "fmae"]
+"""What is trained: SSIM, squared error, a variational and a feature matching autoencoder."""
 
 
-class _Values(BaseModel):
-    """A frozen set of values that refuses unknown names and impossible numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise InputError(describe(error)) from None
-
-    def replace(self, **changes: Any) -> Self:
-        """Return a copy with some values changed; unlike ``model_copy`` it validates them."""
-        return type(self)(**{**dict(self), **changes})
-
-
-def describe(error: ValidationError) -> str:
-    """Turn the first problem that pydantic found into one sentence."""
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"]) or "configuration"
-    reason = first["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"Setting '{name}' is not valid: {reason[:1].lower()}{reason[1:]}."
-
-
-class SSIMConfig(_Values):
-    """Window and constants of the structural similarity index (paper section 3.2).
-
-    Attributes
-    ----------
-    window
-        ``"uniform"`` (the paper's, by its table 1) or ``"gaussian"`` (Wang et al. 2004).
-    window_size
-        Side K of the window, in pixels; odd, at least 3.
-    sigma
-        Standard deviation of the Gaussian window, in pixels; a uniform window ignores it.
-    constants
-        ``"standard"``: c1 = (0.01 L)^2, c2 = (0.03 L)^2 with L the data range, as in every
-        library. ``"paper"``: c1 = 0.01 and c2 = 0.03, as the paper literally prints them.
-    """
-
-    window: Literal["uniform", "gaussian"] = "uniform"
-    window_size: Annotated[int, Field(ge=3, le=255)] = 11
-    sigma: Annotated[float, Field(gt=0)] = 1.5
-    constants: Literal["standard", "paper"] = "standard"
-
-    @field_validator("window_size")
-    @classmethod
-    def _odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError(f"the SSIM window size must be odd, not {value}")
-        return value
-
-
-class SSIMResidual(_Values):
-    """Residual 1 - SSIM, averaged over channels and windows; 0 = identical, at most 2.
-
-    Attributes
-    ----------
-    ssim
-        One or more windows; their residual maps are averaged.
-    smoothing
-        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
-    """
-
-    kind: Literal["ssim"] = "ssim"
-    ssim: Annotated[tuple[SSIMConfig, ...], Field(min_length=1)] = (SSIMConfig(),)
-    smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
-
-
-class SquaredErrorResidual(_Values):
-    """Residual (x - x')^2 of normalised intensities, averaged over channels; 0 = identical.
-
-    Attributes
-    ----------
-    smoothing
-        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
-    """
-
-    kind: Literal["squared_error"] = "squared_error"
-    smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
-
-
-ResidualConfig = Annotated[SSIMResidual | SquaredErrorResidual, Field(discriminator="kind")]
-
-
-class AugmentationConfig(_Values):
+class AugmentationConfig(Values):
     """How a training patch may differ from the image that it was cut from.
 
     Attributes
@@ -132,7 +60,7 @@ class AugmentationConfig(_Values):
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-class SegmentationConfig(_Values):
+class SegmentationConfig(Values):
     """Post-processing of a thresholded residual (paper section 4.2).
 
     Attributes
@@ -153,7 +81,7 @@ class SegmentationConfig(_Values):
     convex_hull: bool = True
 
 
-class TrainingConfig(_Values):
+class TrainingConfig(Values):
     """The full recipe of a training; saved in the model, printed by ``info``.
 
     Attributes
@@ -162,6 +90,9 @@ class TrainingConfig(_Values):
         Name of the preset that the values came from; informative only.
     system
         ``"ssim"``: trained and scored with structural similarity. ``"l2"``: with squared error.
+        ``"vae"``: variational, trained with squared error and the Kullback-Leibler divergence,
+        scored by reconstruction probability. ``"fmae"``: trained with squared error and the
+        distance of AlexNet's features, scored with squared error (paper section 4.2).
     patch_size
         Side of the square patches, in pixels; a multiple of 16.
     latent_dimension
@@ -172,6 +103,10 @@ class TrainingConfig(_Values):
         Window and constants of the training loss of system ``ssim``.
     residual
         How an image is compared with its reconstruction; by default as the system is trained.
+    kl_weight
+        Weight of the Kullback-Leibler divergence beside the summed squared error (``vae``).
+    feature_weight
+        Weight lambda of the feature distance beside the squared error (``fmae``).
     augmentation
         Random changes of the training patches.
     batch_size
@@ -207,6 +142,8 @@ class TrainingConfig(_Values):
     batch_norm: bool = True
     ssim: SSIMConfig = SSIMConfig()
     residual: ResidualConfig = SSIMResidual()
+    kl_weight: Annotated[float, Field(ge=0)] = 1.0
+    feature_weight: Annotated[float, Field(ge=0)] = 1.0
     augmentation: AugmentationConfig = AugmentationConfig()
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 16
     patches: Annotated[int, Field(ge=1)] = 2000
@@ -227,9 +164,16 @@ class TrainingConfig(_Values):
     @classmethod
     def _residual_of_system(cls, values: Any) -> Any:
         """Score by what is trained for, unless said otherwise."""
-        if isinstance(values, dict) and values.get("system") == "l2" and "residual" not in values:
-            return {**values, "residual": SquaredErrorResidual()}
+        if isinstance(values, dict) and "residual" not in values:
+            residual = _RESIDUALS.get(str(values.get("system")))
+            return values if residual is None else {**values, "residual": residual}
         return values
+
+    @model_validator(mode="after")
+    def _has_latent_samples(self) -> Self:
+        if self.residual.kind == "reconstruction_probability" and self.system != "vae":
+            raise ValueError("only the system 'vae' has a reconstruction probability")
+        return self
 
     @field_validator("intensity_percentiles")
     @classmethod
@@ -265,10 +209,29 @@ class TrainingConfig(_Values):
         if name not in PRESETS:
             raise InputError(f"There is no preset '{name}'; choose one of {', '.join(PRESETS)}.")
         values = dict(PRESETS[name])
-        if changes.get("system") == "l2":
+        if changes.get("system", "ssim") != "ssim":
             values.pop("residual", None)  # the preset's is for SSIM
         return cls(**{"name": name, **values, **changes})
 
+    @property
+    def residuals(self) -> tuple[ResidualConfig, ...]:
+        """All residuals that make sense for the system, its own first.
+
+        The others are as the presets have them, or with the window of the training loss.
+        """
+        ssim = PRESETS.get(self.name, {}).get("residual") or SSIMResidual(ssim=(self.ssim,))
+        every: list[ResidualConfig] = [ssim, SquaredErrorResidual()]
+        if self.system == "vae":
+            every.append(ReconstructionProbabilityResidual())
+        return (self.residual, *(other for other in every if other.kind != self.residual.kind))
+
+
+# What a system is scored by; the presets may have another one for SSIM.
+_RESIDUALS: dict[str, ResidualConfig] = {
+    "l2": SquaredErrorResidual(),
+    "vae": ReconstructionProbabilityResidual(),
+    "fmae": SquaredErrorResidual(),
+}
 
 # Minutes instead of hours: small patches in small batches leave the plateau of the SSIM loss
 # soonest (benchmarks/README.md).

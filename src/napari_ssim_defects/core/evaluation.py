@@ -8,10 +8,39 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .confusion import Confusion
 from .errors import InputError
 from .regions import label_regions
+from .score_table import ScoreTable
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "Evaluator", "ImageScores", "evaluate", "thinned"]
+
+PRO_LIMIT = 0.3
+OVERLAP_RATE = 0.05
+OVERLAP_RATES = np.linspace(0, PRO_LIMIT, 61)
+_QUANTILES = (0.25, 0.5, 0.75)
+
+_Curve = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageScores:
+    """Scores of one image; areas are None where it is all good or all defective.
+
+    Attributes
+    ----------
+    auroc, auprc
+        As in `Evaluation`, over the pixels of the image.
+    defects
+        Number of connected defects.
+    confusion
+        Of the prediction at the threshold; None if there is none.
+    """
+
+    auroc: float | None
+    auprc: float | None
+    defects: int
+    confusion: Confusion | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,35 +49,172 @@ class Evaluation:
 
     Attributes
     ----------
+    thresholds
+        Falling residuals at which pixels begin to count as defective, from infinity on; float64
+        of shape (Q,), as the curves below.
     false_positive_rates, true_positive_rates
-        The pixel ROC curve, from (0, 0) to (1, 1); float64 of shape (Q,).
+        The pixel ROC curve, from (0, 0) to (1, 1).
+    precisions
+        Defective fraction of the pixels from each threshold on; 1 at infinity.
+    mean_overlaps
+        Mean over defects of the fraction of each from the threshold on.
+    overlap_rates, overlap_curves
+        False positive rates (R,), and quantiles 0.25, 0.5 and 0.75 of the overlap of each defect
+        with the prediction at these rates, by quantile (paper figure 5).
     auroc
-        Area under it.
+        Area under the ROC curve.
     auprc
         Average precision: area under the step-wise precision-recall curve.
     aupro
         Area under the mean overlap of defects against the false positive rate, from 0 to
         `PRO_LIMIT`, divided by that limit.
     overlap_quantiles
-        Quantiles 0.25, 0.5 and 0.75 of the overlap of each defect with the prediction at a
-        false positive rate of `OVERLAP_RATE` (paper figure 5).
+        The quantiles of the overlap at a false positive rate of `OVERLAP_RATE`.
     images, defects
         Number of images, and of connected defects in them.
+    confusion
+        Of all predictions; None if there were none.
+    per_image
+        The scores of each image, in order.
     """
 
-    false_positive_rates: npt.NDArray[np.float64]
-    true_positive_rates: npt.NDArray[np.float64]
+    thresholds: _Curve
+    false_positive_rates: _Curve
+    true_positive_rates: _Curve
+    precisions: _Curve
+    mean_overlaps: _Curve
+    overlap_rates: _Curve
+    overlap_curves: dict[float, _Curve]
     auroc: float
     auprc: float
     aupro: float
     overlap_quantiles: dict[float, float]
     images: int
     defects: int
+    confusion: Confusion | None
+    per_image: tuple[ImageScores, ...]
 
 
-PRO_LIMIT = 0.3
-OVERLAP_RATE = 0.05
-_QUANTILES = (0.25, 0.5, 0.75)
+class Evaluator:
+    """Collects images one after another; only their defective pixels are kept.
+
+    All others are counted by residual (see `ScoreTable`), so any number of images may be added.
+    Scores are exact up to a million different residuals; beyond, residuals are rounded down to
+    about five digits.
+
+    Examples
+    --------
+    >>> evaluator = Evaluator()
+    >>> mask = np.eye(8, dtype=bool)
+    >>> evaluator.add(mask.astype(np.float32), mask, prediction=mask).confusion.iou
+    1.0
+    >>> evaluator.result().auroc
+    1.0
+    """
+
+    def __init__(self) -> None:
+        self._table = ScoreTable()
+        self._defects: list[npt.NDArray[np.float32]] = []
+        self._images: list[ImageScores] = []
+
+    def add(
+        self,
+        residual: npt.NDArray[np.float32],
+        mask: npt.NDArray[np.bool_],
+        prediction: npt.NDArray[np.bool_] | None = None,
+    ) -> ImageScores:
+        """Add an image and return its own scores.
+
+        Parameters
+        ----------
+        residual
+            Residual map (H, W).
+        mask
+            Ground truth of the same shape; True = defect. 8-connected regions are the defects.
+        prediction
+            What was outlined, of the same shape; True = defect.
+
+        Raises
+        ------
+        InputError
+            If shapes differ or the residual holds NaN or infinite values.
+        """
+        if residual.shape != mask.shape or (
+            prediction is not None and prediction.shape != mask.shape
+        ):
+            raise InputError("Residuals and masks must be of the same number and shapes.")
+        if not np.isfinite(residual).all():
+            raise InputError("The residuals must not hold NaN or infinite values to be scored.")
+        residual = np.asarray(residual, np.float32)
+        truth = np.asarray(mask, bool)
+        labels, count = label_regions(truth)
+        areas = np.bincount(labels.ravel(), minlength=count + 1)
+        weights = (1 / np.maximum(areas, 1)).astype(np.float64)
+        weights[0] = 0
+        weighted = weights[labels]
+        self._table.add(residual, weighted)
+        alone = ScoreTable()
+        alone.add(residual, weighted)
+        self._defects += _split(residual, labels, count)
+        curves = _curves(alone) if 0 < areas[0] < truth.size else None
+        scores = ImageScores(
+            None if curves is None else curves.auroc,
+            None if curves is None else curves.auprc,
+            count,
+            None if prediction is None else Confusion.of(np.asarray(prediction, bool), truth),
+        )
+        self._images.append(scores)
+        return scores
+
+    def result(self) -> Evaluation:
+        """Return the scores over all images so far, every pixel with the same weight.
+
+        Raises
+        ------
+        InputError
+            If there is no image, or they hold no defect or no good pixel.
+        """
+        if not self._images:
+            raise InputError("There is nothing to score; give at least one residual and its mask.")
+        curves = _curves(self._table)
+        fpr = curves.false_positive_rates
+        mean_overlaps = np.append(0, curves.weights / max(len(self._defects), 1))
+        # Highest rate that is reached without exceeding the wanted one.
+        reached = np.searchsorted(fpr, [*OVERLAP_RATES, OVERLAP_RATE], side="right") - 1
+        overlaps = np.stack([
+            self._overlaps(threshold) for threshold in curves.thresholds[reached]
+        ])  # fmt: skip
+        quantiles = np.quantile(overlaps, _QUANTILES, axis=1)
+        confusions = [image.confusion for image in self._images if image.confusion is not None]
+        return Evaluation(
+            thresholds=curves.thresholds,
+            false_positive_rates=fpr,
+            true_positive_rates=curves.true_positive_rates,
+            precisions=curves.precisions,
+            mean_overlaps=mean_overlaps,
+            overlap_rates=OVERLAP_RATES,
+            overlap_curves={
+                q: values[:-1] for q, values in zip(_QUANTILES, quantiles, strict=True)
+            },
+            auroc=curves.auroc,
+            auprc=curves.auprc,
+            aupro=_area_below(fpr, mean_overlaps, PRO_LIMIT),
+            overlap_quantiles={
+                q: float(values[-1]) for q, values in zip(_QUANTILES, quantiles, strict=True)
+            },
+            images=len(self._images),
+            defects=len(self._defects),
+            confusion=sum(confusions, Confusion()) if confusions else None,
+            per_image=tuple(self._images),
+        )
+
+    def _overlaps(self, threshold: float) -> npt.NDArray[np.float64]:
+        """Fraction of each defect at or above a threshold of the table."""
+        # A threshold of the table is rounded down: every residual of its step lies above it.
+        threshold32 = np.float32(threshold)
+        below = [np.searchsorted(values, threshold32, side="left") for values in self._defects]
+        sizes = np.array([values.size for values in self._defects])
+        return np.asarray(1 - np.array(below) / sizes)
 
 
 def evaluate(
@@ -80,80 +246,71 @@ def evaluate(
     >>> evaluate([mask.astype(np.float32)], [mask]).auroc
     1.0
     """
-    if not len(residuals):
-        raise InputError("There is nothing to score; give at least one residual and its mask.")
-    if len(residuals) != len(masks) or any(
-        r.shape != m.shape for r, m in zip(residuals, masks, strict=False)
-    ):
+    if len(residuals) != len(masks) and len(residuals):
         raise InputError("Residuals and masks must be of the same number and shapes.")
-    truth = np.concatenate([np.ravel(mask) for mask in masks]).astype(bool)
-    scores = np.concatenate([np.ravel(residual) for residual in residuals])
-    if not np.isfinite(scores).all():
-        raise InputError("The residuals must not hold NaN or infinite values to be scored.")
-    positives = int(truth.sum())
-    if not positives or positives == truth.size:
+    evaluator = Evaluator()
+    for residual, mask in zip(residuals, masks, strict=False):
+        evaluator.add(residual, mask)
+    return evaluator.result()
+
+
+def thinned(x: _Curve, y: _Curve) -> tuple[_Curve, _Curve]:
+    """Return some two thousand points of a curve that look like all of it; ``x`` rises to 1.
+
+    A curve may have one point per pixel. Of steps, both ends are kept.
+    """
+    wanted = np.linspace(0, 1, 1001)
+    last = (np.searchsorted(x, wanted, side="right") - 1).clip(min=0)
+    kept = np.union1d(np.searchsorted(x, wanted).clip(max=len(x) - 1), last)
+    return x[kept], y[kept]
+
+
+@dataclass(frozen=True, slots=True)
+class _Curves:
+    thresholds: _Curve
+    false_positive_rates: _Curve
+    true_positive_rates: _Curve
+    precisions: _Curve
+    weights: _Curve
+
+    @property
+    def auroc(self) -> float:
+        return float(np.trapezoid(self.true_positive_rates, self.false_positive_rates))
+
+    @property
+    def auprc(self) -> float:
+        return float(np.sum(np.diff(self.true_positive_rates) * self.precisions[1:]))
+
+
+def _curves(table: ScoreTable) -> _Curves:
+    """Curves with one point per residual, from the highest on."""
+    values, good, defective, weight = table.columns()
+    false, true = np.cumsum(good), np.cumsum(defective)
+    if not false[-1] or not true[-1]:
         raise InputError(
             "The masks must hold both defective and good pixels to score against; check them."
         )
-    # One sort serves every curve: thresholds fall, rates rise.
-    order = np.argsort(scores)[::-1]
-    scores, truth = scores[order], truth[order]
-    ends = np.append(np.flatnonzero(np.diff(scores)), truth.size - 1)  # one point per value
-    true = np.cumsum(truth)[ends].astype(np.float64)
-    false = ends + 1 - true
-    fpr = np.append(0, false / (truth.size - positives))
-    tpr = np.append(0, true / positives)
-    precision = true / (true + false)
-
-    defects = _defects(residuals, masks)
-    thresholds = np.append(np.inf, scores[ends].astype(np.float64))
-    overlap_threshold = thresholds[np.searchsorted(fpr, OVERLAP_RATE, side="right") - 1]
-    overlaps = [_overlap(values, overlap_threshold) for values in defects]
-    return Evaluation(
-        false_positive_rates=fpr,
-        true_positive_rates=tpr,
-        auroc=float(np.trapezoid(tpr, fpr)),
-        auprc=float(np.sum(np.diff(tpr) * precision)),
-        aupro=_area_below(fpr, _mean_overlap(defects, thresholds), PRO_LIMIT),
-        overlap_quantiles={q: float(np.quantile(overlaps, q)) for q in _QUANTILES},
-        images=len(residuals),
-        defects=len(defects),
+    return _Curves(
+        thresholds=np.append(np.inf, values),
+        false_positive_rates=np.append(0, false / false[-1]),
+        true_positive_rates=np.append(0, true / true[-1]),
+        precisions=np.append(1, true / (true + false)),
+        weights=np.cumsum(weight),
     )
 
 
-def _defects(
-    residuals: Sequence[npt.NDArray[np.float32]], masks: Sequence[npt.NDArray[np.bool_]]
-) -> list[npt.NDArray[np.float64]]:
+def _split(
+    residual: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], count: int
+) -> list[npt.NDArray[np.float32]]:
     """Sorted residuals of each connected defect."""
-    defects = []
-    for residual, mask in zip(residuals, masks, strict=True):
-        labels, count = label_regions(np.asarray(mask, dtype=bool))
-        inside = labels > 0
-        numbers, values = labels[inside], residual[inside].astype(np.float64)
-        order = np.lexsort((values, numbers))
-        borders = np.cumsum(np.bincount(numbers, minlength=count + 1)[1:])[:-1]
-        defects += np.split(values[order], borders) if count else []
-    return defects
+    inside = labels > 0
+    numbers, values = labels[inside], residual[inside]
+    order = np.lexsort((values, numbers))
+    borders = np.cumsum(np.bincount(numbers, minlength=count + 1)[1:])[:-1]
+    return np.split(values[order], borders) if count else []
 
 
-def _overlap(values: npt.NDArray[np.float64], threshold: float) -> float:
-    return 1 - np.searchsorted(values, threshold, side="left") / values.size
-
-
-def _mean_overlap(
-    defects: Sequence[npt.NDArray[np.float64]], thresholds: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Mean over defects of the fraction at or above each of the falling thresholds."""
-    # Each defect pixel adds 1/area of its defect to the sum from its own threshold on.
-    values = np.concatenate(defects)
-    weights = np.concatenate([np.full(v.size, 1 / v.size) for v in defects])
-    order = np.argsort(values)[::-1]
-    total = np.append(0, np.cumsum(weights[order]))
-    reached = np.searchsorted(-values[order], -thresholds, side="right")
-    return np.asarray(total[reached] / len(defects))
-
-
-def _area_below(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], limit: float) -> float:
+def _area_below(x: _Curve, y: _Curve, limit: float) -> float:
     """Area under a curve from x = 0 to ``limit``, as a fraction of the largest possible."""
     inside = x < limit
     x_cut = np.append(x[inside], limit)

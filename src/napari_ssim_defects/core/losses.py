@@ -2,24 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as functional
 
 from .config import TrainingConfig
+from .device import autocast
+from .networks import Autoencoder
 from .ssim import ssim_loss
 
-__all__ = ["training_loss"]
+__all__ = ["Objective", "training_loss"]
 
 
 def training_loss(
     patches: torch.Tensor, reconstructions: torch.Tensor, config: TrainingConfig
 ) -> torch.Tensor:
-    """Loss of the configured system over patches of shape (N, C, P, P).
+    """Distance of patches (N, C, P, P) and their reconstructions that the system minimises.
 
-    System ``ssim``: mean of 1 - SSIM (equation 5). System ``l2``: mean squared error
-    (equation 2, divided by the number of pixels).
+    System ``ssim``: mean of 1 - SSIM (equation 5). All others: mean squared error (equation 2,
+    divided by the number of pixels).
     """
     reconstructions = reconstructions.float()
     if config.system == "ssim":
         return ssim_loss(patches, reconstructions, config.ssim)
     return functional.mse_loss(reconstructions, patches)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The whole loss of a network on patches, with the terms that some systems add.
+
+    System ``vae`` adds the Kullback-Leibler divergence of the latent distribution from the unit
+    Gaussian, divided by the number of pixels as the squared error is; in training mode it decodes
+    a random latent sample (Kingma and Welling 2014). System ``fmae`` adds the mean squared
+    distance of features (equation 3).
+
+    Attributes
+    ----------
+    config
+        The recipe.
+    generator
+        Where the random latent samples come from, on the network's device.
+    features
+        Maps patches (N, C, P, P) to features (N, F, h, w); needed by system ``fmae`` only.
+    """
+
+    config: TrainingConfig
+    generator: torch.Generator
+    features: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    def __call__(self, network: Autoencoder, patches: torch.Tensor) -> torch.Tensor:
+        """Return the loss as a float32 tensor without dimensions."""
+        config = self.config
+        with autocast(patches.device):
+            latent, log_variance = network.encode(patches)
+            if log_variance is not None and network.training:
+                noise = torch.randn(
+                    latent.shape, generator=self.generator, device=latent.device, dtype=torch.float
+                )
+                outputs = network.decoder(latent + noise * torch.exp(0.5 * log_variance))
+            else:
+                outputs = network.decoder(latent)
+        loss = training_loss(patches, outputs, config)
+        if log_variance is not None:
+            divergence = _divergence(latent.float(), log_variance.float())
+            loss = loss + config.kl_weight * divergence / patches[0].numel()
+        if self.features is not None:
+            with autocast(patches.device):
+                found, wanted = self.features(outputs.float()), self.features(patches)
+            distance = functional.mse_loss(found.float(), wanted.float())
+            loss = loss + config.feature_weight * distance
+        return loss
+
+
+def _divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """Kullback-Leibler divergence from the unit Gaussian, in nats; mean over the batch."""
+    terms = mean.square() + log_variance.exp() - 1 - log_variance
+    return 0.5 * terms.sum() / len(mean)

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
-from .calibration import Calibration
-from .config import TrainingConfig
+from .calibration import Calibration, Scoring
+from .config import ResidualKind, TrainingConfig
 from .device import choose_device, place
 from .errors import InputError
 from .intensity import IntensityRange
 from .networks import Autoencoder
 from .planes import ImageLike, Planes, as_planes
 from .progress import InspectionProgress, PlaneInspected
-from .reconstruction import reconstruct_plane
+from .reconstruction import reconstruct_plane, reconstructor
 from .residual import residual_map
+from .thresholds import FalsePositiveRateThreshold, FixedThreshold, ThresholdPolicy
 
-__all__ = ["AUTO_FALSE_POSITIVE_RATE", "DefectModel", "HistoryEntry"]
+__all__ = ["DefectModel", "HistoryEntry"]
 
-AUTO_FALSE_POSITIVE_RATE = 0.005
-"""Fraction of defect-free pixels above the automatic threshold, before post-processing."""
+_AUTOMATIC = FalsePositiveRateThreshold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,11 @@ class DefectModel:
         Intensities of the training images that are mapped to 0 and 1.
     calibration
         Residuals of defect-free pixels.
+    alternatives
+        Other residuals that make sense for the network, with their calibrations.
+    threshold
+        How the automatic threshold is chosen; by default 0.5 % of the defect-free pixels exceed
+        it, before post-processing.
     history
         Losses over the training.
     provenance
@@ -70,6 +74,8 @@ class DefectModel:
     channel_axis: int | None
     intensity: IntensityRange
     calibration: Calibration
+    alternatives: tuple[Scoring, ...] = ()
+    threshold: ThresholdPolicy = _AUTOMATIC
     history: tuple[HistoryEntry, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -100,8 +106,50 @@ class DefectModel:
 
     @property
     def auto_threshold(self) -> float:
-        """Threshold that `AUTO_FALSE_POSITIVE_RATE` of the defect-free pixels exceed."""
-        return self.calibration.threshold(AUTO_FALSE_POSITIVE_RATE)
+        """The threshold that the model's policy gives, measured on defect-free images."""
+        return self.threshold.of(self.calibration)
+
+    @property
+    def scorings(self) -> tuple[Scoring, ...]:
+        """All residuals that it can be scored by, the one in use first."""
+        return (Scoring(self.config.residual, self.calibration), *self.alternatives)
+
+    def with_scorings(self, scorings: Sequence[Scoring]) -> DefectModel:
+        """Return the same network scored by the first of these; the others are kept beside."""
+        first, *others = scorings
+        threshold = self.threshold
+        if first.residual != self.config.residual and isinstance(threshold, FixedThreshold):
+            threshold = _AUTOMATIC  # a number means something else there
+        return replace(
+            self,
+            config=self.config.replace(residual=first.residual),
+            calibration=first.calibration,
+            alternatives=tuple(others),
+            threshold=threshold,
+        )
+
+    def with_residual(self, kind: ResidualKind | None) -> DefectModel:
+        """Return the same network, scored by another residual and its own calibration.
+
+        Parameters
+        ----------
+        kind
+            ``"ssim"``, ``"squared_error"`` or ``"reconstruction_probability"``; None: as it is.
+
+        Raises
+        ------
+        InputError
+            If the model was not calibrated for this residual.
+        """
+        chosen = [scoring for scoring in self.scorings if scoring.residual.kind == kind]
+        if kind is None or kind == self.config.residual.kind:
+            return self
+        if not chosen:
+            known = ", ".join(scoring.residual.kind for scoring in self.scorings)
+            raise InputError(f"The model cannot be scored by {kind}; choose one of {known}.")
+        return self.with_scorings(
+            [*chosen, *(scoring for scoring in self.scorings if scoring.residual.kind != kind)]
+        )
 
     def planes(
         self, image: ImageLike, channel_axis: int | None = None, name: str = "image"
@@ -179,7 +227,7 @@ class DefectModel:
             raise InputError(f"The stride must be at least 1 pixel, not {stride}.")
         planes = self.planes(image, channel_axis, name)
         where = choose_device(device)
-        network = self._on(where)
+        network = reconstructor(self.network_on(where), self.config)
         for index in range(len(planes)):
             plane = self.intensity.normalise(planes[index])
             steps = reconstruct_plane(
@@ -196,7 +244,7 @@ class DefectModel:
                 index,
                 len(planes),
                 residual_map(plane, reconstruction, self.config.residual),
-                self.intensity.restore(reconstruction),
+                self.intensity.restore(reconstruction[: self.channels]),
             )
 
     def residual(
@@ -252,12 +300,13 @@ class DefectModel:
         result = result.reshape(*shape[:-2], planes.channels, *shape[-2:])
         return np.ascontiguousarray(np.moveaxis(result, -3, planes.channel_axis))
 
-    def _on(self, device: torch.device) -> nn.Module:
+    def network_on(self, device: torch.device) -> Autoencoder:
+        """Return a copy of the network on a device; the model itself stays as it is."""
         if device not in self._networks:
             self._networks[device] = place(copy.deepcopy(self.network), device)
         return self._networks[device]
 
     @cached_property
-    def _networks(self) -> dict[torch.device, nn.Module]:
+    def _networks(self) -> dict[torch.device, Autoencoder]:
         """Copies of the network by device, so that the model itself stays as it is."""
         return {}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import nn
 
+from .config import TrainingConfig
 from .errors import InputError
 
 __all__ = ["Autoencoder", "initialise"]
@@ -31,6 +34,9 @@ class Autoencoder(nn.Module):
     batch_norm
         Whether each convolution but the last of encoder and decoder is batch-normalised; the
         paper's are not.
+    variational
+        Whether the encoder gives mean and logarithm of the variance of a Gaussian over latent
+        vectors, 2d numbers, instead of one latent vector.
     """
 
     def __init__(
@@ -39,6 +45,7 @@ class Autoencoder(nn.Module):
         channels: int = 1,
         latent_dimension: int = 500,
         batch_norm: bool = False,
+        variational: bool = False,
     ) -> None:
         super().__init__()
         if patch_size < 16 or patch_size % 16:
@@ -54,7 +61,10 @@ class Autoencoder(nn.Module):
                 nn.Conv2d(inputs, outputs, kernel, stride, padding=1, bias=not batch_norm),
                 *_activation(outputs, batch_norm),
             ]
-        self.encoder = nn.Sequential(*encoder, nn.Conv2d(32, latent_dimension, core))
+        self.latent_dimension = latent_dimension
+        self.variational = variational
+        outputs = latent_dimension * (2 if variational else 1)
+        self.encoder = nn.Sequential(*encoder, nn.Conv2d(32, outputs, core))
         decoder: list[nn.Module] = [
             nn.ConvTranspose2d(latent_dimension, 32, core, bias=not batch_norm),
             *_activation(32, batch_norm),
@@ -67,9 +77,29 @@ class Autoencoder(nn.Module):
             ]
         self.decoder = nn.Sequential(*decoder, nn.ConvTranspose2d(32, channels, 4, 2, padding=1))
 
+    @classmethod
+    def of(cls, config: TrainingConfig, channels: int) -> Self:
+        """Return the network of a recipe for images of so many channels."""
+        return cls(
+            config.patch_size,
+            channels,
+            config.latent_dimension,
+            config.batch_norm,
+            config.system == "vae",
+        )
+
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """Reconstruct patches of shape (N, C, P, P)."""
-        return torch.as_tensor(self.decoder(self.encoder(patches)))
+        """Reconstruct patches of shape (N, C, P, P); if variational, from the latent mean."""
+        return torch.as_tensor(self.decoder(self.encode(patches)[0]))
+
+    def encode(self, patches: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the latent vector (N, d, 1, 1) and, if variational, its log-variance."""
+        code = self.encoder(patches)
+        if not self.variational:
+            return code, None
+        mean, log_variance = code.chunk(2, dim=1)
+        # Beyond these, exp is of no use to anybody and float16 and gradients overflow.
+        return mean, log_variance.clamp(-20, 10)
 
 
 def initialise(network: nn.Module, seed: int) -> None:

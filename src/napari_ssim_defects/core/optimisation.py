@@ -15,10 +15,11 @@ import torch
 from .config import TrainingConfig
 from .device import autocast
 from .errors import InputError
-from .losses import training_loss
+from .losses import Objective
 from .model import HistoryEntry
 from .networks import Autoencoder, initialise
 from .progress import TrainingPreview, TrainingStep
+from .reconstruction import reconstructor
 from .residual import residual_map
 from .threads import ThreadRace
 
@@ -43,6 +44,8 @@ class Optimisation:
         Where it runs.
     batches
         Endless training batches of shape (N, C, P, P).
+    objective
+        The loss.
     validation
         Fixed patches of shape (N, C, P, P) to look at between steps.
     held_out
@@ -63,6 +66,7 @@ class Optimisation:
     network: Autoencoder
     device: torch.device
     batches: Iterator[torch.Tensor]
+    objective: Objective
     validation: torch.Tensor
     held_out: bool
     race: ThreadRace | None = None
@@ -108,9 +112,7 @@ class Optimisation:
             group["lr"] = rate
         self.network.train()
         self._optimiser.zero_grad(set_to_none=True)
-        with autocast(self.device):
-            outputs = self.network(patches)
-        loss = training_loss(patches, outputs, self.config)
+        loss = self.objective(self.network, patches)
         loss.backward()
         self._optimiser.step()
         self._losses.append(loss.detach())
@@ -126,8 +128,10 @@ class Optimisation:
         start = time.perf_counter()
         loss = None
         if self.held_out:
-            outputs = self._reconstruct(self.validation)
-            loss = float(training_loss(self.validation, outputs, self.config))
+            self.network.eval()
+            with torch.no_grad():
+                patches = self.validation.contiguous(memory_format=torch.channels_last)
+                loss = float(self.objective(self.network, patches))
             if not math.isfinite(loss):  # the next steps show it too, and `recover` acts on it
                 loss = None
             elif loss < self._best_loss:
@@ -191,12 +195,13 @@ class Optimisation:
             residual_map(x, y, self.config.residual)
             for x, y in zip(inputs, reconstructions, strict=True)
         ]
-        return TrainingPreview(inputs, reconstructions, np.stack(residuals))
+        channels = inputs.shape[1]  # a variance may follow the reconstruction
+        return TrainingPreview(inputs, reconstructions[:, :channels], np.stack(residuals))
 
     def _reconstruct(self, patches: torch.Tensor) -> torch.Tensor:
         self.network.eval()
         with torch.no_grad(), autocast(self.device):
-            outputs: torch.Tensor = self.network(
+            outputs: torch.Tensor = reconstructor(self.network, self.config)(
                 patches.contiguous(memory_format=torch.channels_last)
             )
         return outputs.float()

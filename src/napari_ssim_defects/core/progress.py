@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CalibrationProgress",
+    "FetchProgress",
     "InspectionProgress",
     "PlaneInspected",
     "TrainingFinished",
@@ -22,6 +23,14 @@ __all__ = [
     "TrainingStarted",
     "TrainingStep",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchProgress:
+    """Part, in [0, 1], of a file that is being fetched from the internet; ``text`` says which."""
+
+    text: str
+    fraction: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +136,8 @@ class TrainingFinished:
 
 
 TrainingMessage: TypeAlias = (
-    TrainingStarted
+    FetchProgress
+    | TrainingStarted
     | TrainingStep
     | TrainingPreview
     | TrainingNotice

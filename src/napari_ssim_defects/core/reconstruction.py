@@ -9,11 +9,65 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from .config import TrainingConfig
 from .device import autocast
+from .networks import Autoencoder
 
-__all__ = ["patch_starts", "reconstruct_plane"]
+__all__ = ["SampledReconstruction", "patch_starts", "reconstruct_plane", "reconstructor"]
 
 _BATCH = 32 * 128**2  # pixels; small enough that a batch takes well under half a second on a CPU
+
+
+class SampledReconstruction(nn.Module):
+    """What decoded samples of the latent distribution have in common, and how much they vary.
+
+    The N latent samples of every patch are its mean and standard deviation combined with the same
+    N vectors of standard normal noise, drawn once by the seed and shifted and scaled to a sample
+    mean of exactly 0 and variance of exactly 1. So the result of a patch depends neither on other
+    patches nor on their order, and its mean is not off by the chance of few samples.
+
+    Parameters
+    ----------
+    network
+        A variational autoencoder.
+    samples
+        Number N of samples.
+    seed
+        Seed of the noise.
+    """
+
+    def __init__(self, network: Autoencoder, samples: int, seed: int) -> None:
+        super().__init__()
+        self._network = network
+        dimension = network.latent_dimension
+        noise = torch.randn(samples, dimension, 1, 1, generator=torch.Generator().manual_seed(seed))
+        noise = noise - noise.mean(0)
+        self._noise = noise / noise.square().mean(0).sqrt()
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        """Return mean and variance over the samples of patches (N, C, P, P), as (N, 2C, P, P)."""
+        mean, log_variance = self._network.encode(patches)
+        assert log_variance is not None
+        spread = torch.exp(0.5 * log_variance)
+        noises = self._noise.to(mean.device, mean.dtype)
+        # Differences from the first sample: a variance is no difference of large sums then.
+        first = self._network.decoder(mean + noises[0] * spread).float()
+        total, squares = torch.zeros_like(first), torch.zeros_like(first)
+        for noise in noises[1:]:
+            difference = self._network.decoder(mean + noise * spread).float() - first
+            total += difference
+            squares += difference.square()
+        shift = total / len(self._noise)
+        variance = (squares / len(self._noise) - shift.square()).clamp_min(0)
+        return torch.cat([first + shift, variance], dim=1)
+
+
+def reconstructor(network: Autoencoder, config: TrainingConfig) -> nn.Module:
+    """Return what maps patches to all that the recipe's residual needs to know of them."""
+    residual = config.residual
+    if residual.kind == "reconstruction_probability":
+        return SampledReconstruction(network, residual.samples, config.seed)
+    return network
 
 
 def patch_starts(length: int, patch_size: int, stride: int) -> list[int]:
@@ -39,7 +93,8 @@ def reconstruct_plane(
     Parameters
     ----------
     network
-        Maps patches (N, C, P, P) to their reconstructions; in evaluation mode, on ``device``.
+        Maps patches (N, C, P, P) to their reconstructions, or to (N, R, P, P) with anything else
+        to be averaged; in evaluation mode, on ``device``.
     plane
         Normalised intensities, float32 of shape (C, H, W). A plane smaller than a patch is
         mirrored to its size.
@@ -58,7 +113,14 @@ def reconstruct_plane(
     Returns
     -------
     numpy.ndarray
-        The reconstruction, float32 of shape (C, H, W).
+        The reconstruction, float32 of shape (C, H, W), or (R, H, W).
+
+    Notes
+    -----
+    Of decoded samples, mean and variance of each patch are averaged where patches overlap. The
+    average variance is the spread of the samples of one patch, whatever the stride; pooling the
+    samples of all patches instead would add how much patches differ, and averaging sample by
+    sample would divide it by the number of patches, which is smaller at the border.
     """
     height, width = plane.shape[1:]
     missing = [max(0, patch_size - side) for side in (height, width)]
@@ -67,7 +129,7 @@ def reconstruct_plane(
     pixels = torch.as_tensor(np.array(plane), device=device)  # a copy: it may be read-only
     rows, columns = (patch_starts(side, patch_size, stride) for side in plane.shape[1:])
     corners = [(y, x) for y in rows for x in columns]
-    total = torch.zeros_like(pixels)
+    total = torch.zeros(0)
     size = max(1, _BATCH // patch_size**2)
     for start in range(0, len(corners), size):
         batch = corners[start : start + size]
@@ -76,6 +138,8 @@ def reconstruct_plane(
         ).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), autocast(device):
             outputs = network(patches).float()
+        if start == 0:
+            total = pixels.new_zeros((outputs.shape[1], *pixels.shape[1:]))
         for (y, x), output in zip(batch, outputs, strict=True):
             total[:, y : y + patch_size, x : x + patch_size] += output
         yield (start + len(batch)) / len(corners)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -11,25 +12,24 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .calibration import Calibration
+from .alexnet import AlexNetFeatures
 from .config import TrainingConfig
 from .device import choose_device, fast_dtype, place
 from .errors import InputError
 from .intensity import IntensityRange
+from .losses import Objective
+from .measurement import measure
 from .model import DefectModel
 from .networks import Autoencoder, initialise
 from .optimisation import Optimisation
 from .patches import PatchSource, TrainingArea, split
 from .planes import ImageLike, Planes, as_planes
 from .progress import (
-    CalibrationProgress,
     TrainingFinished,
     TrainingMessage,
     TrainingNotice,
     TrainingStarted,
 )
-from .reconstruction import reconstruct_plane
-from .residual import residual_map
 from .threads import thread_race
 
 __all__ = ["STOP", "train"]
@@ -50,6 +50,7 @@ def train(
     channel_axis: int | None = None,
     names: Sequence[str] | None = None,
     device: str | None = None,
+    alexnet: str | os.PathLike[str] | None = None,
 ) -> Generator[TrainingMessage, str | None, None]:
     """Train an autoencoder on images without defects.
 
@@ -69,21 +70,24 @@ def train(
         What error messages and the model's provenance call the images.
     device
         ``"cpu"``, ``"cuda"``, ...; None: the fastest there is.
+    alexnet
+        File with AlexNet's weights for the system ``fmae``; None: they are fetched from the
+        PyTorch project once, into torch's cache (see `AlexNetFeatures.pretrained`).
 
     Yields
     ------
     TrainingMessage
-        `TrainingStarted`, then `TrainingStep` at least twice a second with a `TrainingPreview`
-        and a `TrainingNotice` in between now and then, at last `TrainingFinished`, which carries
-        the model. Send `STOP` to end early with the best model so far; close the generator to
-        throw it away.
+        `FetchProgress` while weights are fetched; `TrainingStarted`, then `TrainingStep` at least
+        twice a second with a `TrainingPreview` and a `TrainingNotice` in between now and then, at
+        last `TrainingFinished`, which carries the model. Send `STOP` to end early with the best
+        model so far; close the generator to throw it away.
 
     Raises
     ------
     InputError
         If the images cannot be trained on: none, fewer than two dimensions, NaN, constant,
-        different channels, all smaller than a patch; or if there are more or fewer masks or
-        names than images.
+        different channels, all smaller than a patch; if there are more or fewer masks or
+        names than images; or if AlexNet's weights are needed and not to be had.
 
     References
     ----------
@@ -107,9 +111,10 @@ def train(
         samples.positions(_VALIDATION_PATCHES, np.random.default_rng(config.seed + 1))
     )
 
-    network = Autoencoder(
-        config.patch_size, planes[0].channels, config.latent_dimension, config.batch_norm
-    )
+    features = None
+    if config.system == "fmae":
+        features = (yield from AlexNetFeatures.pretrained(alexnet)).to(where)
+    network = Autoencoder.of(config, planes[0].channels)
     initialise(network, config.seed)
     network = place(network, where)
     started = TrainingStarted(
@@ -126,6 +131,7 @@ def train(
             network,
             where,
             batches,
+            Objective(config, torch.Generator(where).manual_seed(config.seed), features),
             validation,
             held_out=bool(held_out),
             race=race if config.minutes is not None and where.type == "cpu" else None,
@@ -145,7 +151,10 @@ def train(
     run.restore_best()
     # A held-out band is all border, where few reconstructions overlap: whole images count.
     unseen = [area for area in held_out if any(area is other for other in areas)]
-    calibration = yield from _calibrate(network, areas, unseen, config, where)
+    good = _within_budget(unseen) or _within_budget(areas)
+    own, *others = yield from measure(
+        network, good, config, config.residuals, where, held_out=bool(unseen)
+    )
     yield TrainingFinished(
         DefectModel(
             config=config,
@@ -153,7 +162,8 @@ def train(
             channels=planes[0].channels,
             channel_axis=planes[0].channel_axis,
             intensity=intensity,
-            calibration=calibration,
+            calibration=own.calibration,
+            alternatives=tuple(others),
             history=tuple(run.history),
             provenance=_provenance(planes, where, run.elapsed),
         ),
@@ -210,29 +220,6 @@ def _areas(
         for index, plane in enumerate(stack):
             areas.append(TrainingArea(plane, None if allowed is None else allowed[index]))
     return areas
-
-
-def _calibrate(
-    network: Autoencoder,
-    training: Sequence[TrainingArea],
-    held_out: Sequence[TrainingArea],
-    config: TrainingConfig,
-    device: torch.device,
-) -> Generator[CalibrationProgress, Any, Calibration]:
-    """Measure residuals on good pixels, held-out ones first, up to a number of pixels."""
-    areas = _within_budget(held_out) or _within_budget(training)
-    residuals = []
-    for index, area in enumerate(areas):
-        steps = reconstruct_plane(network, area.pixels, config.patch_size, config.stride, device)
-        while True:
-            try:
-                done = next(steps)
-            except StopIteration as finished:
-                residual = residual_map(area.pixels, finished.value, config.residual)
-                break
-            yield CalibrationProgress((index + done) / len(areas))
-        residuals.append(residual if area.allowed is None else residual[area.allowed])
-    return Calibration.of(residuals, held_out=bool(held_out))
 
 
 def _within_budget(areas: Sequence[TrainingArea]) -> list[TrainingArea]:

@@ -1,35 +1,48 @@
 """Model files: one safetensors file with weights, recipe, calibration and history.
 
-Tensors are ``network.*`` (the weights) and ``calibration.*``; everything else is one JSON text
-in the header, validated field by field. Reading executes nothing from the file.
+Tensors are ``network.*`` (the weights) and ``calibration.RESIDUAL.*``; everything else is one JSON
+text in the header, validated field by field. Reading executes nothing from the file.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from itertools import chain
 from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..core.calibration import Calibration
-from ..core.config import TrainingConfig
+from ..core.calibration import Calibration, Scoring
+from ..core.config import ResidualConfig, TrainingConfig
 from ..core.errors import InputError
 from ..core.intensity import IntensityRange
 from ..core.model import DefectModel, HistoryEntry
 from ..core.networks import Autoencoder
+from ..core.thresholds import ThresholdPolicy
 from .safetensors_file import read_safetensors, write_safetensors
 
 __all__ = ["FORMAT_VERSION", "read_model", "write_model"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the file format that this package writes, and the newest that it reads."""
 
 _FORMAT = "napari-ssim-defects model"
 _NETWORK = "network."
-_TAIL, _THRESHOLDS = "calibration.tail", "calibration.thresholds"
+_CALIBRATION = "calibration."
+_CURVES = (("tail", "thresholds"), ("areas", "area_thresholds"))
+
+
+class _Scoring(BaseModel):
+    """What is not a tensor of a calibration."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    residual: ResidualConfig
+    pixels: Annotated[int, Field(ge=1)]
+    held_out: bool
 
 
 class _Header(BaseModel):
@@ -42,8 +55,8 @@ class _Header(BaseModel):
     channel_axis: Annotated[int, Field(ge=-64, le=-1)] | None
     intensity_low: tuple[float, ...]
     intensity_high: tuple[float, ...]
-    calibration_pixels: Annotated[int, Field(ge=1)]
-    calibration_held_out: bool
+    scorings: Annotated[tuple[_Scoring, ...], Field(min_length=1)]
+    threshold: ThresholdPolicy
     history: tuple[tuple[int, float, float, float | None], ...]
     provenance: dict[str, str]
 
@@ -76,8 +89,15 @@ def write_model(model: DefectModel, path: str | os.PathLike[str]) -> None:
         channel_axis=model.channel_axis,
         intensity_low=model.intensity.low,
         intensity_high=model.intensity.high,
-        calibration_pixels=model.calibration.pixels,
-        calibration_held_out=model.calibration.held_out,
+        scorings=tuple(
+            _Scoring(
+                residual=scoring.residual,
+                pixels=scoring.calibration.pixels,
+                held_out=scoring.calibration.held_out,
+            )
+            for scoring in model.scorings
+        ),
+        threshold=model.threshold,
         history=tuple(
             (entry.step, entry.seconds, entry.loss, entry.validation_loss)
             for entry in model.history
@@ -88,8 +108,9 @@ def write_model(model: DefectModel, path: str | os.PathLike[str]) -> None:
         _NETWORK + name: tensor.detach().cpu().contiguous().numpy()
         for name, tensor in model.network.state_dict().items()
     }
-    tensors[_TAIL] = model.calibration.tail
-    tensors[_THRESHOLDS] = model.calibration.thresholds
+    for scoring in model.scorings:
+        for name in chain.from_iterable(_CURVES):
+            tensors[_tensor(scoring.residual.kind, name)] = getattr(scoring.calibration, name)
     metadata = {
         "format": _FORMAT,
         "format_version": str(FORMAT_VERSION),
@@ -125,6 +146,11 @@ def read_model(path: str | os.PathLike[str]) -> DefectModel:
             f"'{name}' was saved by a newer version of napari-ssim-defects (format "
             f"{file_format.format_version}, this one reads {FORMAT_VERSION}); update the package."
         )
+    if file_format.format_version < FORMAT_VERSION:
+        raise InputError(
+            f"'{name}' was saved before the first release of napari-ssim-defects (format "
+            f"{file_format.format_version}); train the model again."
+        )
     damaged = InputError(f"'{name}' is damaged; save the model again or restore a backup.")
     try:
         header = _Header.model_validate(json.loads(metadata["model"]))
@@ -149,9 +175,8 @@ def _model(header: _Header, tensors: dict[str, np.ndarray]) -> DefectModel:
         low, high = np.asarray([header.intensity_low, header.intensity_high]).astype(np.float32)
     if not (np.isfinite([low, high]).all() and (low < high).all()):
         raise ValueError("intensity range that is empty in the numbers that are computed with")
-    settings = (config.patch_size, count, config.latent_dimension, config.batch_norm)
     with torch.device("meta"):  # no memory is taken before the file proves to hold the weights
-        network = Autoencoder(*settings)
+        network = Autoencoder.of(config, count)
     weights = {
         name.removeprefix(_NETWORK): torch.from_numpy(np.array(tensor))
         for name, tensor in tensors.items()
@@ -167,26 +192,51 @@ def _model(header: _Header, tensors: dict[str, np.ndarray]) -> DefectModel:
         raise ValueError("weights that are not finite")
     network.load_state_dict(weights, assign=True)
     network.requires_grad_(True).eval()
-    if tensors.keys() != {_TAIL, _THRESHOLDS, *(_NETWORK + name for name in expected)}:
+    kinds = [scoring.residual.kind for scoring in header.scorings]
+    curves = [_tensor(kind, name) for kind in kinds for name in chain.from_iterable(_CURVES)]
+    if len(set(kinds)) < len(kinds) or header.scorings[0].residual != config.residual:
+        raise ValueError("residuals of another recipe")
+    if tensors.keys() != {*curves, *(_NETWORK + name for name in expected)}:
         raise ValueError("tensors that no model has")
-    tail, thresholds = tensors[_TAIL], tensors[_THRESHOLDS]
-    if not (tail.shape == thresholds.shape == (tail.size,) and tail.size >= 2):
-        raise ValueError("calibration of another shape")
-    if not tail.dtype == thresholds.dtype == np.float64:
-        raise ValueError("calibration in other numbers")
-    if not np.isfinite([tail, thresholds]).all() or tail[0] > 1 or tail[-1] < 0:
-        raise ValueError("calibration out of range")
-    if (tail[1:] > tail[:-1]).any() or (thresholds[1:] < thresholds[:-1]).any():
-        raise ValueError("calibration that is not monotone")
+    first, *others = (
+        Scoring(scoring.residual, _calibration(scoring, tensors)) for scoring in header.scorings
+    )
     return DefectModel(
         config=config,
         network=network,
         channels=count,
         channel_axis=header.channel_axis,
         intensity=IntensityRange(header.intensity_low, header.intensity_high),
-        calibration=Calibration(
-            tail, thresholds, header.calibration_pixels, header.calibration_held_out
-        ),
+        calibration=first.calibration,
+        alternatives=tuple(others),
+        threshold=header.threshold,
         history=tuple(HistoryEntry(*entry) for entry in header.history),
         provenance=header.provenance,
     )
+
+
+def _tensor(kind: str, name: str) -> str:
+    return f"{_CALIBRATION}{kind}.{name}"
+
+
+def _calibration(scoring: _Scoring, tensors: dict[str, np.ndarray]) -> Calibration:
+    """Build a calibration; ValueError if its curves cannot be computed with."""
+    curves = []
+    for names in _CURVES:
+        x, y = (tensors[_tensor(scoring.residual.kind, name)] for name in names)
+        if not (x.shape == y.shape == (x.size,) and x.size >= 2):
+            raise ValueError("calibration of another shape")
+        if not x.dtype == y.dtype == np.float64 or not np.isfinite([x, y]).all():
+            raise ValueError("calibration in other numbers")
+        curves += [x, y]
+    tail, thresholds, areas, area_thresholds = curves
+    if tail[0] > 1 or tail[-1] < 0 or areas[0] != 1:
+        raise ValueError("calibration out of range")
+    if (
+        (tail[1:] > tail[:-1]).any()
+        or (thresholds[1:] < thresholds[:-1]).any()
+        or (areas[1:] <= areas[:-1]).any()
+        or (area_thresholds[1:] > area_thresholds[:-1]).any()
+    ):
+        raise ValueError("calibration that is not monotone")
+    return Calibration(tail, thresholds, scoring.pixels, scoring.held_out, areas, area_thresholds)

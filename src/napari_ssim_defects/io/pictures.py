@@ -1,4 +1,4 @@
-"""Pictures for people: the overview of a detection, and the ROC curve."""
+"""Pictures for people: the overview of a detection, and the curves of an evaluation."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import InputError
-from ..core.evaluation import Evaluation
+from ..core.evaluation import Evaluation, thinned
 from .atomic import atomic_path
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["OverviewRow", "refuse_other_formats", "write_overview", "write_roc"]
+__all__ = ["OverviewRow", "refuse_other_formats", "write_curves", "write_overview"]
 
 _FORMATS = (".png", ".svg", ".pdf")
 
@@ -82,15 +81,15 @@ def write_overview(
     _save(figure, path)
 
 
-def write_roc(path: str | os.PathLike[str], evaluation: Evaluation) -> None:
-    """Write the pixel ROC curve (paper figure 5) as a picture.
+def write_curves(path: str | os.PathLike[str], evaluation: Evaluation) -> None:
+    """Write ROC curve, precision and recall, and overlaps of defects (paper figure 5).
 
     Parameters
     ----------
     path
         PNG, SVG or PDF file.
     evaluation
-        Scores with the curve.
+        Scores with the curves.
 
     Raises
     ------
@@ -99,17 +98,27 @@ def write_roc(path: str | os.PathLike[str], evaluation: Evaluation) -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 5.5), dpi=120, layout="constrained")
-    axes: Axes = figure.subplots()
-    rates = evaluation.false_positive_rates, evaluation.true_positive_rates
-    # A picture shows a thousand points; the curve may have one per pixel. Of steps, both ends.
-    wanted = np.linspace(0, 1, 1001)
-    last = np.searchsorted(rates[0], wanted, side="right") - 1
-    kept = np.union1d(np.searchsorted(rates[0], wanted).clip(max=len(rates[0]) - 1), last)
-    axes.plot(rates[0][kept], rates[1][kept], label=f"AUROC {evaluation.auroc:.3f}")
-    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
-    axes.set(xlabel="False positive rate", ylabel="True positive rate", xlim=(0, 1), ylim=(0, 1))
-    axes.legend(loc="lower right")
+    figure = Figure(figsize=(15, 5), dpi=120, layout="constrained")
+    roc, precision, overlap = figure.subplots(1, 3)
+    roc.plot(
+        *thinned(evaluation.false_positive_rates, evaluation.true_positive_rates),
+        label=f"AUROC {evaluation.auroc:.3f}",
+    )
+    roc.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
+    roc.set(xlabel="False positive rate", ylabel="True positive rate", xlim=(0, 1))
+    precision.plot(
+        *thinned(evaluation.true_positive_rates[1:], evaluation.precisions[1:]),
+        label=f"AUPRC {evaluation.auprc:.3f}",
+    )
+    precision.set(xlabel="Recall (true positive rate)", ylabel="Precision", xlim=(0, 1))
+    for quantile, values in evaluation.overlap_curves.items():
+        label = f"quantile {quantile:g}: {evaluation.overlap_quantiles[quantile]:.2f} at 5 %"
+        overlap.plot(evaluation.overlap_rates, values, label=label)
+    limit = evaluation.overlap_rates[-1]
+    overlap.set(xlabel="False positive rate", ylabel="Overlap of each defect", xlim=(0, limit))
+    for axes, place in ((roc, "lower right"), (precision, "upper right"), (overlap, "lower right")):
+        axes.set_ylim(0, 1.02)
+        axes.legend(loc=place)
     _save(figure, path)
 
 

@@ -29,7 +29,12 @@ def model_origin(model: DefectModel, name: str, stride: int | None) -> dict[str,
 
 def model_details(model: DefectModel) -> str:
     """Describe a model in one line: method, patches, images and when it was trained."""
-    method = {"ssim": "SSIM", "l2": "squared error"}[model.config.system]
+    method = {
+        "ssim": "SSIM",
+        "l2": "squared error",
+        "vae": "variational",
+        "fmae": "feature matching",
+    }[model.config.system]
     kind = {1: "grey", 3: "RGB"}.get(model.channels, f"{model.channels} channels")
     parts = [f"{method}, {kind}, patches of {model.config.patch_size} px"]
     images = model.provenance.get("training images")

@@ -11,9 +11,7 @@ from typing import Any, ClassVar, Literal
 from psygnal import EventedModel
 
 from ..core.config import (
-    PRESETS,
     SegmentationConfig,
-    SquaredErrorResidual,
     SSIMConfig,
     SSIMResidual,
     System,
@@ -161,17 +159,13 @@ class PanelState(EventedModel):
         self.config = TrainingConfig.preset(name, system=self.config.system)
 
     def use_system(self, system: System) -> None:
-        """Train and compare by structural similarity or by squared error."""
+        """Train another system, and compare as it is compared by."""
         config = self.config
         if config.system == system:
             return
-        residual: SSIMResidual | SquaredErrorResidual
-        if system == "l2":
-            residual = SquaredErrorResidual()
-        elif config.name in PRESETS:
-            residual = TrainingConfig.preset(config.name).residual
-        else:
-            residual = SSIMResidual(ssim=(config.ssim,))
+        residual = TrainingConfig(system=system, ssim=config.ssim).residual
+        if system == "ssim":
+            residual = next(other for other in config.residuals if other.kind == "ssim")
         self.config = config.replace(system=system, residual=residual)
 
     def use_window_size(self, size: int) -> None:

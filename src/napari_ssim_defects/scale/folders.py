@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..core.config import SegmentationConfig
 from ..core.device import choose_device
 from ..core.errors import InputError
-from ..core.evaluation import Evaluation, evaluate
+from ..core.evaluation import Evaluation, Evaluator
 from ..core.model import DefectModel
 from ..core.planes import Planes
 from ..core.progress import InspectionProgress, PlaneInspected
@@ -191,6 +191,7 @@ def detect_files(
 class FilesEvaluated:
     """Scores over all files, and the mean time that a file took to read and inspect."""
 
+    paths: tuple[Path, ...]
     evaluation: Evaluation
     seconds_per_image: float
 
@@ -198,7 +199,9 @@ class FilesEvaluated:
 def evaluate_files(
     model: DefectModel,
     paths: Sequence[Path],
-    mask_folder: str | os.PathLike[str],
+    mask_folder: str | os.PathLike[str] | Sequence[Path | None],
+    threshold: float | None = None,
+    segmentation: SegmentationConfig | None = None,
     *,
     stride: int | None = None,
     device: str | None = None,
@@ -212,15 +215,26 @@ def evaluate_files(
     paths
         Image files.
     mask_folder
-        Folder with one mask per image (see `match_masks`); non-zero = defect.
+        Folder with one mask per image (see `match_masks`), or the masks themselves; non-zero =
+        defect, None = an image without defects.
+    threshold
+        Residual above which a pixel is a candidate; None: the model's automatic one.
+    segmentation
+        Post-processing of what is compared with the masks at the threshold; None: the default.
 
     Raises
     ------
     InputError
         If an image or its mask cannot be used, or there is nothing to score.
     """
-    masks = match_masks(paths, mask_folder)
-    residuals, truths, seconds = [], [], 0.0
+    masks: Sequence[Path | None]
+    if isinstance(mask_folder, str | os.PathLike):
+        masks = match_masks(paths, mask_folder)
+    else:
+        masks = mask_folder
+    threshold = model.auto_threshold if threshold is None else threshold
+    settings = (segmentation or SegmentationConfig()).model_dump()
+    evaluator, seconds = Evaluator(), 0.0
     for index, (path, mask) in enumerate(zip(paths, masks, strict=True)):
         start = time.perf_counter()
         image = read_image(path)
@@ -228,15 +242,17 @@ def evaluate_files(
         if len(planes) > 1:
             raise InputError(f"'{path}' is a stack; evaluate its planes as single files.")
         seconds += time.perf_counter() - start
-        truths.append(read_mask(mask, planes.shape[-2:]))
+        shape = planes.shape[-2:]
+        truth = np.zeros(shape, bool) if mask is None else read_mask(mask, shape)
         start = time.perf_counter()
         for message in inspect_file(model, image, stride=stride, device=device):
             if isinstance(message, PlaneInspected):
-                residuals.append(message.residual)
+                residual = message.residual
             else:
                 yield FileProgress(path, (index + message.fraction) / len(paths))
         seconds += time.perf_counter() - start
-    yield FilesEvaluated(evaluate(residuals, truths), seconds / len(paths))
+        evaluator.add(residual, truth, segment(residual, threshold, **settings) > 0)
+    yield FilesEvaluated(tuple(paths), evaluator.result(), seconds / len(paths))
 
 
 def inspect_file(

@@ -1,0 +1,125 @@
+"""Ways to choose a threshold without a single defect (paper section 4.1), as frozen models."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from .errors import InputError
+from .values import Values
+
+if TYPE_CHECKING:
+    from .calibration import Calibration
+
+__all__ = [
+    "FalsePositiveRateThreshold",
+    "FixedThreshold",
+    "LargestRegionThreshold",
+    "QuantileThreshold",
+    "ThresholdPolicy",
+    "parse_threshold",
+]
+
+
+class FixedThreshold(Values):
+    """A residual that a person chose."""
+
+    kind: Literal["fixed"] = "fixed"
+    value: float
+
+    def of(self, calibration: Calibration) -> float:
+        """Return the value."""
+        return self.value
+
+    def __str__(self) -> str:
+        return f"{self.value:g}"
+
+
+class FalsePositiveRateThreshold(Values):
+    """The residual that a fraction ``rate`` of the defect-free pixels exceeds, as in the paper."""
+
+    kind: Literal["false_positive_rate"] = "false_positive_rate"
+    rate: Annotated[float, Field(ge=0, le=1)] = 0.005
+
+    def of(self, calibration: Calibration) -> float:
+        """Return the threshold by what was measured on defect-free images."""
+        return calibration.threshold(self.rate)
+
+    def __str__(self) -> str:
+        return f"fpr:{self.rate:g}"
+
+
+class QuantileThreshold(Values):
+    """A quantile of the residuals of defect-free pixels."""
+
+    kind: Literal["quantile"] = "quantile"
+    quantile: Annotated[float, Field(ge=0, le=1)] = 0.995
+
+    def of(self, calibration: Calibration) -> float:
+        """Return the threshold by what was measured on defect-free images."""
+        return calibration.threshold(1 - self.quantile)
+
+    def __str__(self) -> str:
+        return f"quantile:{self.quantile:g}"
+
+
+class LargestRegionThreshold(Values):
+    """The residual above which every defect-free region has fewer than ``area`` pixels."""
+
+    kind: Literal["largest_region"] = "largest_region"
+    area: Annotated[int, Field(ge=1)] = 20
+
+    def of(self, calibration: Calibration) -> float:
+        """Return the threshold by what was measured on defect-free images."""
+        return calibration.threshold_of_area(self.area)
+
+    def __str__(self) -> str:
+        return f"region:{self.area}"
+
+
+ThresholdPolicy = Annotated[
+    FixedThreshold | FalsePositiveRateThreshold | QuantileThreshold | LargestRegionThreshold,
+    Field(discriminator="kind"),
+]
+
+
+def parse_threshold(text: str) -> ThresholdPolicy:
+    """Read a policy as the command line writes it.
+
+    Parameters
+    ----------
+    text
+        A number, ``fpr:RATE``, ``quantile:Q`` or ``region:PIXELS``.
+
+    Raises
+    ------
+    InputError
+        If it is none of them, or its number is out of range.
+
+    Examples
+    --------
+    >>> parse_threshold("fpr:0.01").rate
+    0.01
+    >>> parse_threshold("region:20").area
+    20
+    """
+    name, _, number = text.rpartition(":")
+    try:
+        value = float(number)
+        if name == "" and math.isfinite(value):
+            return FixedThreshold(value=value)
+        if name == "fpr":
+            return FalsePositiveRateThreshold(rate=value)
+        if name == "quantile":
+            return QuantileThreshold(quantile=value)
+        if name == "region":
+            return LargestRegionThreshold(area=int(number))
+    except InputError:
+        raise
+    except ValueError:
+        pass
+    raise InputError(
+        f"'{text}' is no threshold; give a number, fpr:RATE, quantile:Q or region:PIXELS."
+    )
