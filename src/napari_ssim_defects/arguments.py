@@ -67,8 +67,26 @@ def argument_parser() -> argparse.ArgumentParser:
     defaults = SegmentationConfig()
     detect.add_argument("--opening", type=int, default=defaults.opening, metavar="D",
                         help="diameter of the opening (px; default: %(default)s)")  # fmt: skip
+    detect.add_argument("--closing", type=int, default=defaults.closing, metavar="D",
+                        help="diameter of the closing (px; default: %(default)s)")  # fmt: skip
     detect.add_argument("--min-area", type=int, default=defaults.min_area, metavar="A",
                         help="smallest region (px; default: %(default)s)")  # fmt: skip
+    detect.add_argument("--max-area", type=int, default=defaults.max_area, metavar="A",
+                        help="largest region (px; default: no limit)")  # fmt: skip
+    detect.add_argument("--connectivity", type=int, choices=[4, 8],
+                        default=defaults.connectivity,
+                        help="whether pixels that share a corner only belong to one region (8) "
+                        "or not (4; default: %(default)s)")  # fmt: skip
+    detect.add_argument("--clear-border", action=argparse.BooleanOptionalAction,
+                        default=defaults.clear_border,
+                        help="drop regions that touch the border")  # fmt: skip
+    detect.add_argument("--review-threshold", type=_number, default=None, metavar="T",
+                        help="second, lower threshold: what lies between the two is to be "
+                        "reviewed (default: none)")  # fmt: skip
+    detect.add_argument("--hysteresis", action=argparse.BooleanOptionalAction,
+                        default=defaults.hysteresis,
+                        help="what is to be reviewed and touches a defect belongs to "
+                        "it")  # fmt: skip
     detect.add_argument("--fill-holes", action=argparse.BooleanOptionalAction,
                         default=defaults.fill_holes, help="fill holes of regions")  # fmt: skip
     detect.add_argument("--convex-hull", action=argparse.BooleanOptionalAction,
@@ -127,3 +145,13 @@ def _threshold(text: str) -> float | None:
 
 
 _threshold.__name__ = "threshold"
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+_number.__name__ = "number"

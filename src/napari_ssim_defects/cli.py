@@ -127,10 +127,7 @@ def _detect(options: argparse.Namespace) -> int:
 
     model = DefectModel.load(options.model)
     segmentation = SegmentationConfig(
-        opening=options.opening,
-        fill_holes=options.fill_holes,
-        min_area=options.min_area,
-        convex_hull=options.convex_hull,
+        **{name: getattr(options, name) for name in SegmentationConfig.model_fields}
     )
     threshold = model.auto_threshold if options.threshold is None else options.threshold
     done: list[dict[str, Any]] = []  # without the pixels: there may be many images

@@ -133,4 +133,7 @@ class SegmentView(QWidget):
             return
         regions = "1 region" if found.regions == 1 else f"{found.regions:,} regions"
         area = f" ({found.area})" if found.area else ""
-        self.summary.setText(f"{regions}, {found.pixels:,} px{area}")
+        text = f"{regions}, {found.pixels:,} px{area}"
+        if self._state.segmentation.review_threshold is not None:
+            text += f"; {found.review_regions:,} to review, {found.review_pixels:,} px"
+        self.summary.setText(text if found.complete else f"{text} in this plane")
