@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import NoReturn, get_args
 
@@ -120,8 +121,26 @@ def _segmentation(parser: argparse.ArgumentParser) -> None:
     defaults = SegmentationConfig()
     parser.add_argument("--opening", type=int, default=defaults.opening, metavar="D",
                         help="diameter of the opening (px; default: %(default)s)")  # fmt: skip
+    parser.add_argument("--closing", type=int, default=defaults.closing, metavar="D",
+                        help="diameter of the closing (px; default: %(default)s)")  # fmt: skip
     parser.add_argument("--min-area", type=int, default=defaults.min_area, metavar="A",
                         help="smallest region (px; default: %(default)s)")  # fmt: skip
+    parser.add_argument("--max-area", type=int, default=defaults.max_area, metavar="A",
+                        help="largest region (px; default: no limit)")  # fmt: skip
+    parser.add_argument("--connectivity", type=int, choices=[4, 8],
+                        default=defaults.connectivity,
+                        help="whether pixels that share a corner only belong to one region (8) "
+                        "or not (4; default: %(default)s)")  # fmt: skip
+    parser.add_argument("--clear-border", action=argparse.BooleanOptionalAction,
+                        default=defaults.clear_border,
+                        help="drop regions that touch the border")  # fmt: skip
+    parser.add_argument("--review-threshold", type=_number, default=None, metavar="T",
+                        help="second, lower threshold: what lies between the two is to be "
+                        "reviewed (default: none)")  # fmt: skip
+    parser.add_argument("--hysteresis", action=argparse.BooleanOptionalAction,
+                        default=defaults.hysteresis,
+                        help="what is to be reviewed and touches a defect belongs to "
+                        "it")  # fmt: skip
     parser.add_argument("--fill-holes", action=argparse.BooleanOptionalAction,
                         default=defaults.fill_holes, help="fill holes of regions")  # fmt: skip
     parser.add_argument("--convex-hull", action=argparse.BooleanOptionalAction,
@@ -156,3 +175,13 @@ _count.__name__ = "positive whole number"
 
 def _threshold(text: str) -> ThresholdPolicy | None:
     return None if text == "auto" else parse_threshold(text)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+_number.__name__ = "number"

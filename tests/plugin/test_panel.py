@@ -92,7 +92,6 @@ def test_a_person_trains_detects_segments_and_exports_by_clicks(
 
     qtbot.waitUntil(lambda: state.summary is not None, timeout=5000)
     panel.segment.slider.value_changed.emit(0.4)
-    assert state.summary is None  # until the threshold rests
     qtbot.waitUntil(lambda: state.summary is not None, timeout=5000)
     assert "px" in panel.segment.summary.text()
     assert "µm²" in panel.segment.summary.text()
@@ -223,3 +222,30 @@ def test_a_running_training_shows_in_panel_and_activity_dock_and_blocks_other_jo
 def test_an_error_stands_in_the_panel_with_a_sign(panel, qtbot):
     click(qtbot, panel.train.train_button)
     assert panel.footer.status.text().startswith("⚠ Choose at least one image layer")
+
+
+def test_settings_of_the_segmentation_are_edited_and_shown(panel, viewer, images, detected):
+    detected(viewer.add_image(images.spoilt(2), name="bad"))
+    state, view = panel.state, panel.segment
+    view.closing.setValue(6)
+    view.max_area.setValue(500)
+    view.connectivity.chosen.emit(4)
+    view.clear_border.click()
+    view.two_thresholds.click()
+    assert view.hysteresis.isEnabled()
+    view.hysteresis.click()
+    settings = state.segmentation
+    assert settings.closing == 6
+    assert settings.max_area == 500
+    assert settings.connectivity == 4
+    assert settings.clear_border
+    assert settings.review_threshold == state.threshold / 2
+    assert not settings.hysteresis
+    view.review.setValue(state.threshold + 1)  # never above the threshold for defects
+    assert state.segmentation.review_threshold == state.threshold
+    view.two_thresholds.click()
+    view.max_area.setValue(0)
+    assert state.segmentation.review_threshold is None
+    assert state.segmentation.max_area is None
+    view.shared.click()
+    assert not state.shared_threshold

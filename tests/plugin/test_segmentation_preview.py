@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_ssim_defects.core.segmentation import prepare, segment
+from napari_ssim_defects.core.segmentation import segment
 
 
 @pytest.fixture
@@ -13,7 +13,9 @@ def settled(state, qtbot):
     """Wait until the regions of the current threshold are complete."""
 
     def wait():
-        qtbot.waitUntil(lambda: state.summary is not None, timeout=10_000)
+        qtbot.waitUntil(
+            lambda: state.summary is not None and state.summary.complete, timeout=10_000
+        )
 
     return wait
 
@@ -27,8 +29,9 @@ def heatmap(viewer, images, detected, settled):
     return layer
 
 
-def opening(state):
-    return state.segmentation.replace(fill_holes=False)
+def regions(residual, state):
+    """What the core finds, with the settings of the state."""
+    return segment(residual, state.threshold, **state.segmentation.model_dump())
 
 
 def preview_of(viewer):
@@ -45,18 +48,17 @@ def test_the_histogram_can_be_compared_with_that_of_defect_free_pixels(state, he
 
 
 def test_the_labels_follow_the_slider_at_once(state, viewer, heatmap, settled):
-    threshold = float(np.quantile(heatmap.data, 0.9))
-    state.threshold = threshold
-    expected = prepare(heatmap.data, opening(state)) > threshold
-    np.testing.assert_array_equal(preview_of(viewer).data, expected)
+    for quantile in (0.9, 0.8, 0.97):
+        state.threshold = float(np.quantile(heatmap.data, quantile))
+        expected = regions(heatmap.data, state)
+        np.testing.assert_array_equal(preview_of(viewer).data, expected > 0)
+        assert state.summary.regions == expected.max()
 
 
-def test_at_rest_they_are_what_the_core_segments(state, viewer, heatmap, settled):
-    threshold = float(np.quantile(heatmap.data, 0.9))
-    state.threshold = threshold
-    settled()
-    expected = segment(heatmap.data, threshold, **state.segmentation.model_dump())
-    np.testing.assert_array_equal(preview_of(viewer).data, expected > 0)
+def test_regions_and_area_follow_at_once(state, viewer, heatmap, settled):
+    state.threshold = float(np.quantile(heatmap.data, 0.9))
+    expected = regions(heatmap.data, state)
+    assert state.summary.complete
     assert state.summary.regions == expected.max()
     assert state.summary.pixels == np.count_nonzero(expected)
     area = 0.25 * np.count_nonzero(expected)
@@ -65,14 +67,22 @@ def test_at_rest_they_are_what_the_core_segments(state, viewer, heatmap, settled
 
 @pytest.mark.parametrize(
     "change",
-    [{"opening": 0}, {"fill_holes": False}, {"min_area": 200}, {"convex_hull": False}],
+    [
+        {"opening": 0},
+        {"closing": 9},
+        {"fill_holes": False},
+        {"min_area": 200},
+        {"max_area": 300},
+        {"clear_border": True},
+        {"connectivity": 4},
+        {"convex_hull": False},
+    ],
     ids=str,
 )
 def test_post_processing_is_followed(state, viewer, heatmap, settled, change):
     state.threshold = float(np.quantile(heatmap.data, 0.9))
     settled()
     state.segmentation = state.segmentation.replace(**change)
-    assert state.summary is None
     settled()
     expected = segment(heatmap.data, state.threshold, **state.segmentation.model_dump())
     np.testing.assert_array_equal(preview_of(viewer).data, expected > 0)
@@ -102,11 +112,11 @@ def test_stacks_show_the_visible_plane_at_once_and_count_all(
     settled()
     viewer.dims.set_current_step(0, 2)
     state.threshold = float(np.quantile(heatmap.data, 0.9))
-    prepared = prepare(heatmap.data[2], opening(state))
-    np.testing.assert_array_equal(preview_of(viewer).data[2], prepared > state.threshold)
+    np.testing.assert_array_equal(preview_of(viewer).data[2], regions(heatmap.data[2], state) > 0)
+    assert not state.summary.complete
+    assert state.summary.regions == regions(heatmap.data[2], state).max()
     viewer.dims.set_current_step(0, 0)
-    prepared = prepare(heatmap.data[0], opening(state))
-    np.testing.assert_array_equal(preview_of(viewer).data[0], prepared > state.threshold)
+    np.testing.assert_array_equal(preview_of(viewer).data[0], regions(heatmap.data[0], state) > 0)
     settled()
     expected = segment(heatmap.data, state.threshold, **state.segmentation.model_dump())
     assert state.summary.regions == expected.max()
@@ -164,3 +174,64 @@ def test_auto_is_the_threshold_of_the_model_that_made_the_heatmap(
     state.model = None
     controller.use_auto_threshold()
     assert state.threshold == model.auto_threshold
+
+
+def test_too_much_above_the_threshold_is_shown_bare_and_completed_at_rest(
+    state, viewer, heatmap, settled, monkeypatch
+):
+    monkeypatch.setattr("napari_ssim_defects.plugin.heatmap_preview._LIVE_SEGMENTS", 0)
+    state.segmentation = state.segmentation.replace(opening=0)
+    settled()
+    state.threshold = float(np.quantile(heatmap.data, 0.8))
+    assert state.summary is None
+    np.testing.assert_array_equal(preview_of(viewer).data, heatmap.data > state.threshold)
+    settled()
+    np.testing.assert_array_equal(preview_of(viewer).data, regions(heatmap.data, state) > 0)
+
+
+def test_what_lies_between_two_thresholds_is_shown_in_another_colour(
+    state, viewer, heatmap, settled
+):
+    state.segmentation = state.segmentation.replace(opening=0, min_area=5)
+    settled()
+    state.threshold = float(np.quantile(heatmap.data, 0.95))
+    low = float(np.quantile(heatmap.data, 0.8))
+    for hysteresis in (True, False):
+        state.segmentation = state.segmentation.replace(
+            review_threshold=low, hysteresis=hysteresis, convex_hull=False
+        )
+        shown = preview_of(viewer).data
+        np.testing.assert_array_equal(shown > 0, regions(heatmap.data, state) > 0)
+        assert np.count_nonzero(shown == 2) == state.summary.review_pixels
+        assert hysteresis or state.summary.review_pixels > 0
+        assert np.count_nonzero(shown == 1) == state.summary.pixels > 0
+
+
+@pytest.fixture
+def two(viewer, images, detected, settled):
+    first = viewer.add_image(images.spoilt(2), name="first")
+    second = viewer.add_image(images.spoilt(3), name="second", translate=(0, 100))
+    heatmaps = detected(first, second)
+    settled()
+    return heatmaps
+
+
+def test_heatmaps_side_by_side_share_a_threshold_or_have_their_own(state, viewer, two, qtbot):
+    def shown(name):
+        return viewer.layers[f"{name} threshold"].data
+
+    qtbot.waitUntil(lambda: "first threshold" in viewer.layers, timeout=10_000)
+    first, second = two
+    state.heatmap = first
+    state.threshold = float(np.quantile(first.data, 0.9))
+    for name, layer in (("first", first), ("second", second)):
+        np.testing.assert_array_equal(shown(name) > 0, regions(layer.data, state) > 0)
+    state.shared_threshold = False
+    shared = state.threshold
+    before = shown("second").copy()
+    state.threshold = float(np.quantile(first.data, 0.97))
+    np.testing.assert_array_equal(shown("second"), before)
+    state.heatmap = second
+    assert state.threshold == shared
+    state.heatmap = first
+    assert state.threshold == float(np.quantile(first.data, 0.97))

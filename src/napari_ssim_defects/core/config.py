@@ -61,24 +61,43 @@ class AugmentationConfig(Values):
 
 
 class SegmentationConfig(Values):
-    """Post-processing of a thresholded residual (paper section 4.2).
+    """Post-processing of a thresholded residual (paper section 4.2), in the order it is done.
 
     Attributes
     ----------
     opening
-        Diameter of the circular structuring element of the opening, in pixels; below 2 = none.
+        Diameter of the circular structuring element of the opening, which removes what is
+        thinner, in pixels; below 2 = none.
+    closing
+        Diameter of that of the closing, which bridges narrower gaps, in pixels; below 2 = none.
     fill_holes
         Whether background enclosed by a region becomes part of it.
-    min_area
-        Regions of fewer pixels are dropped.
+    connectivity
+        8: pixels that share a corner belong to one region; 4: only those that share an edge.
+    min_area, max_area
+        Regions of fewer, or of more, pixels are dropped; None = no upper limit.
+    clear_border
+        Whether regions that touch the border of the image are dropped.
     convex_hull
-        Whether each region is replaced by its convex hull.
+        Whether each region is replaced by its convex hull; hulls that touch become one region.
+    review_threshold
+        A second, lower threshold; what lies between the two is to be reviewed by a person.
+        None = no second threshold.
+    hysteresis
+        Whether a region above the second threshold that touches a defect is part of it; if not,
+        what lies between the thresholds is to be reviewed wherever it is.
     """
 
     opening: Annotated[int, Field(ge=0, le=255)] = 4
+    closing: Annotated[int, Field(ge=0, le=255)] = 0
     fill_holes: bool = True
+    connectivity: Literal[4, 8] = 8
     min_area: Annotated[int, Field(ge=0)] = 20
+    max_area: Annotated[int, Field(ge=1)] | None = None
+    clear_border: bool = False
     convex_hull: bool = True
+    review_threshold: float | None = None
+    hysteresis: bool = True
 
 
 class TrainingConfig(Values):

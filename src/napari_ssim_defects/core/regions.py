@@ -1,15 +1,18 @@
-"""Connected regions of a mask: convex hulls from contours, and their measurements."""
+"""Connected regions of a mask, and their measurements."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.measure import regionprops
 
-__all__ = ["Region", "convex_hulls", "label_regions", "measure_regions"]
+if TYPE_CHECKING:
+    from .segmentation import Segmented
+
+__all__ = ["Region", "label_regions", "measure_plane", "measure_regions"]
 
 _EIGHT = np.ones((3, 3), dtype=bool)
 
@@ -32,6 +35,8 @@ class Region:
         Mean and maximum of the residual in it.
     eccentricity
         Of the ellipse with the same second moments; 0 = circle, towards 1 = line.
+    review
+        Whether it is to be reviewed rather than a defect: it lies between two thresholds.
     """
 
     label: int
@@ -41,6 +46,12 @@ class Region:
     mean_residual: float
     max_residual: float
     eccentricity: float
+    review: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """What tables call it: ``"defect"`` or ``"review"``."""
+        return "review" if self.review else "defect"
 
 
 def label_regions(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], int]:
@@ -50,78 +61,89 @@ def label_regions(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], i
     return labels, int(count)
 
 
-def convex_hulls(labels: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.bool_]:
-    """Return the union of the convex hulls of all regions (paper section 4.2).
-
-    A hull is made from the first and last pixel of each row of its region, so that the cost
-    grows with contours, not with areas. It covers the pixels whose centre lies in the convex
-    hull of the region's pixel centres.
+def measure_regions(
+    labels: npt.NDArray[np.int32],
+    residual: npt.NDArray[np.float32],
+    review: npt.NDArray[np.bool_] | None = None,
+) -> list[Region]:
+    """Measure every region of a label image (H, W) on its residual (H, W).
 
     Parameters
     ----------
     labels
-        int32 of shape (H, W): regions 1 to ``count``, 0 = background.
-    count
-        Number of regions.
-
-    Returns
-    -------
-    numpy.ndarray
-        bool of shape (H, W).
+        int32: regions are numbered from 1; numbers may be missing.
+    residual
+        float32.
+    review
+        Whether the region of each number, from 1 on, is to be reviewed; None: all are defects.
     """
-    mask = labels > 0
-    for label, box in enumerate(ndimage.find_objects(labels, count), start=1):
-        if box is None:
-            continue
-        region = labels[box] == label
-        if region.shape[0] < 2 or region.shape[1] < 2 or region.all():
-            continue
-        first = region.argmax(axis=1)
-        last = region.shape[1] - 1 - region[:, ::-1].argmax(axis=1)
-        rows = np.flatnonzero(region.any(axis=1))
-        left = _lower_envelope(rows, first[rows])
-        right = -_lower_envelope(rows, -last[rows])
-        # An integer column is inside when it is not left of one chain nor right of the other;
-        # the tolerance keeps columns that a chain passes through in spite of rounding.
-        start = np.ceil(left - 1e-9)[:, None]
-        stop = np.floor(right + 1e-9)[:, None]
-        columns = np.arange(region.shape[1])
-        mask[box] |= (columns >= start) & (columns <= stop)
-    return mask
+    place = np.flatnonzero(labels)
+    if not len(place):
+        return []
+    numbers, region = np.unique(labels.ravel()[place], return_inverse=True)
+    row, column = np.divmod(place, labels.shape[1])
+    values = residual.ravel()[place].astype(np.float64)
+    count = len(numbers)
 
+    def mean(of: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        return np.bincount(region, of, count) / area
 
-def _lower_envelope(
-    rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """Largest convex function below the points, at every row from the first to the last."""
-    chain: list[tuple[int, int]] = []
-    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        while len(chain) > 1:
-            (r0, c0), (r1, c1) = chain[-2:]
-            if (c1 - c0) * (row - r1) < (column - c1) * (r1 - r0):
-                break
-            chain.pop()
-        chain.append((row, column))
-    knots = np.asarray(chain, dtype=np.float64)
-    return np.interp(np.arange(rows[0], rows[-1] + 1), knots[:, 0], knots[:, 1])
-
-
-def measure_regions(
-    labels: npt.NDArray[np.int32], residual: npt.NDArray[np.float32]
-) -> list[Region]:
-    """Measure every region of a label image (H, W) on its residual (H, W)."""
-    regions = []
-    for region in regionprops(labels, intensity_image=residual):
-        top, left, bottom, right = region.bbox
-        regions.append(
-            Region(
-                label=int(region.label),
-                area=int(region.num_pixels),
-                centroid=(float(region.centroid[0]), float(region.centroid[1])),
-                bounding_box=(int(top), int(left), int(bottom), int(right)),
-                mean_residual=float(region.intensity_mean),
-                max_residual=float(region.intensity_max),
-                eccentricity=float(region.eccentricity),
-            )
+    area = np.bincount(region, minlength=count)
+    centre_row, centre_column = mean(row), mean(column)
+    # Second moments about the centre: half their sum, and half the difference of the axes.
+    dy, dx = row - centre_row[region], column - centre_column[region]
+    yy, xx, xy = mean(dy * dy), mean(dx * dx), mean(dy * dx)
+    half, axes = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        eccentricity = np.sqrt(np.clip(2 * axes / (half + axes), 0, 1))
+    eccentricity[half + axes <= 0] = 0
+    highest = np.full(count, -np.inf)
+    np.maximum.at(highest, region, values)
+    ends = [np.full(count, size) for size in labels.shape], [np.zeros(count, int) for _ in "yx"]
+    for axis, positions in enumerate((row, column)):
+        np.minimum.at(ends[0][axis], region, positions)
+        np.maximum.at(ends[1][axis], region, positions + 1)
+    columns: tuple[npt.NDArray[Any], ...] = (
+        numbers, area, centre_row, centre_column, *ends[0], *ends[1], mean(values), highest,
+        eccentricity,
+    )  # fmt: skip
+    return [
+        Region(
+            label,
+            pixels,
+            (y, x),
+            (top, left, bottom, right),
+            average,
+            maximum,
+            roundness,
+            review is not None and bool(review[label - 1]),
         )
-    return regions
+        for label, pixels, y, x, top, left, bottom, right, average, maximum, roundness in zip(
+            *(values.tolist() for values in columns), strict=True
+        )
+    ]
+
+
+def measure_plane(
+    labels: npt.NDArray[np.int32],
+    found: Segmented,
+    residual: npt.NDArray[np.float32],
+    before: int = 0,
+) -> list[Region]:
+    """Number the regions of a plane in a label image, and measure them.
+
+    Parameters
+    ----------
+    labels
+        int32 of shape (H, W); written to.
+    found
+        The regions.
+    residual
+        float32 of shape (H, W).
+    before
+        Number of regions in the planes before, on from which these are numbered.
+    """
+    np.copyto(labels, found.labels())
+    labels[labels > 0] += before
+    review = np.concatenate([np.zeros(before, dtype=bool), found.review])
+    return measure_regions(labels, residual, review)

@@ -27,8 +27,19 @@ REGION_COLUMNS = (
     "eccentricity",
     "area",
     "area_unit",
+    "centroid_y",
+    "centroid_x",
+    "height",
+    "width",
+    "unit",
+    "verdict",
 )
-"""Columns of a table of regions; ``bottom`` and ``right`` are one past the last pixel."""
+"""Columns of a table of regions; ``bottom`` and ``right`` are one past the last pixel.
+
+``verdict`` is ``defect``, or ``review`` for what lies between two thresholds. ``area``,
+``centroid_y``, ``centroid_x`` and the ``height`` and ``width`` of the bounding box are in the unit
+of the image, counted from the centre of its first pixel.
+"""
 
 
 def region_rows(
@@ -47,13 +58,23 @@ def region_rows(
     regions
         Measurements in pixels.
     pixel_size, unit
-        Size (y, x) of a pixel and its unit. Without them ``area`` and ``area_unit`` are empty.
+        Size (y, x) of a pixel and its unit. Without them what is in units is empty.
     """
-    area: tuple[float | None, str | None] = (None, None)
+    in_units: tuple[float | str | None, ...] = (None,) * 7
     rows: list[dict[str, object]] = []
     for region in regions:
         if pixel_size is not None and unit is not None:
-            area = region.area * pixel_size[0] * pixel_size[1], f"{unit}²"
+            y, x = pixel_size
+            top, left, bottom, right = region.bounding_box
+            in_units = (
+                region.area * y * x,
+                f"{unit}²",
+                region.centroid[0] * y,
+                region.centroid[1] * x,
+                (bottom - top) * y,
+                (right - left) * x,
+                unit,
+            )
         values = (
             image,
             plane,
@@ -64,7 +85,8 @@ def region_rows(
             region.mean_residual,
             region.max_residual,
             region.eccentricity,
-            *area,
+            *in_units,
+            region.verdict,
         )
         rows.append(dict(zip(REGION_COLUMNS, values, strict=True)))
     return rows

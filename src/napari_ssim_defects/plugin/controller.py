@@ -247,7 +247,7 @@ class Controller:
         else:
             layers.update_heatmap(heatmap, message.residual, source, limits, origin)
         if self.state.heatmap is heatmap:
-            self._preview.reload()
+            self._preview.reload(heatmap)
         else:
             self.state.heatmap = heatmap
 
@@ -283,7 +283,7 @@ class Controller:
             old = layers.find_derived(self.viewer.layers, "labels", key)
             if old is not None:
                 self.viewer.layers.remove(old)
-            self._preview.hide()
+            self._preview.hide(heatmap)
             self.viewer.add_layer(layer)
             count = len(message.regions)
             self._runner.say(f"Created {count} region{'s' * (count != 1)} in '{layer.name}'.")
@@ -321,7 +321,7 @@ class Controller:
             layers.source_name(heatmap),
             heatmap.data,
             None if labels is None else labels.data,
-            self.state.threshold,
+            self._preview.threshold_of(heatmap),
             self.state.segmentation,
             size,
             unit,

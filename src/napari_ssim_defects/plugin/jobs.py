@@ -20,6 +20,7 @@ from ..core.progress import InspectionProgress, PlaneInspected, TrainingMessage
 if TYPE_CHECKING:
     from ..core.model import DefectModel
     from ..core.regions import Region
+    from ..core.segmentation import Segmented, ThresholdIndex
     from .layers import Source
 
 __all__ = [
@@ -108,23 +109,15 @@ class PlanePrepared:
     """The morphology that commutes with thresholding has been applied to a plane."""
 
     index: tuple[int, ...]
-    prepared: Plane
+    prepared: ThresholdIndex
 
 
 @dataclass(frozen=True, slots=True)
 class PlaneSegmented:
-    """The regions of one plane above the threshold.
-
-    Attributes
-    ----------
-    index
-        The plane.
-    labels
-        int32 of shape (H, W).
-    """
+    """The regions of one plane above the threshold."""
 
     index: tuple[int, ...]
-    labels: npt.NDArray[np.int32]
+    found: Segmented
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,43 +232,38 @@ def saving(model: DefectModel, path: Path) -> Generator[Done, None, None]:
 def preparation(
     residual: npt.NDArray[np.float32], config: SegmentationConfig, first: tuple[int, ...]
 ) -> Generator[PlanePrepared, None, None]:
-    """Open the planes of a residual for thresholding, the visible one first."""
-    from ..core.segmentation import prepare
+    """Make the planes of a residual ready for thresholding, the visible one first."""
+    from ..core.segmentation import ThresholdIndex, prepare
 
-    opening_only = config.replace(fill_holes=False)
     for index in planes_from(residual.shape, first):
-        yield PlanePrepared(index, prepare(residual[index], opening_only))
+        yield PlanePrepared(index, ThresholdIndex(prepare(residual[index], config)))
 
 
 def segmentation(
-    prepared: npt.NDArray[np.float32],
+    prepared: Sequence[tuple[tuple[int, ...], ThresholdIndex]],
     threshold: float,
     config: SegmentationConfig,
-    first: tuple[int, ...],
 ) -> Generator[PlaneSegmented, None, None]:
-    """Fill holes, drop small regions and make hulls, the visible plane first."""
+    """Find the regions of planes, in the given order."""
     from ..core.segmentation import segment_prepared
 
-    for index in planes_from(prepared.shape, first):
-        yield PlaneSegmented(index, segment_prepared(prepared[index], threshold, config))
+    for index, plane in prepared:
+        yield PlaneSegmented(index, segment_prepared(plane, threshold, config))
 
 
 def labelling(
     residual: npt.NDArray[np.float32], threshold: float, config: SegmentationConfig
 ) -> Generator[Fraction | Labelled, None, None]:
     """Segment and measure a residual plane by plane; `Labelled` comes last."""
-    from ..core.regions import measure_regions
-    from ..core.segmentation import prepare, segment_prepared
+    from ..core.regions import measure_plane
+    from ..core.segmentation import segment_planes
 
     labels = np.zeros(residual.shape, dtype=np.int32)
     regions: list[tuple[int, Region]] = []
     count = int(np.prod(residual.shape[:-2]))
-    opening_only = config.replace(fill_holes=False)  # filling one threshold is faster
-    for number, index in enumerate(np.ndindex(residual.shape[:-2])):
-        plane = segment_prepared(prepare(residual[index], opening_only), threshold, config)
-        plane[plane > 0] += len(regions)
-        labels[index] = plane
-        regions += [(number, region) for region in measure_regions(plane, residual[index])]
+    for number, (index, found) in enumerate(segment_planes(residual, threshold, config)):
+        measured = measure_plane(labels[index], found, residual[index], len(regions))
+        regions += [(number, region) for region in measured]
         yield Fraction((number + 1) / count)
     yield Labelled(labels, tuple(regions))
 

@@ -41,6 +41,7 @@ PROVENANCE = "napari-ssim-defects"
 """Key of ``layer.metadata`` that says where a derived layer came from."""
 
 _PREVIEW_COLOUR = (0.1, 0.9, 1.0, 1.0)  # cyan: the one hue that neither grey nor inferno contains
+_REVIEW_COLOUR = (0.35, 0.95, 0.35, 1.0)  # told from cyan by brightness too
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,21 +219,23 @@ def new_reconstruction(
     )
 
 
-def new_preview(mask: npt.NDArray[np.bool_], heatmap: Image) -> Labels:
+def new_preview(mask: npt.NDArray[np.uint8], heatmap: Image) -> Labels:
     """Make the layer that follows the threshold.
 
     Parameters
     ----------
     mask
-        bool of the heatmap's shape. The layer looks at this very buffer: writing to it and
-        refreshing the layer is what makes the slider instant.
+        uint8 of the heatmap's shape: 1 in defects, 2 in what is to be reviewed. The layer looks
+        at this very buffer: writing to it and refreshing the layer makes the slider instant.
     heatmap
         The layer that is being segmented.
     """
     layer = Labels(
         mask,
         name=f"{source_name(heatmap)} threshold",
-        colormap=DirectLabelColormap(color_dict={None: "transparent", 1: _PREVIEW_COLOUR}),
+        colormap=DirectLabelColormap(
+            color_dict={None: "transparent", 1: _PREVIEW_COLOUR, 2: _REVIEW_COLOUR}
+        ),
         opacity=0.6,
         metadata={PROVENANCE: {**provenance(heatmap), "kind": "preview"}},
         **spatial_metadata(heatmap),
@@ -260,7 +263,7 @@ def new_labels(
     settings
         Threshold and post-processing.
     """
-    columns: dict[str, list[float]] = {
+    columns: dict[str, list[Any]] = {
         "index": [region.label for _, region in regions],
         "area": [region.area for _, region in regions],
         "centroid_y": [region.centroid[0] for _, region in regions],
@@ -268,6 +271,7 @@ def new_labels(
         "mean_residual": [region.mean_residual for _, region in regions],
         "max_residual": [region.max_residual for _, region in regions],
         "eccentricity": [region.eccentricity for _, region in regions],
+        "verdict": [region.verdict for _, region in regions],
     }
     if labels.ndim > 2:
         columns["plane"] = [plane for plane, _ in regions]

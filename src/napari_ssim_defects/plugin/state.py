@@ -40,16 +40,23 @@ class RegionSummary:
     Attributes
     ----------
     regions
-        Number of regions over all planes.
+        Number of defects.
     pixels
         Number of pixels in them.
     area
         The same in world units with the unit, for example ``"12.5 µm²"``; "" without units.
+    review_regions, review_pixels
+        The same of what lies between two thresholds.
+    complete
+        Whether all planes are counted; else the visible one only.
     """
 
     regions: int
     pixels: int
     area: str
+    review_regions: int = 0
+    review_pixels: int = 0
+    complete: bool = True
 
 
 class PanelState(EventedModel):
@@ -72,6 +79,8 @@ class PanelState(EventedModel):
         The heatmap layer that is being segmented, or None.
     threshold, segmentation
         Residuals above ``threshold`` are defects; what happens to the mask after that.
+    shared_threshold
+        Whether heatmaps that are seen side by side have one threshold, or one each.
     histogram, good_histogram
         Counts and edges of the residuals of the heatmap, and of the defect-free pixels that its
         model was calibrated on; None without one.
@@ -127,6 +136,7 @@ class PanelState(EventedModel):
 
     heatmap: Any = None
     threshold: float = 0.0
+    shared_threshold: bool = True
     segmentation: SegmentationConfig = SegmentationConfig()
     histogram: Any = None
     good_histogram: Any = None

@@ -19,8 +19,8 @@ from ..core.evaluation import Evaluation, Evaluator
 from ..core.model import DefectModel
 from ..core.planes import Planes
 from ..core.progress import InspectionProgress, PlaneInspected
-from ..core.regions import measure_regions
-from ..core.segmentation import segment
+from ..core.regions import Region, measure_plane
+from ..core.segmentation import refuse_reversed, segment, segment_planes
 from ..io.atomic import ensure_folder
 from ..io.images import ImageFile, match_masks, output_stems, read_image, read_mask
 from ..io.tables import REGION_COLUMNS, region_rows, write_csv
@@ -134,6 +134,7 @@ def detect_files(
     """
     if not math.isfinite(threshold):
         raise InputError(f"The threshold must be a number, not {threshold}.")
+    refuse_reversed(threshold, segmentation)
     choose_device(device)
     folder = ensure_folder(folder)
     rows: list[dict[str, object]] = []
@@ -156,7 +157,13 @@ def detect_files(
                 else:
                     yield FileProgress(path, (index + message.fraction) / len(paths))
             residual = np.stack(residuals).reshape(_planes(model, image).shape)
-            labels = segment(residual, threshold, **segmentation.model_dump())
+            labels = np.zeros(residual.shape, dtype=np.int32)
+            regions: list[tuple[int, Region]] = []
+            for plane, (where, found) in enumerate(
+                segment_planes(residual, threshold, segmentation)
+            ):
+                measured = measure_plane(labels[where], found, residual[where], len(regions))
+                regions += [(plane, region) for region in measured]
         except InputError as error:
             yield FileFailed(path, str(error))
             continue
@@ -167,13 +174,8 @@ def detect_files(
                 target, data, pixel_size=spatial.scale, unit=spatial.units, axes=spatial.axes
             )
         name = path.name if names.count(path.name) == 1 else str(path)
-        found = 0
-        for plane, (plane_labels, plane_residual) in enumerate(
-            zip(_as_stack(labels), _as_stack(residual), strict=True)
-        ):
-            regions = measure_regions(plane_labels, plane_residual)
-            found += len(regions)
-            rows += region_rows(name, plane, regions, image.pixel_size, image.unit)
+        for plane, region in regions:
+            rows += region_rows(name, plane, [region], image.pixel_size, image.unit)
         yield FileDetected(
             path,
             residual_path,
@@ -181,7 +183,7 @@ def detect_files(
             residual,
             labels,
             np.stack(reconstructions),
-            found,
+            len(regions),
             time.perf_counter() - start,
         )
     write_csv(folder / "regions.csv", rows, REGION_COLUMNS)
@@ -284,7 +286,3 @@ def _channels_named(
     if image.channel_axis is None and model.channels == 1:
         return image.data[..., np.newaxis], -1
     return image.data, image.channel_axis
-
-
-def _as_stack(planes: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    return planes.reshape(-1, *planes.shape[-2:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from napari.components import LayerList
@@ -89,7 +89,7 @@ class Choice(QComboBox):
 
     chosen = Signal(object)
 
-    def __init__(self, values: dict[str, str], tip: str = "") -> None:
+    def __init__(self, values: Mapping[Any, str], tip: str = "") -> None:
         super().__init__()
         for value, text in values.items():
             self.addItem(text, value)
