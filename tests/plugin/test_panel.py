@@ -249,3 +249,34 @@ def test_settings_of_the_segmentation_are_edited_and_shown(panel, viewer, images
     assert state.segmentation.max_area is None
     view.shared.click()
     assert not state.shared_threshold
+
+
+def test_a_person_evaluates_by_clicks(panel, viewer, images, detected, qtbot, wait_idle):
+    detected(viewer.add_image(images.spoilt(6), name="bad"))
+    labels = np.zeros((96, 80), np.int32)
+    labels[30:50, 20:40] = 1
+    viewer.add_labels(labels, name="truth")
+    view = panel.evaluate
+    assert not view.evaluate_button.isEnabled()
+    assert not view.table.isVisibleTo(view)
+    view.truth.setCurrentIndex(view.truth.findText("truth"))
+    view.truth.activated.emit(view.truth.currentIndex())
+    click(qtbot, view.evaluate_button)
+    wait_idle()
+    assert view.table.isVisibleTo(view)
+    assert view.table.horizontalHeaderItem(1).text() == "AUROC"
+    assert float(view.table.item(0, 1).text()) > 0.5
+    for index, text in enumerate(["ROC: AUROC", "Precision and recall: AUPRC", "Overlap"]):
+        view.curve.setCurrentIndex(index)
+        view.curve.activated.emit(index)
+        assert view.plot.accessibleDescription().startswith(text)
+        assert not view.plot.grab().isNull()
+
+
+@pytest.mark.parametrize("system", ["ssim", "l2", "vae", "fmae"])
+def test_every_system_can_be_chosen(system, panel):
+    index = panel.train.system.findData(system)
+    panel.train.system.setCurrentIndex(index)
+    panel.train.system.activated.emit(index)
+    assert panel.state.config.system == system
+    assert panel.state.config.residual == TrainingConfig(system=system).residual or system == "ssim"

@@ -11,6 +11,7 @@ from napari.utils.notifications import show_info
 from ..core.errors import InputError
 from ..core.progress import (
     CalibrationProgress,
+    FetchProgress,
     TrainingFinished,
     TrainingNotice,
     TrainingPreview,
@@ -18,6 +19,7 @@ from ..core.progress import (
     TrainingStep,
 )
 from . import jobs, layers
+from .evaluation import EvaluationController
 from .exporting import Exportable, exporting
 from .model_text import model_origin
 from .preferences import preferences
@@ -56,9 +58,9 @@ class Controller:
         self._closed = False
         self._runner = Runner(self.state)
         self._preview = SegmentationPreview(viewer, self.state, self._runner.fail)
+        self.evaluation = EvaluationController(viewer, self.state, self._runner)
         viewer.layers.events.removed.connect(self._on_layer_removed)
-        if self.state.export_folder is None:
-            self.state.export_folder = preferences().export_folder
+        self.state.export_folder = self.state.export_folder or preferences().export_folder
 
     def close(self) -> None:
         """End every thread and listen no more; for when the viewer closes."""
@@ -67,6 +69,7 @@ class Controller:
         self._closed = True
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._preview.close()
+        self.evaluation.close()
         self._runner.finish()
 
     # Training
@@ -89,7 +92,7 @@ class Controller:
         self._runner.begin(
             "training",
             "Preparing the training …",
-            partial(jobs.training, images, state.config, chosen.device, chosen.threads),
+            partial(jobs.training, images, state.config, chosen),
             self._on_training,
         )
 
@@ -120,6 +123,9 @@ class Controller:
         state = self.state
         if isinstance(message, TrainingStarted):
             self._runner.say(f"Training on {message.device} ({message.precision}) …")
+        elif isinstance(message, FetchProgress):
+            self._runner.say(f"Fetching {message.text} …")
+            self._runner.advance(message.fraction)
         elif isinstance(message, TrainingStep):
             point = LossPoint(message.elapsed, message.loss, message.validation_loss)
             state.losses = (*state.losses, point)
@@ -130,9 +136,8 @@ class Controller:
         elif isinstance(message, TrainingNotice):
             show_info(message.text)
         elif isinstance(message, CalibrationProgress):
-            if state.remaining is not None:
-                state.remaining = None
-                self._runner.say("Measuring the residuals of defect-free pixels …")
+            state.remaining = None
+            self._runner.say("Measuring the residuals of defect-free pixels …")
             self._runner.advance(message.fraction)
         elif isinstance(message, TrainingFinished):
             self._adopt(message.model, None)
@@ -212,15 +217,11 @@ class Controller:
     def _on_detection(
         self, limits: tuple[float, float], origin: dict[str, Any], message: object
     ) -> None:
-        if isinstance(message, jobs.Fraction):
-            self._runner.advance(message.value)
-        elif isinstance(message, jobs.Refused):
-            self._runner.fail(message.text)
-        elif isinstance(message, jobs.Inspected):
+        if isinstance(message, jobs.Inspected):
             self._show_reconstruction(message, origin)
             self._show_heatmap(message, limits, origin)
-        elif isinstance(message, jobs.Done):
-            self._runner.say(message.text)
+        else:
+            self._on_report(message)
 
     def _show_reconstruction(self, message: jobs.Inspected, origin: dict[str, Any]) -> None:
         if message.reconstruction is None:
@@ -275,9 +276,7 @@ class Controller:
         )
 
     def _on_labelled(self, heatmap: Any, settings: dict[str, Any], message: object) -> None:
-        if isinstance(message, jobs.Fraction):
-            self._runner.advance(message.value)
-        elif isinstance(message, jobs.Labelled):
+        if isinstance(message, jobs.Labelled):
             layer = layers.new_labels(message.labels, heatmap, message.regions, settings)
             key = layers.provenance(heatmap)["source_id"]
             old = layers.find_derived(self.viewer.layers, "labels", key)
@@ -287,6 +286,8 @@ class Controller:
             self.viewer.add_layer(layer)
             count = len(message.regions)
             self._runner.say(f"Created {count} region{'s' * (count != 1)} in '{layer.name}'.")
+        else:
+            self._on_report(message)
 
     # Export
 
@@ -311,7 +312,7 @@ class Controller:
                 labels=state.export_labels,
                 table=state.export_table,
             ),
-            self._on_exported,
+            self._on_report,
         )
 
     def _exportable(self, heatmap: Any) -> Exportable:
@@ -327,9 +328,11 @@ class Controller:
             unit,
         )
 
-    def _on_exported(self, message: object) -> None:
+    def _on_report(self, message: object) -> None:
         if isinstance(message, jobs.Fraction):
             self._runner.advance(message.value)
+        elif isinstance(message, jobs.Refused):
+            self._runner.fail(message.text)
         elif isinstance(message, jobs.Done):
             self._runner.say(message.text)
 

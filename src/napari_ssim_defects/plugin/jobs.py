@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..core.regions import Region
     from ..core.segmentation import Segmented, ThresholdIndex
     from .layers import Source
+    from .preferences import Preferences
 
 __all__ = [
     "Done",
@@ -137,7 +138,7 @@ class Labelled:
 
 
 def training(
-    images: Sequence[TrainingImage], config: TrainingConfig, device: str, threads: int
+    images: Sequence[TrainingImage], config: TrainingConfig, chosen: Preferences
 ) -> Generator[TrainingMessage, bool | None, None]:
     """Train on images; the messages are those of `core.training.train`.
 
@@ -147,13 +148,14 @@ def training(
 
     from ..core.training import STOP, train
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(chosen.threads)
     messages = train(
         [image.source.image for image in images],
         config,
         masks=[image.mask for image in images],
         names=[image.source.quoted for image in images],
-        device=device,
+        device=chosen.device,
+        alexnet=chosen.alexnet,
     )
     stop: bool | None = None
     while True:

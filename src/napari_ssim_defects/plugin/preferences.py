@@ -23,16 +23,19 @@ class Preferences:
         Processor threads for training and detection.
     export_folder
         Where exports and models go unless another folder is chosen.
+    alexnet
+        File with AlexNet's weights; None: they are fetched when they are first needed.
     """
 
     device: str
     threads: int
     export_folder: Path
+    alexnet: Path | None = None
 
 
 def preferences() -> Preferences:
     """Read the preferences; defaults where napari is too old to have plugin preferences."""
-    device, threads, folder = "auto", 0, ""
+    device, threads, folder, alexnet = "auto", 0, "", ""
     try:
         from napari.settings import get_plugin_settings
 
@@ -40,8 +43,14 @@ def preferences() -> Preferences:
         device = settings.computing.device
         threads = settings.computing.threads
         folder = settings.files.export_folder
+        alexnet = settings.files.alexnet
     except (ImportError, KeyError, AttributeError):
         pass  # napari < 0.9, or the plugin is used without being installed
     # One core stays free for the viewer: drawing is otherwise slowed to half its rate.
     threads = threads or max(1, (os.cpu_count() or 2) - 1)
-    return Preferences(device, threads, Path(folder).expanduser() if folder else Path.home())
+    return Preferences(
+        device,
+        threads,
+        Path(folder).expanduser() if folder else Path.home(),
+        Path(alexnet).expanduser() if alexnet else None,
+    )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
 from psygnal import EventedModel
 
 from ..core.config import (
@@ -18,9 +20,26 @@ from ..core.config import (
     TrainingConfig,
 )
 
-__all__ = ["Activity", "LossPoint", "PanelState", "RegionSummary"]
+__all__ = [
+    "Activity",
+    "Curve",
+    "CurveSet",
+    "EvaluationSummary",
+    "LossPoint",
+    "PanelState",
+    "RegionSummary",
+]
 
-Activity = Literal["idle", "training", "detecting", "saving", "opening", "labelling", "exporting"]
+Activity = Literal[
+    "idle",
+    "training",
+    "detecting",
+    "saving",
+    "opening",
+    "labelling",
+    "exporting",
+    "evaluating",
+]
 """What the background thread does; only "idle" lets another activity begin."""
 
 
@@ -59,6 +78,35 @@ class RegionSummary:
     complete: bool = True
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """A named curve: float64 arrays of equal length, ``y`` between 0 and 1."""
+
+    name: str
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CurveSet:
+    """Curves that are plotted together, from 0 to ``x_max``."""
+
+    title: str
+    x_name: str
+    y_name: str
+    x_max: float
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationSummary:
+    """Scores of a heatmap against ground truth: a table of texts, and curves."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    curves: tuple[CurveSet, ...]
+
+
 class PanelState(EventedModel):
     """The state that views bind to and the controller works on.
 
@@ -88,6 +136,9 @@ class PanelState(EventedModel):
         The calibrated threshold of the model that made the heatmap; None if not known.
     summary
         What the threshold finds; None while it is being computed or without a heatmap.
+    truth_layer, evaluation
+        Labels layer that shows the true defects, or None; `EvaluationSummary` of the heatmap
+        against it, or None.
     export_layers, export_folder
         Heatmaps to export, and where to.
     export_residual, export_labels, export_table
@@ -117,6 +168,8 @@ class PanelState(EventedModel):
         "heatmap": operator.is_,
         "histogram": operator.is_,
         "good_histogram": operator.is_,
+        "truth_layer": operator.is_,
+        "evaluation": operator.is_,
         "export_layers": operator.eq,
         "losses": operator.is_,
         "preview": operator.is_,
@@ -142,6 +195,9 @@ class PanelState(EventedModel):
     good_histogram: Any = None
     auto_threshold: float | None = None
     summary: RegionSummary | None = None
+
+    truth_layer: Any = None
+    evaluation: Any = None
 
     export_layers: tuple[Any, ...] = ()
     export_folder: Path | None = None

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ..session import controller_of
 from .detect import DetectView
+from .evaluate import EvaluateView
 from .export import ExportView
 from .footer import Footer
 from .section import Section
@@ -18,7 +19,7 @@ __all__ = ["DefectPanel"]
 
 
 class DefectPanel(QWidget):
-    """Train, detect, segment and export, from top to bottom.
+    """Train, detect, segment, evaluate and export, from top to bottom.
 
     Parameters
     ----------
@@ -33,12 +34,14 @@ class DefectPanel(QWidget):
         self.train = TrainView(self.controller)
         self.detect = DetectView(self.controller)
         self.segment = SegmentView(self.controller)
+        self.evaluate = EvaluateView(self.controller)
         self.export = ExportView(self.controller)
         self.footer = Footer(self.state)
         self._sections = {
             "Train": Section("Train", self.train, expanded=True),
             "Detect": Section("Detect", self.detect, expanded=True),
             "Segment": Section("Segment", self.segment, expanded=self.state.heatmap is not None),
+            "Evaluate": Section("Evaluate", self.evaluate),
             "Export": Section("Export", self.export),
         }
         content = QWidget()

@@ -48,9 +48,16 @@ class TrainView(QWidget):
             1, 1_000_000, suffix=" epochs", tip="Training length in epochs (the paper: 200)."
         )
         self.system = Choice(
-            {"ssim": "structural similarity (SSIM)", "l2": "squared error (L2)"},
+            {
+                "ssim": "structural similarity (SSIM)",
+                "l2": "squared error (L2)",
+                "vae": "variational autoencoder",
+                "fmae": "feature matching (AlexNet)",
+            },
             "What training minimises and what heatmaps show. SSIM sees structure, not only "
-            "intensity, and tolerates small misplacements of edges (paper, section 3.2).",
+            "intensity, and tolerates small misplacements of edges (paper, section 3.2). The "
+            "others are what the paper compares with; feature matching fetches weights of 233 MB "
+            "once, unless the preferences name a file.",
         )
         self.patch_size = IntegerBox(
             16, 1024, step=16, suffix=" px",
@@ -213,6 +220,7 @@ class TrainView(QWidget):
 
     def _show_preview(self) -> None:
         # The residuals' range is fixed, so that the picture darkens as the training goes on.
-        high = 1.0 if self._state.config.system == "ssim" else 0.1
+        ranges = {"ssim": 1.0, "squared_error": 0.1, "reconstruction_probability": 10.0}
+        high = ranges[self._state.config.residual.kind]
         self.preview.show_patches(self._state.preview, high)
         self.preview.setVisible(self._state.preview is not None)
