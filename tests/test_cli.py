@@ -26,6 +26,8 @@ from napari_ssim_defects.core.config import PRESETS, TrainingConfig
 from napari_ssim_defects.core.intensity import IntensityRange
 from napari_ssim_defects.core.model import DefectModel
 from napari_ssim_defects.core.networks import Autoencoder
+from napari_ssim_defects.core.thresholds import parse_threshold
+from napari_ssim_defects.io import alexnet_weights
 from napari_ssim_defects.scale import folders
 
 Images = Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]
@@ -464,7 +466,7 @@ def test_evaluate_prints_the_documented_scores(
 
 
 @pytest.mark.parametrize(("name", "start"), [("roc.png", b"\x89PNG"), ("roc.svg", b"<?xml")])
-def test_evaluate_writes_the_roc_curve(
+def test_evaluate_writes_the_curves(
     name: str, start: bytes, model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     plot = tmp_path / name
@@ -509,6 +511,90 @@ def test_bad_input_of_evaluate_is_one_line(
     assert "bad_3.png" in refusal()
     (masks / "bad_3.png").unlink()
     assert "no mask of" in refusal()
+
+
+def test_evaluate_scores_what_is_outlined_and_each_image(
+    model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    arguments = ("evaluate", model_path, bad, tmp_path / "masks", "--device", "cpu")
+    result = _result(capsys, *arguments)
+    assert result["residual"] == "ssim"
+    assert result["threshold"] == DefectModel.load(model_path).auto_threshold
+    assert 0 <= result["iou"] <= result["f1"] <= 1
+    assert [Path(image["image"]).name for image in result["per_image"]] == [
+        "bad_3.png",
+        "bad_4.png",
+    ]
+    assert all(0 <= image["pixel_auroc"] <= 1 for image in result["per_image"])
+    high = _result(capsys, *arguments, "--threshold", "5")
+    assert high["iou"] == 0
+    assert high["pixel_auroc"] == result["pixel_auroc"]
+    other = _result(capsys, *arguments, "--residual", "squared_error")
+    assert other["residual"] == "squared_error"
+    assert other["pixel_auroc"] != result["pixel_auroc"]
+    assert other["threshold"] != result["threshold"]
+
+
+@pytest.mark.parametrize("policy", ["fpr:0.02", "quantile:0.99", "region:30"])
+def test_threshold_may_follow_from_good_images(
+    policy: str, model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    result = _result(
+        capsys, "detect", model_path, bad, "-o", tmp_path / "results", "--threshold", policy
+    )
+    model = DefectModel.load(model_path)
+    assert result["threshold"] == parse_threshold(policy).of(model.calibration)
+
+
+def test_residual_that_the_model_does_not_have_is_one_line(
+    model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    message = _refusal(
+        capsys, "detect", model_path, bad, "-o", tmp_path / "results",
+        "--residual", "reconstruction_probability",
+    )  # fmt: skip
+    assert "choose one of ssim, squared_error" in message
+
+
+def test_calibrate_stores_what_it_measures(
+    model_path: Path, good: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    copy = tmp_path / "copy.safetensors"
+    result = _result(
+        capsys, "calibrate", model_path, good, "-o", copy, "--auto-threshold", "region:50"
+    )
+    model = DefectModel.load(copy)
+    assert result["policy"] == str(model.threshold) == "region:50"
+    assert result["auto_threshold"] == model.auto_threshold
+    assert result["calibration_pixels"] == model.calibration.pixels
+    assert str(DefectModel.load(model_path).threshold) == "fpr:0.005"
+    assert _run("calibrate", copy, good) == 0
+    assert str(DefectModel.load(copy).threshold) == "region:50"
+
+
+def test_train_stores_how_the_threshold_is_chosen(
+    good: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / "model.safetensors"
+    _result(
+        capsys, "train", good, "-o", path, "--minutes", 0.01, "--auto-threshold", "quantile:0.9"
+    )
+    model = DefectModel.load(path)
+    assert model.auto_threshold == model.calibration.threshold(1 - 0.9)
+
+
+def test_fmae_without_weights_is_one_line(
+    good: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(url: str, timeout: float) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(alexnet_weights, "urlopen", unreachable)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "hub"))
+    output = tmp_path / "model.safetensors"
+    message = _refusal(capsys, "train", good, "-o", output, "--system", "fmae")
+    assert "AlexNet's weights" in message
+    assert not output.exists()
 
 
 # info

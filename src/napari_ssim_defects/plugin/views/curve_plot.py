@@ -114,7 +114,9 @@ def _draw_axes(painter: QPainter, rect: QRectF, curves: CurveSet, colours: PlotC
         painter.setPen(QPen(colours.faint, 1))
         painter.drawLine(QPointF(x, field.top()), QPointF(x, field.bottom()))
         painter.setPen(colours.muted)
-        place = QRectF(x - 20, field.bottom() + 2, 40, height)
+        width = metrics.horizontalAdvance(f"{tick:g}") + 2
+        left = min(x - width / 2, rect.right() - width)
+        place = QRectF(left, field.bottom() + 2, width, height)
         painter.drawText(place, Qt.AlignmentFlag.AlignCenter, f"{tick:g}")
     name = QRectF(field.left(), field.bottom() + height + 2, field.width(), height)
     painter.drawText(name, Qt.AlignmentFlag.AlignCenter, curves.x_name)

@@ -95,7 +95,7 @@ class EvaluateView(QWidget):
         header = self.table.horizontalHeader()
         assert header is not None
         rows = min(len(summary.rows), _MOST_ROWS)
-        self.table.setFixedHeight(header.sizeHint().height() + rows * self.table.rowHeight(0) + 22)
+        self.table.setFixedHeight(header.sizeHint().height() + rows * self.table.rowHeight(0) + 8)
         chosen = self.curve.currentData()
         self.curve.clear()
         for curves in summary.curves:
