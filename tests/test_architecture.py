@@ -194,7 +194,9 @@ def test_importing_the_package_imports_neither_torch_nor_qt(statement: str) -> N
     assert not _loads(statement)
 
 
-@pytest.mark.parametrize("command", ["", "demo", "train", "detect", "evaluate", "calibrate", "info"])
+@pytest.mark.parametrize(
+    "command", ["", "demo", "train", "detect", "evaluate", "calibrate", "info"]
+)
 def test_help_of_the_command_line_imports_neither_torch_nor_qt(command: str) -> None:
     arguments = [*([command] if command else []), "--help"]
     assert not _loads(

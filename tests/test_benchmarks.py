@@ -52,9 +52,17 @@ def test_systems_and_sweeps_are_trained_once_and_fmae_never_without_weights(
         return str(capsys.readouterr().out)
 
     first = json.loads(run("--json"))
-    assert [row["system"] for row in first["runs"]] == ["ssim", "l2", "fmae", "ssim", "ssim", "ssim"]
+    assert [row["system"] for row in first["runs"]] == [
+        "ssim",
+        "l2",
+        "fmae",
+        "ssim",
+        "ssim",
+        "ssim",
+    ]
     assert "could not be fetched" in first["runs"][2]["not_run"]
     assert first["runs"][3]["change"] == {"patch_size": 32}
+    assert "128 x 128" in first["runs"][5]["not_run"]
     # The sweep's 64 px is the preset itself, and 128 px do not fit the images.
     files = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "weave").iterdir()}
     assert len(files) == 2 * 3
