@@ -154,6 +154,20 @@ def test_creating_again_replaces_the_labels_of_the_same_image(
     assert sum(layer.name.startswith("image defects") for layer in viewer.layers) == 1
 
 
+def test_painted_labels_are_never_replaced(controller, state, viewer, heatmap, settled, wait_idle):
+    state.threshold = float(np.quantile(heatmap.data, 0.9))
+    controller.create_labels()
+    wait_idle()
+    painted = viewer.layers["image defects"]
+    painted.data_setitem((np.array([0, 0]), np.array([0, 1])), 7)
+    corrected = painted.data.copy()
+    controller.create_labels()
+    wait_idle()
+    assert painted in viewer.layers
+    np.testing.assert_array_equal(painted.data, corrected)
+    assert sum(layer.name.startswith("image defects") for layer in viewer.layers) == 2
+
+
 def test_labels_of_stacks_are_numbered_onward_with_their_plane(
     controller, state, viewer, images, detected, settled, wait_idle
 ):

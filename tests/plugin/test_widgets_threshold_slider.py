@@ -316,7 +316,7 @@ def test_the_share_above_the_threshold_is_shown(slider: ThresholdSlider) -> None
     slider.set_reference_histogram([999, 1, 0], [0, 0.25, 0.5, 1])
     slider.set_value(0.25)
     label = next(found for found in slider.findChildren(QLabel) if "above" in found.text())
-    assert label.text() == "10 % above"
+    assert label.text() == "10 % above, false positives 0.10 %"
     assert "0.10 % of defect-free images" in label.toolTip()
 
 

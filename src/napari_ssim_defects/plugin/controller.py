@@ -279,8 +279,8 @@ class Controller:
         if isinstance(message, jobs.Labelled):
             layer = layers.new_labels(message.labels, heatmap, message.regions, settings)
             key = layers.provenance(heatmap)["source_id"]
-            old = layers.find_derived(self.viewer.layers, "labels", key)
-            if old is not None:
+            old = layers.find_derived(reversed(self.viewer.layers), "labels", key)
+            if old is not None and not layers.is_painted(old):
                 self.viewer.layers.remove(old)
             self._preview.hide(heatmap)
             self.viewer.add_layer(layer)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ __all__ = [
     "find_derived",
     "is_heatmap",
     "is_inspectable",
+    "is_painted",
     "new_heatmap",
     "new_labels",
     "new_preview",
@@ -119,7 +121,7 @@ def source_of(layer: Image) -> Source:
     )
 
 
-def find_derived(layers: LayerList, kind: str, key: str) -> Layer | None:
+def find_derived(layers: Iterable[Layer], kind: str, key: str) -> Layer | None:
     """Return the layer of a kind that came from the source with this id, if there is one."""
     for layer in layers:
         origin = provenance(layer)
@@ -131,10 +133,16 @@ def find_derived(layers: LayerList, kind: str, key: str) -> Layer | None:
 def created_labels(heatmap: Image, layers: LayerList) -> Labels | None:
     """Return the committed regions of a heatmap; None if it was computed anew since."""
     origin = provenance(heatmap)
-    labels = find_derived(layers, "labels", origin["source_id"])
+    # The last one: painted labels stay when newer ones are created.
+    labels = find_derived(reversed(layers), "labels", origin["source_id"])
     if labels is None or provenance(labels).get("detected") != origin.get("detected"):
         return None
     return labels if labels.data.shape == heatmap.data.shape else None
+
+
+def is_painted(labels: Labels) -> bool:
+    """Whether a person has changed committed regions since they were made."""
+    return provenance(labels).get("checksum") != _checksum(labels.data)
 
 
 def show_only(heatmap: Image, layers: LayerList) -> None:
@@ -279,7 +287,14 @@ def new_labels(
         labels,
         name=f"{source_name(heatmap)} defects",
         features=columns,
-        metadata={PROVENANCE: {**provenance(heatmap), "kind": "labels", **settings}},
+        metadata={
+            PROVENANCE: {
+                **provenance(heatmap),
+                "kind": "labels",
+                "checksum": _checksum(labels),
+                **settings,
+            }
+        },
         **spatial_metadata(heatmap),
     )
 
@@ -287,6 +302,10 @@ def new_labels(
 def source_name(layer: Layer) -> str:
     """Name of the image that a derived layer came from."""
     return str(provenance(layer).get("source", layer.name))
+
+
+def _checksum(labels: npt.NDArray[Any]) -> int:
+    return zlib.crc32(memoryview(np.ascontiguousarray(labels)))
 
 
 def _origin(kind: str, source: Source, origin: Mapping[str, Any]) -> dict[str, Any]:

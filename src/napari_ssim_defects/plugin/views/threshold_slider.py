@@ -173,7 +173,11 @@ class ThresholdSlider(QWidget):
             )
             if histogram is not None
         }
-        self._share.setText(f"{next(iter(shares.values()))} above" if shares else "")
+        reference = shares.get("defect-free images")
+        text = f"{next(iter(shares.values()))} above" if shares else ""
+        if reference is not None and len(shares) > 1:
+            text += f", false positives {reference}"
+        self._share.setText(text)
         lines = [f"{share} of {whose}" for whose, share in shares.items()]
         self._share.setToolTip("\n".join(["At or above the threshold:", *lines]) if lines else "")
 
