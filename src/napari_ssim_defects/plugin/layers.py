@@ -305,7 +305,7 @@ def source_name(layer: Layer) -> str:
 
 
 def _checksum(labels: npt.NDArray[Any]) -> int:
-    return zlib.crc32(memoryview(np.ascontiguousarray(labels)))
+    return zlib.crc32(np.ascontiguousarray(labels).data)
 
 
 def _origin(kind: str, source: Source, origin: Mapping[str, Any]) -> dict[str, Any]:
