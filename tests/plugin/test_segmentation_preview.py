@@ -186,7 +186,7 @@ def test_auto_is_the_threshold_of_the_model_that_made_the_heatmap(
 ):
     state.threshold = 0.01
     state.model = None
-    controller.use_auto_threshold()
+    controller.proposals.use_automatic()
     assert state.threshold == model.auto_threshold
 
 

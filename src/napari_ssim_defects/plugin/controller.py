@@ -23,6 +23,7 @@ from .evaluation import EvaluationController
 from .exporting import Exportable, exporting
 from .model_text import model_origin
 from .preferences import preferences
+from .proposals import ProposalController
 from .regions_of_interest import region_mask
 from .runner import Runner
 from .segmentation_preview import SegmentationPreview
@@ -59,6 +60,8 @@ class Controller:
         self._runner = Runner(self.state)
         self._preview = SegmentationPreview(viewer, self.state, self._runner.fail)
         self.evaluation = EvaluationController(viewer, self.state, self._runner)
+        reload = self._preview.reload
+        self.proposals = ProposalController(viewer, self.state, self._runner, reload)
         viewer.layers.events.removed.connect(self._on_layer_removed)
         self.state.export_folder = self.state.export_folder or preferences().export_folder
 
@@ -70,6 +73,7 @@ class Controller:
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._preview.close()
         self.evaluation.close()
+        self.proposals.close()
         self._runner.finish()
 
     # Training
@@ -253,11 +257,6 @@ class Controller:
             self.state.heatmap = heatmap
 
     # Segmentation
-
-    def use_auto_threshold(self) -> None:
-        """Take the threshold that the model was calibrated to."""
-        if self.state.auto_threshold is not None:
-            self.state.threshold = self.state.auto_threshold
 
     def create_labels(self) -> None:
         """Turn what the threshold finds in the heatmap into a layer of numbered regions."""

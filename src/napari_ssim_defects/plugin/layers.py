@@ -37,6 +37,7 @@ __all__ = [
     "source_name",
     "source_of",
     "update_heatmap",
+    "update_provenance",
 ]
 
 PROVENANCE = "napari-ssim-defects"
@@ -83,6 +84,11 @@ def provenance(layer: Layer) -> dict[str, Any]:
     """Return where a derived layer came from; empty for any other layer."""
     value = layer.metadata.get(PROVENANCE, {})
     return value if isinstance(value, dict) else {}
+
+
+def update_provenance(layer: Layer, **values: Any) -> None:
+    """Correct what a derived layer knows about where it came from."""
+    layer.metadata = {**layer.metadata, PROVENANCE: {**provenance(layer), **values}}
 
 
 def is_heatmap(layer: Layer) -> bool:

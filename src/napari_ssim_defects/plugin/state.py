@@ -39,6 +39,7 @@ Activity = Literal[
     "labelling",
     "exporting",
     "evaluating",
+    "measuring",
 ]
 """What the background thread does; only "idle" lets another activity begin."""
 
@@ -136,6 +137,9 @@ class PanelState(EventedModel):
         The calibrated threshold of the model that made the heatmap; None if not known.
     summary
         What the threshold finds; None while it is being computed or without a heatmap.
+    good_layer
+        Heatmap of a defect-free image that thresholds are measured on; None: those that the model
+        was calibrated with.
     truth_layer, evaluation
         Labels layer that shows the true defects, or None; `EvaluationSummary` of the heatmap
         against it, or None.
@@ -168,6 +172,7 @@ class PanelState(EventedModel):
         "heatmap": operator.is_,
         "histogram": operator.is_,
         "good_histogram": operator.is_,
+        "good_layer": operator.is_,
         "truth_layer": operator.is_,
         "evaluation": operator.is_,
         "export_layers": operator.eq,
@@ -196,6 +201,7 @@ class PanelState(EventedModel):
     auto_threshold: float | None = None
     summary: RegionSummary | None = None
 
+    good_layer: Any = None
     truth_layer: Any = None
     evaluation: Any = None
 

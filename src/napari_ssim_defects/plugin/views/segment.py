@@ -7,6 +7,8 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 from ..controller import Controller
 from ..layers import is_heatmap
 from .fields import Choice, IntegerBox, LayerCombo, NumberBox, form
+from .proposals import ProposalsView
+from .section import Section
 from .threshold_slider import ThresholdSlider
 
 __all__ = ["SegmentView"]
@@ -30,9 +32,10 @@ class SegmentView(QWidget):
         self.slider.setToolTip(tip)
         self.auto_button = QPushButton("Auto threshold")
         self.auto_button.setToolTip(
-            "The threshold that 0.5 % of the defect-free pixels exceed (false positive rate), as "
-            "measured when the model was trained."
+            "The threshold that the model proposes: the one that 0.5 % of the defect-free pixels "
+            "exceed (false positive rate), unless it was measured anew below."
         )
+        self.proposals = ProposalsView(controller)
         self.opening = IntegerBox(
             0, 255, suffix=" px",
             tip="Diameter of the circular structuring element of the opening: removes what is "
@@ -97,6 +100,7 @@ class SegmentView(QWidget):
         layout.addLayout(form(("Heatmap", self.heatmap)))
         layout.addWidget(self.slider)
         layout.addWidget(self.auto_button)
+        layout.addWidget(Section("Threshold without defects", self.proposals, main=False))
         layout.addLayout(review)
         layout.addWidget(self.shared)
         layout.addLayout(
@@ -120,7 +124,7 @@ class SegmentView(QWidget):
         state = self._state
         self.heatmap.chosen.connect(lambda layer: setattr(state, "heatmap", layer))
         self.slider.value_changed.connect(lambda value: setattr(state, "threshold", value))
-        self.auto_button.clicked.connect(self._controller.use_auto_threshold)
+        self.auto_button.clicked.connect(self._controller.proposals.use_automatic)
         for name in ("opening", "closing", "min_area"):
             getattr(self, name).edited.connect(
                 lambda value, name=name: self._on_setting(name, value)

@@ -48,6 +48,7 @@ class ThresholdSlider(QWidget):
         self._spin.setAccessibleName("Threshold")
         self._spin.valueChanged.connect(self._change)
         self._share = QLabel(self)
+        self._share.setWordWrap(True)  # or a narrow panel would cut off its other rows
         name = QLabel("Threshold", self)
         name.setBuddy(self._spin)
 
