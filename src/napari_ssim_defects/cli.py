@@ -60,7 +60,6 @@ def _train(options: argparse.Namespace) -> int:
     )
     from .core.training import STOP, train
     from .io.atomic import ensure_folder, ensure_writable
-    from .io.images import find_images, read_image
 
     changes: dict[str, Any] = {
         name: getattr(options, name)
@@ -72,13 +71,12 @@ def _train(options: argparse.Namespace) -> int:
     config = TrainingConfig.preset(options.preset, **changes)
     ensure_folder(options.output.absolute().parent)
     ensure_writable(options.output)  # before the work, not after it
-    images = [read_image(path) for path in find_images(options.good)]
-    axes = {image.channel_axis for image in images}
+    images, channel_axis, names = _good_images(options)
     messages = train(
-        [image.data for image in images],
+        images,
         config,
-        channel_axis=axes.pop() if len(axes) == 1 else None,
-        names=[f"'{image.path}'" for image in images],
+        channel_axis=channel_axis,
+        names=names,
         device=options.device,
         alexnet=options.alexnet,
     )
@@ -244,19 +242,17 @@ def _calibrate(options: argparse.Namespace) -> int:
     from .core.measurement import calibrate
     from .core.model import DefectModel
     from .io.atomic import ensure_writable
-    from .io.images import find_images, read_image
 
     output = options.output or options.model
     model = DefectModel.load(options.model)
     ensure_writable(output)  # before the work, not after it
-    images = [read_image(path) for path in find_images(options.good)]
-    axes = {image.channel_axis for image in images}
+    images, channel_axis, names = _good_images(options)
     steps = calibrate(
         model,
-        [image.data for image in images],
+        images,
         options.auto_threshold,
-        channel_axis=axes.pop() if len(axes) == 1 else None,
-        names=[f"'{image.path}'" for image in images],
+        channel_axis=channel_axis,
+        names=names,
         device=options.device,
     )
     with Bar("measuring good images") as bar:
@@ -280,6 +276,16 @@ def _calibrate(options: argparse.Namespace) -> int:
     )
     _print(options, result, text)
     return 0
+
+
+def _good_images(options: argparse.Namespace) -> tuple[list[Any], int | None, list[str]]:
+    """Read the defect-free images; returns their pixels, common channel axis and names."""
+    from .io.images import find_images, read_image
+
+    images = [read_image(path) for path in find_images(options.good)]
+    axes = {image.channel_axis for image in images}
+    names = [f"'{image.path}'" for image in images]
+    return [image.data for image in images], axes.pop() if len(axes) == 1 else None, names
 
 
 def _segmentation(options: argparse.Namespace) -> SegmentationConfig:

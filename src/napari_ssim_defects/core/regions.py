@@ -143,7 +143,6 @@ def measure_plane(
     before
         Number of regions in the planes before, on from which these are numbered.
     """
-    np.copyto(labels, found.labels())
-    labels[labels > 0] += before
+    np.copyto(labels, found.labels(before))
     review = np.concatenate([np.zeros(before, dtype=bool), found.review])
     return measure_regions(labels, residual, review)

@@ -16,14 +16,13 @@ import numpy.typing as npt
 
 from .config import SegmentationConfig
 from .errors import InputError
-from .morphology import closing, disk, opening
+from .morphology import closing, opening
 from .runs import Runs
 from .threshold_index import ThresholdIndex
 
 __all__ = [
     "Segmented",
     "ThresholdIndex",
-    "disk",
     "prepare",
     "refuse_reversed",
     "segment",
@@ -71,10 +70,11 @@ class Segmented:
         weights = np.bincount(self.region, self.runs.length, minlength=self.count)
         return weights.astype(np.int64)
 
-    def labels(self) -> npt.NDArray[np.int32]:
-        """Return an image (H, W) of the regions' numbers, 1 to ``count``; 0 is good."""
+    def labels(self, before: int = 0) -> npt.NDArray[np.int32]:
+        """Return an image (H, W) of the regions' numbers, on from ``before + 1``; 0 is good."""
         labels = np.zeros((self.runs.height, self.runs.width), dtype=np.int32)
-        labels.ravel()[self.runs.pixels()] = np.repeat(self.region + 1, self.runs.length)
+        numbers = self.region + (before + 1)
+        labels.ravel()[self.runs.pixels()] = np.repeat(numbers, self.runs.length)
         return labels
 
     def kinds(self) -> npt.NDArray[np.uint8]:
@@ -213,9 +213,7 @@ def segment(
     labels = np.zeros(residual.shape, dtype=np.int32)
     found = 0
     for index, plane in segment_planes(residual, threshold, config):
-        numbers = plane.labels()
-        numbers[numbers > 0] += found
-        labels[index] = numbers
+        labels[index] = plane.labels(found)
         found += plane.count
     return labels
 
