@@ -60,8 +60,9 @@ class Controller:
         self._runner = Runner(self.state)
         self._preview = SegmentationPreview(viewer, self.state, self._runner.fail)
         self.evaluation = EvaluationController(viewer, self.state, self._runner)
-        reload = self._preview.reload
-        self.proposals = ProposalController(viewer, self.state, self._runner, reload)
+        self.proposals = ProposalController(
+            viewer, self.state, self._runner, self._preview.show_calibration
+        )
         viewer.layers.events.removed.connect(self._on_layer_removed)
         self.state.export_folder = self.state.export_folder or preferences().export_folder
 

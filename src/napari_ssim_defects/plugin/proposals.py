@@ -44,8 +44,8 @@ class ProposalController:
         What to work on.
     runner
         Runs the measurement.
-    reload
-        Called with the current heatmap when what is known about it has changed.
+    on_calibration
+        Called when what is known about good pixels of the current heatmap has changed.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class ProposalController:
         viewer: ViewerModel,
         state: PanelState,
         runner: Runner,
-        reload: Callable[[Any], None],
+        on_calibration: Callable[[], None],
     ) -> None:
         self._viewer = viewer
         self._state = state
         self._runner = runner
-        self._reload = reload
+        self._on_calibration = on_calibration
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     def close(self) -> None:
@@ -116,7 +116,7 @@ class ProposalController:
         if model is not None and model.provenance.get("created", "") == maker[0]:
             state.model = replace(model, calibration=calibration, threshold=policy)
             kept = " The model keeps it; save the model to keep it for good."
-        self._reload(state.heatmap)
+        self._on_calibration()
         state.threshold = threshold
         share = 100 * calibration.false_positive_rate(threshold)
         self._runner.say(

@@ -72,6 +72,13 @@ class SegmentationPreview:
             preview.reload()
         self._on_heatmap()
 
+    def show_calibration(self) -> None:
+        """Show what is known about good pixels of the current heatmap, as it is now."""
+        state, origin = self._state, provenance(self._state.heatmap)
+        if state.histogram is not None:
+            state.good_histogram = _good_histogram(origin.get("calibration"), state.histogram[1])
+        state.auto_threshold = origin.get("auto_threshold")
+
     def threshold_of(self, heatmap: Any) -> float:
         """Return the threshold of a heatmap: the state's, or its own."""
         preview = self._previews.get(id(heatmap))
@@ -104,16 +111,15 @@ class SegmentationPreview:
             show_only(heatmap, self._viewer.layers)
         residual = np.asarray(heatmap.data, dtype=np.float32)
         state.histogram = _histogram(residual, heatmap.contrast_limits_range[1])
-        calibration = provenance(heatmap).get("calibration")
-        state.good_histogram = _good_histogram(calibration, state.histogram[1])
-        auto = provenance(heatmap).get("auto_threshold")
+        before = state.auto_threshold
+        self.show_calibration()
+        auto = state.auto_threshold
         known = self._previews.get(id(heatmap))
         self._loading = True
         try:
-            if auto != state.auto_threshold:  # another model: its residuals differ in scale
-                state.auto_threshold = auto
-                if auto is not None:
-                    state.threshold = auto
+            # Another model: its residuals differ in scale.
+            if auto is not None and auto != before:
+                state.threshold = auto
             if known is not None and not state.shared_threshold:
                 state.threshold = known.threshold
         finally:
