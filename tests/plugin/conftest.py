@@ -55,11 +55,11 @@ def model() -> Any:
 @pytest.fixture(autouse=True)
 def no_preferences_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Run on the processor with one thread, and never write to the home folder."""
-    from napari_ssim_defects.plugin import controller, preferences
+    from napari_ssim_defects.plugin import controller, detection, export, preferences
     from napari_ssim_defects.plugin.views import detect
 
     fixed = preferences.Preferences("cpu", 1, tmp_path)
-    for module in (controller, detect):
+    for module in (controller, detection, export, detect):
         monkeypatch.setattr(module, "preferences", lambda: fixed)
 
 
@@ -103,7 +103,7 @@ def detected(controller: Any, viewer: Any, model: Any, wait_idle: Callable[[], N
     def detect(*layers: Any) -> list[Any]:
         controller.state.model = model
         controller.state.detection_layers = layers
-        controller.detect()
+        controller.detection.start()
         wait_idle()
         origins = {
             layer.metadata["napari-ssim-defects"]["source_id"]: layer

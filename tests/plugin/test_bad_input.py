@@ -79,10 +79,10 @@ def test_a_region_beside_the_image(controller, state, viewer, images):
 
 
 def test_detection_without_model_or_layer(controller, state, model):
-    controller.detect()
+    controller.detection.start()
     assert "There is no model yet" in state.status
     state.model = model
-    controller.detect()
+    controller.detection.start()
     assert "Choose at least one image layer to inspect" in state.status
 
 
@@ -131,7 +131,7 @@ def test_an_export_folder_that_cannot_be_made(
     detected(viewer.add_image(images.texture(1)))
     (tmp_path / "file").write_text("")
     state.export_folder = tmp_path / "file"
-    controller.export()
+    controller.export.start()
     wait_idle()
     assert state.status_is_error
     assert "file" in state.status

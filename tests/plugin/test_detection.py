@@ -95,7 +95,7 @@ def test_rgb_images_have_a_heatmap_without_colour(
     colour_model = state.model
     state.keep_reconstruction = True
     state.detection_layers = (image,)
-    controller.detect()
+    controller.detection.start()
     wait_idle()
     assert state.model is colour_model
     assert state.heatmap.data.shape == rgb.shape[:2]
@@ -129,7 +129,7 @@ def test_a_source_that_is_removed_meanwhile_still_gets_its_heatmap(
     image = viewer.add_image(images.texture(1), name="gone", scale=(2, 3))
     state.model = model
     state.detection_layers = (image,)
-    controller.detect()
+    controller.detection.start()
     viewer.layers.remove(image)
     wait_idle()
     assert viewer.layers[0].name == "gone residual"
@@ -143,7 +143,7 @@ def test_stopping_keeps_the_heatmaps_that_are_done(
     state.stride = 2
     state.model = model
     state.detection_layers = tuple(layers)
-    controller.detect()
+    controller.detection.start()
     qtbot.waitUntil(lambda: state.heatmap is not None, timeout=30_000)
     controller.stop()
     wait_idle()

@@ -102,7 +102,7 @@ def test_labels_of_detection_are_no_ground_truth(
     controller, state, viewer, images, detected, wait_idle
 ):
     detected(viewer.add_image(images.spoilt(6)))
-    controller.create_labels()
+    controller.labelling.start()
     wait_idle()
     drawn = viewer.add_labels(truth(), name="drawn")
     assert [layer for layer in viewer.layers if is_truth(layer)] == [drawn]

@@ -16,7 +16,7 @@ def export(controller, state, tmp_path, wait_idle):
     def run(**choices):
         for name, value in choices.items():
             setattr(state, f"export_{name}", value)
-        controller.export(tmp_path / "results")
+        controller.export.start(tmp_path / "results")
         wait_idle()
         return sorted(path.name for path in (tmp_path / "results").glob("*"))
 
@@ -55,7 +55,7 @@ def test_created_labels_are_what_is_written(
 ):
     (heatmap,) = detected(viewer.add_image(images.spoilt(1), name="image"))
     state.threshold = float(np.quantile(heatmap.data, 0.9))
-    controller.create_labels()
+    controller.labelling.start()
     wait_idle()
     layer = viewer.layers["image defects"]
     layer.data[layer.data == 1] = 0  # a person erased a region
@@ -73,7 +73,7 @@ def test_labels_of_an_older_heatmap_are_not_written(
     image = viewer.add_image(images.spoilt(1), name="image")
     (heatmap,) = detected(image)
     state.threshold = float(np.quantile(heatmap.data, 0.5))
-    controller.create_labels()
+    controller.labelling.start()
     wait_idle()
     state.threshold = float(np.quantile(heatmap.data, 0.95))
     detected(image)
@@ -106,7 +106,7 @@ def test_equal_names_get_files_of_their_own(state, viewer, images, detected, exp
 
 
 def test_no_heatmap_is_told(controller, state, tmp_path):
-    controller.export(tmp_path)
+    controller.export.start(tmp_path)
     assert "Choose at least one heatmap" in state.status
 
 

@@ -128,7 +128,7 @@ def test_created_labels_are_numbered_measured_and_in_place(
 ):
     state.threshold = float(np.quantile(heatmap.data, 0.9))
     settled()
-    controller.create_labels()
+    controller.labelling.start()
     wait_idle()
     labels = viewer.layers["image defects"]
     expected = segment(heatmap.data, state.threshold, **state.segmentation.model_dump())
@@ -149,19 +149,19 @@ def test_creating_again_replaces_the_labels_of_the_same_image(
     controller, viewer, heatmap, settled, wait_idle
 ):
     for _ in range(2):
-        controller.create_labels()
+        controller.labelling.start()
         wait_idle()
     assert sum(layer.name.startswith("image defects") for layer in viewer.layers) == 1
 
 
 def test_painted_labels_are_never_replaced(controller, state, viewer, heatmap, settled, wait_idle):
     state.threshold = float(np.quantile(heatmap.data, 0.9))
-    controller.create_labels()
+    controller.labelling.start()
     wait_idle()
     painted = viewer.layers["image defects"]
     painted.data_setitem((np.array([0, 0]), np.array([0, 1])), 7)
     corrected = painted.data.copy()
-    controller.create_labels()
+    controller.labelling.start()
     wait_idle()
     assert painted in viewer.layers
     np.testing.assert_array_equal(painted.data, corrected)
@@ -173,7 +173,7 @@ def test_labels_of_stacks_are_numbered_onward_with_their_plane(
 ):
     (heatmap,) = detected(viewer.add_image(images.spoilt(2, (2, 64, 64)), name="stack"))
     state.threshold = float(np.quantile(heatmap.data, 0.9))
-    controller.create_labels()
+    controller.labelling.start()
     wait_idle()
     labels = viewer.layers["stack defects"]
     expected = segment(heatmap.data, state.threshold, **state.segmentation.model_dump())

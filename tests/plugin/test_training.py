@@ -72,7 +72,7 @@ def test_removing_the_training_layer_does_not_disturb_the_training(
 def test_a_second_job_cannot_begin(endless, state, viewer, model, wait_idle):
     state.model = model
     state.detection_layers = tuple(viewer.layers)
-    endless.detect()
+    endless.detection.start()
     endless.train()
     assert state.activity == "training"
     endless.stop()

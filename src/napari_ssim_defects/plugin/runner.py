@@ -8,7 +8,7 @@ from typing import Any
 
 from napari.utils.notifications import show_error, show_warning
 
-from . import workers
+from . import jobs, workers
 from .activity import ActivityBar
 from .state import Activity, PanelState
 
@@ -89,6 +89,15 @@ class Runner:
         self._state.status_is_error = True
         self._state.status = text
         show_error(text)
+
+    def report(self, message: object) -> None:
+        """Show what any job may report: how far it is, what it refused, what it has done."""
+        if isinstance(message, jobs.Fraction):
+            self.advance(message.value)
+        elif isinstance(message, jobs.Refused):
+            self.fail(message.text)
+        elif isinstance(message, jobs.Done):
+            self.say(message.text)
 
     def _on_message(self, handle: Callable[[Any], None], message: Any) -> None:
         if isinstance(message, workers.Failure):

@@ -54,9 +54,11 @@ class SegmentationPreview:
         state.events.threshold.connect(self._on_settings)
         state.events.shared_threshold.connect(self._on_settings)
         viewer.dims.events.current_step.connect(self._on_plane)
+        viewer.layers.events.removed.connect(self._on_layer_removed)
 
     def close(self) -> None:
         """Stop threads and listen no more; the layers stay."""
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._viewer.dims.events.current_step.disconnect(self._on_plane)
         self._state.events.heatmap.disconnect(self._on_heatmap)
         self._state.events.segmentation.disconnect(self._on_settings)
@@ -91,14 +93,6 @@ class SegmentationPreview:
         preview = self._previews.get(id(heatmap))
         if preview is not None:
             preview.set_visible(False)
-
-    def forget_layer(self, layer: Any) -> None:
-        """Take note that a layer was removed."""
-        preview = self._previews.pop(id(layer), None)
-        if preview is not None:
-            preview.remove()
-        for other in self._previews.values():
-            other.forget_layer(layer)
 
     def _on_heatmap(self) -> None:
         state, heatmap = self._state, self._state.heatmap
@@ -151,6 +145,17 @@ class SegmentationPreview:
             if is_heatmap(layer) and layer.visible and layer is not active
         ]
         return [active, *others]
+
+    def _on_layer_removed(self, event: Any) -> None:
+        removed = event.value
+        preview = self._previews.pop(id(removed), None)
+        if preview is not None:
+            preview.remove()
+        for other in self._previews.values():
+            other.forget_layer(removed)
+        if self._state.heatmap is removed:
+            others = [layer for layer in self._viewer.layers if is_heatmap(layer)]
+            self._state.heatmap = others[-1] if others else None
 
     def _on_plane(self) -> None:
         for preview in self._previews.values():

@@ -111,7 +111,7 @@ class DetectView(QWidget):
         if self._state.activity == "detecting":
             self._controller.stop()
         else:
-            self._controller.detect()
+            self._controller.detection.start()
 
     def _show_model(self) -> None:
         state = self._state

@@ -77,7 +77,7 @@ class ExportView(QWidget):
             )
         self.folder.editingFinished.connect(self._on_folder)
         self.browse_button.clicked.connect(self._on_browse)
-        self.export_button.clicked.connect(lambda: self._controller.export())
+        self.export_button.clicked.connect(lambda: self._controller.export.start())
         for signal in (
             state.events.export_layers,
             state.events.export_folder,

@@ -139,7 +139,7 @@ class SegmentView(QWidget):
             getattr(self, name).toggled.connect(
                 lambda checked, name=name: self._on_setting(name, checked)
             )
-        self.create_button.clicked.connect(self._controller.create_labels)
+        self.create_button.clicked.connect(self._controller.labelling.start)
         for signal in (
             state.events.heatmap,
             state.events.histogram,
