@@ -24,7 +24,18 @@ RINGS = {
     "terminal": {"terminal"},
     "demo": {"demo", "terminal", "core", "io", "samples", "scale"},
     "arguments": {"arguments", "core"},
-    "cli": {"cli", "arguments", "demo", "terminal", "core", "io", "samples", "scale"},
+    "train_command": {"train_command", "terminal", "core", "io"},
+    "cli": {
+        "cli",
+        "arguments",
+        "train_command",
+        "demo",
+        "terminal",
+        "core",
+        "io",
+        "samples",
+        "scale",
+    },
     "plugin": {"plugin", "core", "io", "samples", "scale"},
 }
 # Imported inside functions only. The public interface puts load and save on the model, and fetches

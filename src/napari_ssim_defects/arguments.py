@@ -64,6 +64,9 @@ def argument_parser() -> argparse.ArgumentParser:
     budget.add_argument("--minutes", type=_positive, metavar="M", help="training time")
     budget.add_argument("--epochs", type=_count, metavar="N", help="training length in epochs")
     train.add_argument("--seed", type=int, metavar="S", help="seed of everything random")
+    train.add_argument("--resume", action="store_true",
+                       help="go on with a training that was killed or stopped, given the same "
+                       "images and options")  # fmt: skip
     _device_and_json(train)
 
     detect = commands.add_parser("detect", help="find and outline defects")

@@ -11,14 +11,14 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import argument_parser
-from .core.config import SegmentationConfig, TrainingConfig
+from .core.config import SegmentationConfig
 from .core.errors import InputError
-from .terminal import Bar, deferred_interrupt, outline
+from .terminal import Bar, outline
 
 if TYPE_CHECKING:
     from .core.model import DefectModel
@@ -50,80 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from .core.progress import (
-        CalibrationProgress,
-        FetchProgress,
-        TrainingFinished,
-        TrainingNotice,
-        TrainingStarted,
-        TrainingStep,
-    )
-    from .core.training import STOP, train
-    from .io.atomic import ensure_folder, ensure_writable
+    from .train_command import run_train
 
-    changes: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("system", "minutes", "epochs", "seed")
-        if getattr(options, name) is not None
-    }
-    if options.epochs is not None:
-        changes["minutes"] = None
-    config = TrainingConfig.preset(options.preset, **changes)
-    ensure_folder(options.output.absolute().parent)
-    ensure_writable(options.output)  # before the work, not after it
-    images, channel_axis, names = _good_images(options)
-    messages = train(
-        images,
-        config,
-        channel_axis=channel_axis,
-        names=names,
-        device=options.device,
-        alexnet=options.alexnet,
-    )
-    last: TrainingStep | None = None
-    with deferred_interrupt() as interrupted:
-        with Bar("training") as bar:
-            message = next(messages)
-            while not isinstance(message, CalibrationProgress | TrainingFinished):
-                if isinstance(message, TrainingStarted):
-                    bar.say(
-                        f"Training on {message.planes} planes, {message.device}, "
-                        f"{message.precision}; Ctrl-C stops and keeps the best model."
-                    )
-                elif isinstance(message, FetchProgress):
-                    bar.show(message.fraction, f"fetching {message.text}")
-                elif isinstance(message, TrainingNotice):
-                    bar.say(message.text)
-                elif isinstance(message, TrainingStep):
-                    bar.show(message.fraction, f"loss {message.loss:.4f}")
-                    last = message
-                if interrupted() and last is None:
-                    raise KeyboardInterrupt  # there is nothing to keep
-                message = messages.send(STOP if interrupted() else None)
-        if last is None:
-            raise InputError("The training ended before its first step; give it more minutes.")
-        with Bar("measuring good images") as bar:
-            while not isinstance(message, TrainingFinished):
-                assert isinstance(message, CalibrationProgress)
-                bar.show(message.fraction, "")
-                message = next(messages)
-        model = message.model
-        if options.auto_threshold is not None:
-            model = replace(model, threshold=options.auto_threshold)
-        model.save(options.output)
-    loss = last.loss if last.validation_loss is None else last.validation_loss
-    result = {
-        "model": str(options.output),
-        "stopped": message.stopped,
-        "loss": last.loss,
-        "validation_loss": last.validation_loss,
-        "training_seconds": last.elapsed,
-        "auto_threshold": model.auto_threshold,
-    }
-    text = (
-        f"Saved {options.output}: loss {loss:.4f} after {last.elapsed:.0f} s, "
-        f"automatic threshold {model.auto_threshold:.3f}."
-    )
+    result, text = run_train(options)
     _print(options, result, text)
     return 0
 
@@ -242,11 +171,12 @@ def _calibrate(options: argparse.Namespace) -> int:
     from .core.measurement import calibrate
     from .core.model import DefectModel
     from .io.atomic import ensure_writable
+    from .train_command import good_images
 
     output = options.output or options.model
     model = DefectModel.load(options.model)
     ensure_writable(output)  # before the work, not after it
-    images, channel_axis, names = _good_images(options)
+    images, channel_axis, names = good_images(options)
     steps = calibrate(
         model,
         images,
@@ -276,16 +206,6 @@ def _calibrate(options: argparse.Namespace) -> int:
     )
     _print(options, result, text)
     return 0
-
-
-def _good_images(options: argparse.Namespace) -> tuple[list[Any], int | None, list[str]]:
-    """Read the defect-free images; returns their pixels, common channel axis and names."""
-    from .io.images import find_images, read_image
-
-    images = [read_image(path) for path in find_images(options.good)]
-    axes = {image.channel_axis for image in images}
-    names = [f"'{image.path}'" for image in images]
-    return [image.data for image in images], axes.pop() if len(axes) == 1 else None, names
 
 
 def _segmentation(options: argparse.Namespace) -> SegmentationConfig:

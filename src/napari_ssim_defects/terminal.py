@@ -25,6 +25,7 @@ class Bar:
     def __init__(self, title: str) -> None:
         self._title = title
         self._start = time.time()
+        self._initial = 0.0
         self._bar: tqdm[NoReturn] | None = None
 
     def __enter__(self) -> Self:
@@ -34,6 +35,10 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
 
+    def begin_at(self, fraction: float) -> None:
+        """Tell that this part was done before, so that it does not count for the time left."""
+        self._initial = fraction
+
     def show(self, fraction: float, text: str) -> None:
         """Move to a fraction in [0, 1]."""
         if self._bar is None:
@@ -41,6 +46,7 @@ class Bar:
 
             self._bar = tqdm(
                 total=1.0,
+                initial=self._initial,
                 desc=self._title,
                 file=sys.stderr,
                 bar_format=_LAYOUT,

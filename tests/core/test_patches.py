@@ -231,51 +231,6 @@ EVERYTHING = AugmentationConfig(
 )
 
 
-@pytest.mark.parametrize("fixed", [False, True])
-@pytest.mark.parametrize("augmentation", [NONE, EVERYTHING])
-def test_same_seed_gives_the_same_batches(fixed, augmentation):
-    def batches(seed):
-        source = source_of(mapped(30, 30), augmentation=augmentation)
-        endless = source.batches(5, 12, fixed, np.random.default_rng(seed))
-        return np.concatenate(list(itertools.islice(endless, 6)))
-
-    np.testing.assert_array_equal(batches(1), batches(1))
-    assert not np.array_equal(batches(1), batches(2))
-
-
-def epochs(batch_size, patches, fixed, count=2):
-    source = source_of(mapped(60, 60))
-    endless = source.batches(batch_size, patches, fixed, np.random.default_rng(0))
-    steps = -(-patches // batch_size)
-    return [list(itertools.islice(endless, steps)) for _ in range(count)]
-
-
-@pytest.mark.parametrize(("batch_size", "patches"), [(16, 64), (16, 50), (16, 33), (7, 3), (1, 4)])
-@pytest.mark.parametrize("fixed", [False, True])
-def test_epoch_has_its_number_of_patches_in_full_batches(batch_size, patches, fixed):
-    for epoch in epochs(batch_size, patches, fixed):
-        sizes = [len(batch) for batch in epoch]
-        assert sum(sizes) == patches
-        assert max(sizes) <= batch_size
-        # A last batch of one patch would leave batch normalisation nothing to normalise by.
-        assert max(sizes) - min(sizes) <= 1
-
-
-def test_fixed_patches_are_the_same_in_every_epoch_in_another_order():
-    first, second = (
-        corners_of(np.concatenate(epoch)).tolist() for epoch in epochs(16, 100, fixed=True)
-    )
-    assert sorted(first) == sorted(second)
-    assert first != second
-
-
-def test_other_patches_are_new_in_every_epoch():
-    first, second = (
-        corners_of(np.concatenate(epoch)).tolist() for epoch in epochs(16, 100, fixed=False)
-    )
-    assert sorted(first) != sorted(second)
-
-
 @pytest.mark.parametrize("augmentation", [NONE, EVERYTHING])
 def test_training_pixels_are_left_as_they_are(augmentation):
     allowed = irregular_mask()

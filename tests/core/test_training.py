@@ -14,6 +14,7 @@ from napari_ssim_defects.core.evaluation import evaluate
 from napari_ssim_defects.core.losses import training_loss
 from napari_ssim_defects.core.progress import (
     CalibrationProgress,
+    TrainingCheckpoint,
     TrainingFinished,
     TrainingNotice,
     TrainingPreview,
@@ -71,7 +72,8 @@ def messages(grating):
 
 def test_messages_come_in_their_order(messages):
     kinds = [type(message) for message in messages]
-    phases = [TrainingStarted, (TrainingStep, TrainingPreview), CalibrationProgress]
+    working = (TrainingStep, TrainingPreview, TrainingCheckpoint)
+    phases = [TrainingStarted, working, CalibrationProgress]
     assert kinds[0] is TrainingStarted
     assert kinds[-1] is TrainingFinished
     order = [
@@ -79,10 +81,8 @@ def test_messages_come_in_their_order(messages):
         for message in messages[:-1]
     ]
     assert order == sorted(order)
-    assert {*kinds} == {
-        TrainingStarted, TrainingStep, TrainingPreview, CalibrationProgress, TrainingFinished
-    }  # fmt: skip
-    assert [kind for kind in kinds if kind in phases[1]][-1] is TrainingStep
+    assert {*kinds} == {TrainingStarted, *working, CalibrationProgress, TrainingFinished}
+    assert [kind for kind in kinds if kind in working][-2:] == [TrainingStep, TrainingCheckpoint]
 
 
 def test_start_says_what_is_trained(messages):

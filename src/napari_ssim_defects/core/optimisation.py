@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from .batches import Batches, step_seed
 from .config import TrainingConfig
 from .device import autocast
 from .errors import InputError
@@ -22,10 +22,11 @@ from .progress import TrainingPreview, TrainingStep
 from .reconstruction import reconstructor
 from .residual import residual_map
 from .threads import ThreadRace
+from .training_state import Standing, TrainingState, load_arrays, load_moments, to_arrays
 
 __all__ = ["Optimisation"]
 
-_VALIDATIONS = 25  # over the whole training
+_LOOKS = 25  # at the validation patches, over the whole training
 _PREVIEW_PATCHES = 4
 _WARM_UP = 0.1  # part of the training in which the learning rate rises
 
@@ -43,7 +44,7 @@ class Optimisation:
     device
         Where it runs.
     batches
-        Endless training batches of shape (N, C, P, P).
+        What it learns from.
     objective
         The loss.
     validation
@@ -54,10 +55,6 @@ class Optimisation:
     race
         What chooses the number of threads; None leaves it as it is, which training by epochs
         needs to give the same weights again.
-    history
-        Losses so far.
-    steps
-        Optimiser steps so far.
     elapsed
         Seconds of work so far; waiting for whoever reads the messages does not count.
     """
@@ -65,14 +62,12 @@ class Optimisation:
     config: TrainingConfig
     network: Autoencoder
     device: torch.device
-    batches: Iterator[torch.Tensor]
+    batches: Batches
     objective: Objective
     validation: torch.Tensor
     held_out: bool
     race: ThreadRace | None = None
-    history: list[HistoryEntry] = field(default_factory=list)
-    steps: int = 0
-    elapsed: float = 0.0
+    elapsed: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self._optimiser = torch.optim.Adam(
@@ -81,43 +76,52 @@ class Optimisation:
             weight_decay=self.config.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        self._losses: list[torch.Tensor] = []
-        self._patches = 0
-        self._validations = 0
-        self._best_loss = float("inf")
+        self._seen = self._steps = self._looks = 0
+        self._since_look: list[torch.Tensor] = []  # training losses
+        self._since_report: list[torch.Tensor] = []
+        self._history: list[HistoryEntry] = []
+        self._best_loss: float | None = None
         self._best_weights: dict[str, Any] = {}
+        self._batch_size = self.config.batch_size
         self._rate = self.config.learning_rate
+        self._resumed_at = (0.0, 0.0)  # part of the budget, and seconds, used before this session
+
+    @property
+    def history(self) -> tuple[HistoryEntry, ...]:
+        """Losses at the looks so far."""
+        return tuple(self._history)
 
     @property
     def fraction(self) -> float:
         """Part of the budget that is used, in [0, 1]."""
         if self.config.minutes is not None:
             return min(1.0, self.elapsed / (60 * self.config.minutes))
-        steps = -(-self.config.patches // self.config.batch_size) * self.config.epochs
-        return min(1.0, self.steps / steps)
+        return min(1.0, self._seen / (self.config.patches * self.config.epochs))
 
     @property
     def validation_due(self) -> bool:
         """Whether it is time to look at the validation patches again."""
-        return int(self.fraction * _VALIDATIONS) > self._validations
+        return int(self.fraction * _LOOKS) > self._looks
 
     def step(self) -> None:
         """Make one optimiser step."""
         if self.race is not None and self.race.threads != torch.get_num_threads():
             torch.set_num_threads(self.race.threads)
         start = time.perf_counter()
-        patches = next(self.batches).contiguous(memory_format=torch.channels_last)
+        patches = self.batches.after(self._seen, self._batch_size)
         rate = self._rate * _schedule(self.config.schedule, self.fraction)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         self.network.train()
         self._optimiser.zero_grad(set_to_none=True)
-        loss = self.objective(self.network, patches)
+        self.objective.generator.manual_seed(step_seed(self.config.seed, self._seen))
+        loss = self.objective(self.network, patches.contiguous(memory_format=torch.channels_last))
         loss.backward()
         self._optimiser.step()
-        self._losses.append(loss.detach())
-        self._patches += len(patches)
-        self.steps += 1
+        self._since_look.append(loss.detach())
+        self._since_report.append(loss.detach())
+        self._seen += len(patches)
+        self._steps += 1
         seconds = time.perf_counter() - start
         self.elapsed += seconds
         if self.race is not None:
@@ -134,13 +138,14 @@ class Optimisation:
                 loss = float(self.objective(self.network, patches))
             if not math.isfinite(loss):  # the next steps show it too, and `recover` acts on it
                 loss = None
-            elif loss < self._best_loss:
+            elif self._best_loss is None or loss < self._best_loss:
                 self._best_loss = loss
                 self._best_weights = copy.deepcopy(self.network.state_dict())
         self.elapsed += time.perf_counter() - start
-        self._validations = int(self.fraction * _VALIDATIONS)  # slow looks do not pile up
-        training = float(torch.stack(self._losses).mean())
-        self.history.append(HistoryEntry(self.steps, self.elapsed, training, loss))
+        self._looks = int(self.fraction * _LOOKS)  # slow looks do not pile up
+        training = float(torch.stack(self._since_look).mean())
+        self._since_look.clear()
+        self._history.append(HistoryEntry(self._steps, self.elapsed, training, loss))
 
     def recover(self) -> str | None:
         """Undo a divergence: back to the best weights at half the rate; say so, if it happened.
@@ -150,7 +155,7 @@ class Optimisation:
         InputError
             If it keeps happening.
         """
-        if all(torch.isfinite(loss) for loss in self._losses):
+        if all(torch.isfinite(loss) for loss in self._since_report):
             return None
         self._rate /= 2
         if self._rate < self.config.learning_rate / 100:
@@ -163,7 +168,8 @@ class Optimisation:
         else:
             initialise(self.network, self.config.seed + 1)
         self._optimiser.state.clear()
-        self._losses = [loss for loss in self._losses if torch.isfinite(loss)]
+        for losses in (self._since_look, self._since_report):
+            losses[:] = [loss for loss in losses if torch.isfinite(loss)]
         return "The training diverged; it goes on from its best weights at half the learning rate."
 
     def restore_best(self) -> None:
@@ -174,16 +180,17 @@ class Optimisation:
 
     def report(self) -> TrainingStep:
         """Describe the steps since the last report."""
-        loss = float(torch.stack(self._losses).mean())
-        self._losses = self._losses[-1:]
+        loss = float(torch.stack(self._since_report).mean())
+        del self._since_report[:-1]
+        fraction, seconds = self._resumed_at
         return TrainingStep(
-            step=self.steps,
+            step=self._steps,
             fraction=self.fraction,
             loss=loss,
-            validation_loss=self.history[-1].validation_loss if self.history else None,
+            validation_loss=self._history[-1].validation_loss if self._history else None,
             elapsed=self.elapsed,
-            remaining=self.elapsed * (1 / self.fraction - 1),
-            patches_per_second=self._patches / self.elapsed,
+            remaining=(self.elapsed - seconds) * (1 - self.fraction) / (self.fraction - fraction),
+            patches_per_second=self._seen / self.elapsed,
         )
 
     def preview(self) -> TrainingPreview:
@@ -197,6 +204,52 @@ class Optimisation:
         ]
         channels = inputs.shape[1]  # a variance may follow the reconstruction
         return TrainingPreview(inputs, reconstructions[:, :channels], np.stack(residuals))
+
+    def state(self, images: str) -> TrainingState:
+        """Copy all that it needs to go on; ``images`` tells what it learns from."""
+        moments = self._optimiser.state_dict()["state"]
+        return TrainingState(
+            config=self.config,
+            images=images,
+            standing=Standing(
+                seen=self._seen,
+                steps=self._steps,
+                elapsed=self.elapsed,
+                looks=self._looks,
+                batch_size=self._batch_size,
+                learning_rate=self._rate,
+                best_loss=self._best_loss,
+                losses=tuple(torch.stack(self._since_look).tolist() if self._since_look else ()),
+                history=self.history,
+            ),
+            network=to_arrays(self.network.state_dict()),
+            best=to_arrays(self._best_weights),
+            optimiser=to_arrays(
+                {f"{i}.{name}": t for i, group in moments.items() for name, t in group.items()}
+            ),
+        )
+
+    def resume(self, state: TrainingState) -> None:
+        """Go on from a state instead of from the beginning.
+
+        Raises
+        ------
+        InputError
+            If it is of another network.
+        """
+        if state.best:
+            load_arrays(self.network, state.best)
+            self._best_weights = copy.deepcopy(self.network.state_dict())
+        load_arrays(self.network, state.network)
+        load_moments(self._optimiser, state.optimiser)
+        standing = state.standing
+        self._seen, self._steps, self._looks = standing.seen, standing.steps, standing.looks
+        self._batch_size, self._rate = standing.batch_size, standing.learning_rate
+        self._best_loss = standing.best_loss
+        self._since_look = list(torch.tensor(standing.losses, device=self.device))
+        self._history = list(standing.history)
+        self.elapsed = standing.elapsed
+        self._resumed_at = (self.fraction, self.elapsed)
 
     def _reconstruct(self, patches: torch.Tensor) -> torch.Tensor:
         self.network.eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -204,22 +204,6 @@ class PatchSource:
             middle = patches.mean(dim=(2, 3), keepdim=True)
             patches = (patches - middle) * gain_t + middle + shift_t
         return patches
-
-    def batches(
-        self,
-        batch_size: int,
-        patches: int,
-        fixed: bool,
-        generator: np.random.Generator,
-    ) -> Iterator[torch.Tensor]:
-        """Endless augmented batches; with ``fixed``, every epoch has the same ``patches``."""
-        pool = self.positions(patches, generator) if fixed else None
-        while True:
-            epoch = self.positions(patches, generator) if pool is None else pool
-            epoch = generator.permutation(epoch) if fixed else epoch
-            # Batches of nearly equal size: none so small that it upsets batch normalisation.
-            for positions in np.array_split(epoch, -(-patches // batch_size)):
-                yield self.cut_augmented(positions, generator)
 
     def _squares(self, positions: _Positions, side: int) -> torch.Tensor:
         return torch.stack([

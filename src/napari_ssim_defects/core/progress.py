@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from .model import DefectModel
+    from .training_state import TrainingState
 
 __all__ = [
     "CalibrationProgress",
     "FetchProgress",
     "InspectionProgress",
     "PlaneInspected",
+    "TrainingCheckpoint",
     "TrainingFinished",
     "TrainingMessage",
     "TrainingNotice",
@@ -45,12 +47,15 @@ class TrainingStarted:
         Number of trainable parameters.
     planes
         Number of training planes.
+    fraction
+        Part of the training that was done before it was interrupted, in [0, 1].
     """
 
     device: str
     precision: str
     parameters: int
     planes: int
+    fraction: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,19 @@ class TrainingNotice:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingCheckpoint:
+    """A copy of the training as it is now; give it to `train` to go on from here.
+
+    Attributes
+    ----------
+    state
+        What to keep.
+    """
+
+    state: TrainingState
+
+
+@dataclass(frozen=True, slots=True)
 class CalibrationProgress:
     """The network is trained; its residuals on defect-free images are being measured.
 
@@ -141,6 +159,7 @@ TrainingMessage: TypeAlias = (
     | TrainingStep
     | TrainingPreview
     | TrainingNotice
+    | TrainingCheckpoint
     | CalibrationProgress
     | TrainingFinished
 )
