@@ -22,10 +22,11 @@ from PIL import Image
 from napari_ssim_defects import cli
 from napari_ssim_defects.cli import main
 from napari_ssim_defects.core.calibration import Calibration
-from napari_ssim_defects.core.config import PRESETS, TrainingConfig
+from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.intensity import IntensityRange
 from napari_ssim_defects.core.model import DefectModel
 from napari_ssim_defects.core.networks import Autoencoder
+from napari_ssim_defects.core.presets import PRESETS
 from napari_ssim_defects.core.thresholds import parse_threshold
 from napari_ssim_defects.io import alexnet_weights
 from napari_ssim_defects.scale import folders
@@ -567,7 +568,7 @@ def test_calibrate_stores_what_it_measures(
     assert result["policy"] == str(model.threshold) == "region:50"
     assert result["auto_threshold"] == model.auto_threshold
     assert result["calibration_pixels"] == model.calibration.pixels
-    assert str(DefectModel.load(model_path).threshold) == "fpr:0.005"
+    assert str(DefectModel.load(model_path).threshold) == "fpr:0.001"
     assert _run("calibrate", copy, good) == 0
     assert str(DefectModel.load(copy).threshold) == "region:50"
 

@@ -15,9 +15,9 @@ from PIL import Image
 
 from napari_ssim_defects import demo
 from napari_ssim_defects.cli import main
-from napari_ssim_defects.core.config import PRESETS
 from napari_ssim_defects.core.errors import InputError
 from napari_ssim_defects.core.model import DefectModel
+from napari_ssim_defects.core.presets import PRESETS
 from napari_ssim_defects.demo import DemoResults, run_demo
 from napari_ssim_defects.io.images import find_images, read_image
 from napari_ssim_defects.samples import NanofibreSample, nanofibres

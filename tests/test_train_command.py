@@ -17,8 +17,8 @@ from PIL import Image
 
 from napari_ssim_defects.cli import main
 from napari_ssim_defects.core import device, training
-from napari_ssim_defects.core.config import PRESETS
 from napari_ssim_defects.core.model import DefectModel
+from napari_ssim_defects.core.presets import PRESETS
 from napari_ssim_defects.io.checkpoint_file import checkpoint_path, read_checkpoint
 
 TINY = {"patch_size": 16, "latent_dimension": 8, "patches": 32, "stride": 16}
@@ -28,7 +28,7 @@ KILLED = f"""
 import os, signal, sys
 from napari_ssim_defects.cli import main
 from napari_ssim_defects.core import device, training
-from napari_ssim_defects.core.config import PRESETS
+from napari_ssim_defects.core.presets import PRESETS
 from napari_ssim_defects.io import checkpoint_file
 
 PRESETS["quick"] = {TINY}

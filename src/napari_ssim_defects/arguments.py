@@ -7,8 +7,9 @@ import math
 from pathlib import Path
 from typing import NoReturn, get_args
 
-from .core.config import PRESETS, ResidualKind, SegmentationConfig, System
+from .core.config import ResidualKind, SegmentationConfig, System
 from .core.errors import InputError
+from .core.presets import PRESETS
 from .core.thresholds import ThresholdPolicy, parse_threshold
 
 __all__ = ["argument_parser"]
@@ -59,7 +60,7 @@ def argument_parser() -> argparse.ArgumentParser:
                        help="weights of AlexNet for fmae (.safetensors or torchvision's .pth; "
                        "default: fetched once)")  # fmt: skip
     train.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
-                       help=f"{_POLICY} (default: fpr:0.005)")  # fmt: skip
+                       help=f"{_POLICY} (default: fpr:0.001)")  # fmt: skip
     budget = train.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=_positive, metavar="M", help="training time")
     budget.add_argument("--epochs", type=_count, metavar="N", help="training length in epochs")

@@ -131,7 +131,7 @@ def _follow(
     """Show how a training goes, to its end; returns the end and the last step."""
     from .core.progress import (
         CalibrationProgress,
-        FetchProgress,
+        PreparationProgress,
         TrainingCheckpoint,
         TrainingFinished,
         TrainingNotice,
@@ -152,8 +152,8 @@ def _follow(
                 if message.fraction:
                     bar.say(f"Going on with a training that was {message.fraction:.0%} done.")
                     bar.begin_at(message.fraction)
-            elif isinstance(message, FetchProgress):
-                bar.show(message.fraction, f"fetching {message.text}")
+            elif isinstance(message, PreparationProgress):
+                bar.show(message.fraction, message.text)
             elif isinstance(message, TrainingNotice):
                 bar.say(message.text)
             elif isinstance(message, TrainingCheckpoint):

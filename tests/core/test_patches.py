@@ -263,7 +263,7 @@ def places(areas):
     return {
         tuple(place)
         for area in areas
-        for place in area.pixels[[3, 0, 1]].reshape(3, -1).T.astype(int).tolist()
+        for place in area.good_pixels[[3, 0, 1]].T.astype(int).tolist()
     }
 
 
@@ -296,8 +296,9 @@ def test_masks_are_split_with_their_images():
     allowed = irregular_mask(100, 60)
     (training,), (held_out,) = split([mapped(100, 60, allowed)], 0.3, 8)
     for part in (training, held_out):
-        rows, columns = part.pixels[:2].astype(int)
-        np.testing.assert_array_equal(part.allowed, allowed[rows, columns])
+        rows, columns = part.good_pixels[:2].astype(int)
+        assert allowed[rows, columns].all()
+    assert len(training.good_pixels[0]) + len(held_out.good_pixels[0]) == allowed.sum()
 
 
 @pytest.mark.parametrize("side", [8, 20, 23])

@@ -24,6 +24,7 @@ TINY = TrainingConfig(
     name="tiny", patch_size=16, latent_dimension=8, batch_size=8, patches=40, epochs=4, stride=8,
     learning_rate=5e-3, ssim={"window_size": 7}, residual={"kind": "ssim"},
 )  # fmt: skip
+RARITY = TrainingConfig.preset("quick").residual
 
 
 @pytest.fixture
@@ -65,6 +66,7 @@ def assert_same(first, second):
         {"system": "vae", "residual": {"kind": "squared_error"}},
         {"fixed_patches": True, "schedule": "constant", "batch_norm": False, "validation": 0.0},
         {"augmentation": {"flips": True, "rotation": 5, "scale": 0.05, "brightness": 0.1}},
+        {"discriminator": True, "texture": True, "residual": RARITY},
     ],
 )
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(

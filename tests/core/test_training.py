@@ -262,10 +262,10 @@ def test_calibration_is_measured_on_whole_images_that_were_held_out(grating):
     assert model.calibration.pixels == 64 * 64
 
 
-def test_a_held_out_band_does_not_stand_for_whole_images(grating):
+def test_calibration_is_measured_on_bands_that_were_held_out_of_few_images(grating):
     model = finished(train([grating()], TINY.replace(validation=0.25), device="cpu"))
-    assert not model.calibration.held_out
-    assert model.calibration.pixels == 64 * 64
+    assert model.calibration.held_out
+    assert model.calibration.pixels == 16 * 64
 
 
 def test_calibration_without_held_out_pixels_uses_all_good_ones(grating):
@@ -409,7 +409,10 @@ def test_default_recipe_is_the_quick_preset(grating):
     steps = train([grating(200, 200)], device="cpu")
     next(steps)
     rest = [steps.send(STOP), *steps]
-    assert rest[-1].model.config == TrainingConfig.preset("quick")
+    quick = TrainingConfig.preset("quick")
+    config = rest[-1].model.config
+    assert config.residual.kind == "rarity"
+    assert config.replace(residual=quick.residual) == quick  # that was measured
 
 
 OK = np.random.default_rng(0).random((40, 40))

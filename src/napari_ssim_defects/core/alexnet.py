@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from torch import nn
 
 from .errors import InputError
-from .progress import FetchProgress
+from .progress import PreparationProgress
 
 __all__ = ["AlexNetFeatures"]
 
@@ -66,7 +66,7 @@ class AlexNetFeatures(nn.Module):
     @classmethod
     def pretrained(
         cls, path: str | os.PathLike[str] | None = None
-    ) -> Generator[FetchProgress, Any, AlexNetFeatures]:
+    ) -> Generator[PreparationProgress, Any, AlexNetFeatures]:
         """Read the weights, or fetch them once from the PyTorch project into torch's cache.
 
         Parameters
@@ -77,7 +77,7 @@ class AlexNetFeatures(nn.Module):
 
         Yields
         ------
-        FetchProgress
+        PreparationProgress
             While the file is fetched.
 
         Returns

@@ -7,20 +7,29 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from .errors import InputError
+from .presets import PRESETS
 from .residual_kinds import (
+    DiscriminatorResidual,
+    RarityResidual,
+    RarityView,
     ReconstructionProbabilityResidual,
+    ReconstructionResidual,
     ResidualConfig,
     ResidualKind,
     SquaredErrorResidual,
     SSIMConfig,
     SSIMResidual,
+    TextureResidual,
 )
 from .values import Values, describe
 
 __all__ = [
-    "PRESETS",
     "AugmentationConfig",
+    "DiscriminatorResidual",
+    "RarityResidual",
+    "RarityView",
     "ReconstructionProbabilityResidual",
+    "ReconstructionResidual",
     "ResidualConfig",
     "ResidualKind",
     "SSIMConfig",
@@ -28,6 +37,7 @@ __all__ = [
     "SegmentationConfig",
     "SquaredErrorResidual",
     "System",
+    "TextureResidual",
     "TrainingConfig",
     "describe",
 ]
@@ -120,8 +130,14 @@ class TrainingConfig(Values):
         Whether every convolution but the last of encoder and decoder is batch-normalised.
     ssim
         Window and constants of the training loss of system ``ssim``.
+    discriminator
+        Whether a second network learns to find corruptions that are painted into good patches
+        of twice the side (see `Discriminator`).
+    texture
+        Whether the local statistics of the texture are learnt too (see `TextureModel`).
     residual
-        How an image is compared with its reconstruction; by default as the system is trained.
+        How an image is scored; by default compared with its reconstruction as the system is
+        trained.
     kl_weight
         Weight of the Kullback-Leibler divergence beside the summed squared error (``vae``).
     feature_weight
@@ -129,9 +145,9 @@ class TrainingConfig(Values):
     augmentation
         Random changes of the training patches.
     batch_size
-        Patches per optimiser step.
+        Patches per optimiser step; with a discriminator, of twice the side.
     patches
-        Patches per epoch.
+        Patches per epoch; with a discriminator, of twice the side.
     fixed_patches
         Whether every epoch sees the same patches (the paper) or draws new ones.
     epochs
@@ -160,6 +176,8 @@ class TrainingConfig(Values):
     latent_dimension: Annotated[int, Field(ge=1, le=65536)] = 500
     batch_norm: bool = True
     ssim: SSIMConfig = SSIMConfig()
+    discriminator: bool = False
+    texture: bool = False
     residual: ResidualConfig = SSIMResidual()
     kl_weight: Annotated[float, Field(ge=0)] = 1.0
     feature_weight: Annotated[float, Field(ge=0)] = 1.0
@@ -189,9 +207,12 @@ class TrainingConfig(Values):
         return values
 
     @model_validator(mode="after")
-    def _has_latent_samples(self) -> Self:
+    def _has_what_the_residual_needs(self) -> Self:
         if self.residual.kind == "reconstruction_probability" and self.system != "vae":
             raise ValueError("only the system 'vae' has a reconstruction probability")
+        missing = self._missing(self.residual)
+        if missing:
+            raise ValueError(f"the residual {self.residual.kind} needs {missing}=True")
         return self
 
     @field_validator("intensity_percentiles")
@@ -229,20 +250,63 @@ class TrainingConfig(Values):
             raise InputError(f"There is no preset '{name}'; choose one of {', '.join(PRESETS)}.")
         values = dict(PRESETS[name])
         if changes.get("system", "ssim") != "ssim":
-            values.pop("residual", None)  # the preset's is for SSIM
+            for beyond in (
+                "residual",
+                "discriminator",
+                "texture",
+                "batch_size",
+            ):  # the preset's are for SSIM
+                values.pop(beyond, None)
         return cls(**{"name": name, **values, **changes})
+
+    def with_system(self, system: System) -> Self:
+        """Return the recipe for another system, scored by what the preset has for it."""
+        named = self.preset(self.name, system=system) if self.name in PRESETS else None
+        fresh = named or type(self)(system=system, ssim=self.ssim)
+        beyond = ("residual", "discriminator", "texture", "batch_size")
+        return self.replace(system=system, **{name: getattr(fresh, name) for name in beyond})
 
     @property
     def residuals(self) -> tuple[ResidualConfig, ...]:
-        """All residuals that make sense for the system, its own first.
+        """All residuals that make sense for the system, its own first, one of each kind.
 
-        The others are as the presets have them, or with the window of the training loss.
+        The others are as in its own, as the preset has them, or with the window of the loss.
         """
-        ssim = PRESETS.get(self.name, {}).get("residual") or SSIMResidual(ssim=(self.ssim,))
-        every: list[ResidualConfig] = [ssim, SquaredErrorResidual()]
+        preset: ResidualConfig | None = PRESETS.get(self.name, {}).get("residual")
+        every: list[ResidualConfig] = [
+            *_parts(self.residual),
+            *(_parts(preset) if preset is not None else ()),
+            SSIMResidual(ssim=(self.ssim,)),
+            SquaredErrorResidual(),
+        ]
         if self.system == "vae":
             every.append(ReconstructionProbabilityResidual())
-        return (self.residual, *(other for other in every if other.kind != self.residual.kind))
+        first: dict[str, ResidualConfig] = {}
+        for residual in every:
+            if not self._missing(residual):
+                first.setdefault(residual.kind, residual)
+        return tuple(first.values())
+
+    @property
+    def reconstruction_residual(self) -> ReconstructionResidual:
+        """The first residual that needs nothing but a reconstruction."""
+        return next(
+            residual for residual in self.residuals if isinstance(residual, ReconstructionResidual)
+        )
+
+    def _missing(self, residual: ResidualConfig) -> str:
+        """What is not trained of what the residual needs, or nothing."""
+        kinds = [part.kind for part in _parts(residual)]
+        if "discriminator" in kinds and not self.discriminator:
+            return "discriminator"
+        return "texture" if "texture" in kinds and not self.texture else ""
+
+
+def _parts(residual: ResidualConfig) -> tuple[ResidualConfig, ...]:
+    """The residual, followed by those that it is made of."""
+    if residual.kind == "rarity":
+        return (residual, *(view.residual for view in residual.views))
+    return (residual,)
 
 
 # What a system is scored by; the presets may have another one for SSIM.
@@ -250,43 +314,4 @@ _RESIDUALS: dict[str, ResidualConfig] = {
     "l2": SquaredErrorResidual(),
     "vae": ReconstructionProbabilityResidual(),
     "fmae": SquaredErrorResidual(),
-}
-
-# Minutes instead of hours: small patches in small batches leave the plateau of the SSIM loss
-# soonest (benchmarks/README.md).
-_BRIEF: dict[str, Any] = {
-    "patch_size": 64,
-    "latent_dimension": 200,
-    "learning_rate": 1e-3,
-    "stride": 16,
-    "residual": SSIMResidual(
-        ssim=(
-            SSIMConfig(window_size=11, constants="paper"),
-            SSIMConfig(window_size=21, constants="paper"),
-        ),
-        smoothing=4.0,
-    ),
-}
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {
-        **_BRIEF,
-        "minutes": 2.0,
-    },
-    "best": {
-        **_BRIEF,
-        "latent_dimension": 256,
-        "minutes": 10.0,
-    },
-    "paper": {
-        "batch_norm": False,
-        "batch_size": 128,
-        "patches": 20_000,
-        "fixed_patches": True,
-        "epochs": 200,
-        "learning_rate": 2e-4,
-        "schedule": "constant",
-        "validation": 0.0,
-        "stride": 30,
-    },
 }

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as functional
+from torch import nn
 
 from .config import TrainingConfig
+from .corruption import corrupt, vary
 from .device import autocast
 from .networks import Autoencoder
+from .patches import tiles
 from .ssim import ssim_loss
 
 __all__ = ["Objective", "training_loss"]
@@ -37,14 +40,15 @@ class Objective:
     System ``vae`` adds the Kullback-Leibler divergence of the latent distribution from the unit
     Gaussian, divided by the number of pixels as the squared error is; in training mode it decodes
     a random latent sample (Kingma and Welling 2014). System ``fmae`` adds the mean squared
-    distance of features (equation 3).
+    distance of features (equation 3). A discriminator adds the cross-entropy of what it finds in
+    patches that were corrupted at random.
 
     Attributes
     ----------
     config
         The recipe.
     generator
-        Where the random latent samples come from, on the network's device.
+        Where random latent samples and corruptions come from, on the network's device.
     features
         Maps patches (N, C, P, P) to features (N, F, h, w); needed by system ``fmae`` only.
     """
@@ -54,8 +58,19 @@ class Objective:
     features: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def __call__(self, network: Autoencoder, patches: torch.Tensor) -> torch.Tensor:
-        """Return the loss as a float32 tensor without dimensions."""
-        config = self.config
+        """Return the loss as a float32 tensor without dimensions.
+
+        Parameters
+        ----------
+        network
+            The network.
+        patches
+            Shape (N, C, S, S). S is the autoencoder's patch size P or, with a discriminator, a
+            multiple of it: the one learns from tiles of side P, the other from the whole.
+        """
+        config, squares = self.config, patches
+        if network.discriminator is not None:
+            patches = tiles(squares, config.patch_size)
         with autocast(patches.device):
             latent, log_variance = network.encode(patches)
             if log_variance is not None and network.training:
@@ -74,7 +89,19 @@ class Objective:
                 found, wanted = self.features(outputs.float()), self.features(patches)
             distance = functional.mse_loss(found.float(), wanted.float())
             loss = loss + config.feature_weight * distance
+        if network.discriminator is not None:
+            loss = loss + self._discrimination(network.discriminator, squares)
         return loss
+
+    def _discrimination(self, discriminator: nn.Module, squares: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of the discriminator's odds, in nats per pixel."""
+        generator = self.generator
+        if not discriminator.training:  # the same corruptions every time, to compare by
+            generator = torch.Generator(squares.device).manual_seed(self.config.seed)
+        corrupted, mask = corrupt(vary(squares, generator), generator)
+        with autocast(squares.device):
+            odds = discriminator(corrupted.contiguous(memory_format=torch.channels_last))
+        return functional.binary_cross_entropy_with_logits(odds.float(), mask)
 
 
 def _divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:

@@ -6,10 +6,11 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from .calibration import Measurement, Scoring
-from .config import ResidualConfig, TrainingConfig
+from .config import RarityResidual, ResidualConfig, TrainingConfig
 from .device import choose_device
 from .errors import InputError
 from .model import DefectModel
@@ -17,8 +18,9 @@ from .networks import Autoencoder
 from .patches import TrainingArea
 from .planes import ImageLike
 from .progress import CalibrationProgress
-from .reconstruction import reconstruct_plane, reconstructor
-from .residual import residual_map
+from .rarity import combined_rarity, fit_rarity
+from .reconstruction import relayed, view_plane
+from .residual import score_plane
 from .thresholds import ThresholdPolicy
 
 __all__ = ["calibrate", "measure"]
@@ -99,37 +101,51 @@ def measure(
     Returns
     -------
     list of Scoring
-        One per residual, in their order.
+        One per residual, in their order; rarities with their levels measured.
     """
-    measurements = [Measurement() for _ in residuals]
-    # Residuals that need the same reconstruction share it.
-    recipes = [config.replace(residual=residual) for residual in residuals]
-    sampled = [recipe.residual.kind == "reconstruction_probability" for recipe in recipes]
-    passes = [kind for kind in (False, True) if kind in sampled]
-    done = 0.0
+    rarities = [residual for residual in residuals if residual.kind == "rarity"]
+    simple: list[ResidualConfig] = [residual for residual in residuals if residual.kind != "rarity"]
+    views = [view.residual for rarity in rarities for view in rarity.views]
+    simple += [view for view in dict.fromkeys(views) if view not in simple]
+    measurements: dict[ResidualConfig, Measurement] = {kind: Measurement() for kind in simple}
+    maps: dict[ResidualConfig, list[npt.NDArray[np.float32]]] = {view: [] for view in views}
+    done, work = 0, len(areas) * (1 + len(rarities))
+
+    def progress(fraction: float) -> CalibrationProgress:
+        return CalibrationProgress((done + fraction) / work)
+
     for area in areas:
-        for kind in passes:
-            recipe = recipes[sampled.index(kind)]
-            steps = reconstruct_plane(
-                reconstructor(network, recipe), area.pixels, config.patch_size, config.stride,
-                device,
-            )  # fmt: skip
-            while True:
-                try:
-                    part = next(steps)
-                except StopIteration as finished:
-                    reconstruction = finished.value
-                    break
-                yield CalibrationProgress((done + part) / (len(areas) * len(passes)))
+        # Residuals that need the same reconstruction share it.
+        for sampled in (False, True):
+            sharing = [
+                residual
+                for residual in simple
+                if (residual.kind == "reconstruction_probability") == sampled
+            ]
+            if not sharing:
+                continue
+            recipe = config.replace(residual=sharing[0])
+            steps = view_plane(network, area.pixels, recipe, config.stride, device)
+            outputs = yield from relayed(steps, progress)
+            for residual in sharing:
+                found = score_plane(area.pixels, outputs, residual)
+                if area.allowed is not None:
+                    found = np.where(area.allowed, found, np.float32(np.nan))
+                measurements[residual].add(found)
+                if residual in maps:
+                    maps[residual].append(found)
+                yield progress(1)
+        done += 1
+    fitted: dict[ResidualConfig, RarityResidual] = {}
+    for rarity in rarities:
+        seen = [maps[view.residual] for view in rarity.views]
+        fitted[rarity] = fit_rarity(rarity, seen)
+        measurements[rarity] = Measurement()
+        for together in zip(*seen, strict=True):
+            measurements[rarity].add(combined_rarity(together, fitted[rarity]))
             done += 1
-            for residual, measurement, other in zip(residuals, measurements, sampled, strict=True):
-                if other == kind:
-                    found = residual_map(area.pixels, reconstruction, residual)
-                    if area.allowed is not None:
-                        found = np.where(area.allowed, found, np.float32(np.nan))
-                    measurement.add(found)
-                    yield CalibrationProgress(done / (len(areas) * len(passes)))
+            yield progress(0)
     return [
-        Scoring(residual, measurement.result(held_out))
-        for residual, measurement in zip(residuals, measurements, strict=True)
+        Scoring(fitted.get(residual, residual), measurements[residual].result(held_out))
+        for residual in residuals
     ]

@@ -20,8 +20,8 @@ from .intensity import IntensityRange
 from .networks import Autoencoder
 from .planes import ImageLike, Planes, as_planes
 from .progress import InspectionProgress, PlaneInspected
-from .reconstruction import reconstruct_plane, reconstructor
-from .residual import residual_map
+from .reconstruction import relayed, view_plane
+from .residual import score_plane
 from .thresholds import FalsePositiveRateThreshold, FixedThreshold, ThresholdPolicy
 
 __all__ = ["DefectModel", "HistoryEntry"]
@@ -60,7 +60,7 @@ class DefectModel:
     alternatives
         Other residuals that make sense for the network, with their calibrations.
     threshold
-        How the automatic threshold is chosen; by default 0.5 % of the defect-free pixels exceed
+        How the automatic threshold is chosen; by default 0.1 % of the defect-free pixels exceed
         it, before post-processing.
     history
         Losses over the training.
@@ -118,7 +118,9 @@ class DefectModel:
         """Return the same network scored by the first of these; the others are kept beside."""
         first, *others = scorings
         threshold = self.threshold
-        if first.residual != self.config.residual and isinstance(threshold, FixedThreshold):
+        if first.residual.kind != self.config.residual.kind and isinstance(
+            threshold, FixedThreshold
+        ):
             threshold = _AUTOMATIC  # a number means something else there
         return replace(
             self,
@@ -227,24 +229,20 @@ class DefectModel:
             raise InputError(f"The stride must be at least 1 pixel, not {stride}.")
         planes = self.planes(image, channel_axis, name)
         where = choose_device(device)
-        network = reconstructor(self.network_on(where), self.config)
+        network, residual = self.network_on(where), self.config.residual
         for index in range(len(planes)):
             plane = self.intensity.normalise(planes[index])
-            steps = reconstruct_plane(
-                network, plane, self.config.patch_size, stride or self.config.stride, where
-            )
-            while True:
-                try:
-                    done = next(steps)
-                except StopIteration as finished:
-                    reconstruction = finished.value
-                    break
-                yield InspectionProgress(index, len(planes), (index + done) / len(planes))
+            steps = view_plane(network, plane, self.config, stride or self.config.stride, where)
+
+            def progress(done: float, index: int = index) -> InspectionProgress:
+                return InspectionProgress(index, len(planes), (index + done) / len(planes))
+
+            views = yield from relayed(steps, progress)
             yield PlaneInspected(
                 index,
                 len(planes),
-                residual_map(plane, reconstruction, self.config.residual),
-                self.intensity.restore(reconstruction[: self.channels]),
+                score_plane(plane, views, residual),
+                self.intensity.restore(views.reconstruction[: self.channels]),
             )
 
     def residual(
@@ -260,7 +258,7 @@ class DefectModel:
         Returns
         -------
         numpy.ndarray
-            float32 of shape (..., H, W); 0 = identical to its reconstruction.
+            float32 of shape (..., H, W); 0 = as good as it gets.
         """
         maps = [
             message.residual

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from .config import TrainingConfig
+from .discriminator import Discriminator
 from .errors import InputError
+from .texture import TextureModel
 
 __all__ = ["Autoencoder", "initialise"]
 
@@ -37,6 +39,10 @@ class Autoencoder(nn.Module):
     variational
         Whether the encoder gives mean and logarithm of the variance of a Gaussian over latent
         vectors, 2d numbers, instead of one latent vector.
+    discriminator
+        Whether the attribute ``discriminator`` is a `Discriminator`, or None.
+    texture
+        Whether the attribute ``texture`` is a `TextureModel`, or None.
     """
 
     def __init__(
@@ -46,6 +52,8 @@ class Autoencoder(nn.Module):
         latent_dimension: int = 500,
         batch_norm: bool = False,
         variational: bool = False,
+        discriminator: bool = False,
+        texture: bool = False,
     ) -> None:
         super().__init__()
         if patch_size < 16 or patch_size % 16:
@@ -76,6 +84,8 @@ class Autoencoder(nn.Module):
                 *_activation(outputs, batch_norm),
             ]
         self.decoder = nn.Sequential(*decoder, nn.ConvTranspose2d(32, channels, 4, 2, padding=1))
+        self.discriminator = Discriminator(channels) if discriminator else None
+        self.texture = TextureModel(channels) if texture else None
 
     @classmethod
     def of(cls, config: TrainingConfig, channels: int) -> Self:
@@ -86,6 +96,8 @@ class Autoencoder(nn.Module):
             config.latent_dimension,
             config.batch_norm,
             config.system == "vae",
+            config.discriminator,
+            config.texture,
         )
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,7 @@ from .errors import InputError
 from .losses import Objective
 from .model import HistoryEntry
 from .networks import Autoencoder, initialise
+from .patches import tiles
 from .progress import TrainingPreview, TrainingStep
 from .reconstruction import reconstructor
 from .residual import residual_map
@@ -195,11 +196,11 @@ class Optimisation:
 
     def preview(self) -> TrainingPreview:
         """Show the first validation patches as the network sees them now."""
-        patches = self.validation[:_PREVIEW_PATCHES]
+        patches = tiles(self.validation, self.config.patch_size)[:_PREVIEW_PATCHES]
         outputs = self._reconstruct(patches)
         inputs, reconstructions = (tensor.cpu().numpy() for tensor in (patches, outputs))
         residuals = [
-            residual_map(x, y, self.config.residual)
+            residual_map(x, y, self.config.reconstruction_residual)
             for x, y in zip(inputs, reconstructions, strict=True)
         ]
         channels = inputs.shape[1]  # a variance may follow the reconstruction

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
 
-from .config import AugmentationConfig
+from .config import AugmentationConfig, TrainingConfig
 from .errors import InputError
 from .intensity import IntensityRange
 
-__all__ = ["PatchSource", "TrainingArea", "split"]
+__all__ = ["PatchSource", "TrainingArea", "split", "tiles", "training_side"]
 
 # A patch's position: index of the area, row and column of its upper left corner.
 _Positions = npt.NDArray[np.int64]
@@ -67,8 +67,8 @@ def split(
 ) -> tuple[list[TrainingArea], list[TrainingArea]]:
     """Hold out part of the training areas.
 
-    Whole areas are held out if there are five or more with room for a patch; else a band along
-    the longer side of each area that is long enough for a patch in either part.
+    Whole areas are held out if there are five or more with room for a patch; else a band across
+    the longer side of each area that is long enough for patches in either part.
 
     Parameters
     ----------
@@ -82,7 +82,8 @@ def split(
     Returns
     -------
     training, held_out
-        The second is empty if ``fraction`` is 0 or nothing can be spared.
+        The second is empty if ``fraction`` is 0 or nothing can be spared. A band keeps its
+        surroundings, but no pixel of them is allowed.
     """
     if not fraction:
         return list(areas), []
@@ -104,13 +105,29 @@ def split(
         if rest < 2 * patch_size:
             training.append(area)
             continue
-        parts = area.cut(axis, 0, rest), area.cut(axis, rest, sides[axis])
+        allowed = np.ones(sides, dtype=bool) if area.allowed is None else area.allowed.copy()
+        (allowed if axis == 0 else allowed.T)[:rest] = False
+        parts = area.cut(axis, 0, rest), TrainingArea(area.pixels, allowed)
         if all(_corners(part, patch_size).any() for part in parts):
             training.append(parts[0])
             held_out.append(parts[1])
         else:
             training.append(area)
     return training, held_out
+
+
+def training_side(areas: Sequence[TrainingArea], config: TrainingConfig) -> int:
+    """Return the side of the squares to train on, in pixels.
+
+    Twice the patch size for a discriminator, which needs surroundings, if all areas with room for
+    a patch have room for that; else the patch size.
+    """
+    larger = 2 * config.patch_size
+    if config.discriminator and all(
+        _corners(area, larger).any() for area in areas if _corners(area, config.patch_size).any()
+    ):
+        return larger
+    return config.patch_size
 
 
 class PatchSource:
@@ -226,6 +243,14 @@ class PatchSource:
             align_corners=False,
         )
         return functional.grid_sample(squares, grid, mode="bilinear", align_corners=False)
+
+
+def tiles(patches: torch.Tensor, side: int) -> torch.Tensor:
+    """Cut patches (N, C, S, S) into tiles (N', C, side, side), row by row."""
+    count, channels, size, _ = patches.shape
+    across = size // side
+    grid = patches.reshape(count, channels, across, side, across, side)
+    return grid.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, side, side)
 
 
 def _corners(area: TrainingArea, size: int) -> npt.NDArray[np.bool_]:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CalibrationProgress",
-    "FetchProgress",
     "InspectionProgress",
     "PlaneInspected",
+    "PreparationProgress",
     "TrainingCheckpoint",
     "TrainingFinished",
     "TrainingMessage",
@@ -28,8 +28,8 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class FetchProgress:
-    """Part, in [0, 1], of a file that is being fetched from the internet; ``text`` says which."""
+class PreparationProgress:
+    """Part, in [0, 1], of what has to be done before the first step; ``text`` says what it is."""
 
     text: str
     fraction: float
@@ -154,7 +154,7 @@ class TrainingFinished:
 
 
 TrainingMessage: TypeAlias = (
-    FetchProgress
+    PreparationProgress
     | TrainingStarted
     | TrainingStep
     | TrainingPreview
@@ -191,7 +191,7 @@ class PlaneInspected:
     plane, planes
         Index of the plane in C order over the leading axes, and number of planes.
     residual
-        float32 array of shape (H, W); 0 = identical.
+        float32 array of shape (H, W); 0 = as good as it gets.
     reconstruction
         float32 array of shape (C, H, W), in the intensities of the input.
     """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +15,20 @@ from .config import TrainingConfig
 from .device import autocast
 from .networks import Autoencoder
 
-__all__ = ["SampledReconstruction", "patch_starts", "reconstruct_plane", "reconstructor"]
+__all__ = [
+    "PlaneViews",
+    "SampledReconstruction",
+    "patch_starts",
+    "reconstruct_plane",
+    "reconstructor",
+    "relayed",
+    "view_plane",
+]
 
+_Message = TypeVar("_Message")
+_Result = TypeVar("_Result")
+
+_RECONSTRUCTION = 0.8  # part of the time, beside a discriminator
 _BATCH = 32 * 128**2  # pixels; small enough that a batch takes well under half a second on a CPU
 
 
@@ -149,3 +163,90 @@ def reconstruct_plane(
     ]
     total /= torch.as_tensor(np.outer(*times), dtype=total.dtype, device=device)
     return np.ascontiguousarray(total[:, :height, :width].cpu().numpy())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlaneViews:
+    """All that the residuals of a plane are made of.
+
+    Attributes
+    ----------
+    reconstruction
+        float32 of shape (C, H, W); for the reconstruction probability (2C, H, W), followed by the
+        variance of decoded samples.
+    log_odds
+        Logarithm of the odds of a defect, float32 of shape (H, W); None without discriminator.
+    improbability
+        Minus the log-likelihood of each neighbourhood, float32 of shape (H, W); None without
+        texture model.
+    """
+
+    reconstruction: npt.NDArray[np.float32]
+    log_odds: npt.NDArray[np.float32] | None = None
+    improbability: npt.NDArray[np.float32] | None = None
+
+
+def view_plane(
+    network: Autoencoder,
+    plane: npt.NDArray[np.float32],
+    config: TrainingConfig,
+    stride: int,
+    device: torch.device,
+) -> Generator[float, None, PlaneViews]:
+    """Compute all that the residuals of a plane are made of.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode, on ``device``.
+    plane
+        Normalised intensities, float32 of shape (C, H, W).
+    config
+        The recipe.
+    stride
+        Distance between reconstructed patches, in pixels.
+    device
+        Where the network runs.
+
+    Yields
+    ------
+    float
+        Fraction of the work that is done, in (0, 1].
+
+    Returns
+    -------
+    PlaneViews
+        The views.
+    """
+    improbability = None
+    if network.texture is not None:
+        with torch.inference_mode():
+            pixels = torch.as_tensor(np.array(plane), device=device)[None]
+            improbability = network.texture(pixels)[0, 0].cpu().numpy()
+    share = 1.0 if network.discriminator is None else _RECONSTRUCTION
+    reconstruction = yield from relayed(
+        reconstruct_plane(reconstructor(network, config), plane, config.patch_size, stride, device),
+        lambda fraction: share * fraction,
+    )
+    log_odds = None
+    if network.discriminator is not None:
+        side = 2 * config.patch_size
+        log_odds = yield from relayed(
+            reconstruct_plane(network.discriminator, plane, side, side // 2, device),
+            lambda fraction: share + (1 - share) * fraction,
+        )
+        log_odds = log_odds[0]
+    return PlaneViews(reconstruction, log_odds, improbability)
+
+
+def relayed(
+    steps: Generator[float, None, _Result], message: Callable[[float], _Message]
+) -> Generator[_Message, None, _Result]:
+    """Pass on what a generator yields as another message, and return what it returns."""
+    while True:
+        try:
+            fraction = next(steps)
+        except StopIteration as finished:
+            result: _Result = finished.value
+            return result
+        yield message(fraction)

@@ -7,16 +7,49 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from .config import ResidualConfig
+from .config import ReconstructionResidual, ResidualConfig
+from .rarity import combined_rarity
+from .reconstruction import PlaneViews
 from .ssim import ssim_map
 
-__all__ = ["residual_map"]
+__all__ = ["residual_map", "score_plane"]
+
+
+def score_plane(
+    plane: npt.NDArray[np.float32], views: PlaneViews, config: ResidualConfig
+) -> npt.NDArray[np.float32]:
+    """Score a plane by any residual.
+
+    Parameters
+    ----------
+    plane
+        Normalised intensities, float32 of shape (C, H, W).
+    views
+        What `view_plane` says of it, with all that the residual needs.
+    config
+        The residual. A rarity must have been measured.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of shape (H, W); the higher, the less like good material.
+    """
+    if config.kind == "rarity":
+        maps = [score_plane(plane, views, view.residual) for view in config.views]
+        return combined_rarity(maps, config)
+    if config.kind == "discriminator":
+        assert views.log_odds is not None
+        return _smoothed(np.logaddexp(0, views.log_odds), config.smoothing)
+    if config.kind == "texture":
+        assert views.improbability is not None
+        return _smoothed(views.improbability, config.smoothing)
+    return residual_map(plane, views.reconstruction, config)
 
 
 def residual_map(
     plane: npt.NDArray[np.float32],
     reconstruction: npt.NDArray[np.float32],
-    config: ResidualConfig,
+    config: ReconstructionResidual,
 ) -> npt.NDArray[np.float32]:
     """Compare a plane with its reconstruction.
 
@@ -53,6 +86,10 @@ def residual_map(
         variance = variance + floor
         likelihood = np.square(plane - mean) / variance + np.log(variance / floor)
         residual = 0.5 * likelihood.mean(0)
-    if config.smoothing:
-        residual = ndimage.gaussian_filter(residual, config.smoothing)
+    return _smoothed(residual, config.smoothing)
+
+
+def _smoothed(residual: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float32]:
+    if sigma:
+        residual = ndimage.gaussian_filter(residual, sigma)
     return np.asarray(residual, dtype=np.float32)

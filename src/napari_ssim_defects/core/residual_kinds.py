@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from .values import Values
 
 __all__ = [
+    "DiscriminatorResidual",
+    "RarityResidual",
+    "RarityView",
     "ReconstructionProbabilityResidual",
+    "ReconstructionResidual",
     "ResidualConfig",
     "ResidualKind",
     "SSIMConfig",
     "SSIMResidual",
     "SquaredErrorResidual",
+    "TextureResidual",
 ]
+
+
+def _rising(levels: tuple[float, ...]) -> tuple[float, ...]:
+    if any(lower > upper for lower, upper in itertools.pairwise(levels)):
+        raise ValueError("levels must not fall")
+    return levels
+
+
+Levels = Annotated[tuple[float, ...], Field(max_length=1000), AfterValidator(_rising)]
+"""Residuals that ever fewer good pixels exceed; see `rarity_levels`."""
 
 
 class SSIMConfig(Values):
@@ -100,9 +116,87 @@ class ReconstructionProbabilityResidual(Values):
     smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
 
 
+ReconstructionResidual = SSIMResidual | SquaredErrorResidual | ReconstructionProbabilityResidual
+"""What compares an image with its reconstruction."""
+
+
+class DiscriminatorResidual(Values):
+    """How sure the discriminator is that a pixel is not good material; 0 = good.
+
+    Minus the natural logarithm of the probability that it gives to "good".
+
+    Attributes
+    ----------
+    smoothing
+        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
+    """
+
+    kind: Literal["discriminator"] = "discriminator"
+    smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
+
+
+class TextureResidual(Values):
+    """How improbable the neighbourhood of a pixel is in the texture; 0 = most probable.
+
+    Minus the log-likelihood that the `TextureModel` gives, in nats, above its least.
+
+    Attributes
+    ----------
+    smoothing
+        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
+    """
+
+    kind: Literal["texture"] = "texture"
+    smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
+
+
+class RarityView(Values):
+    """One of the residuals that a rarity is made of.
+
+    Attributes
+    ----------
+    residual
+        The residual.
+    levels
+        What it is on good images (see `rarity_levels`); empty before it was measured.
+    """
+
+    residual: Annotated[
+        SSIMResidual | SquaredErrorResidual | DiscriminatorResidual | TextureResidual,
+        Field(discriminator="kind"),
+    ]
+    levels: Levels = ()
+
+
+class RarityResidual(Values):
+    """How rare a pixel is on good images, judged by several residuals together.
+
+    Each residual becomes minus log10 of the fraction of good pixels that exceed it; their mean is
+    put to the same scale once more. So 3 means: one good pixel in a thousand has as much.
+
+    Attributes
+    ----------
+    views
+        The residuals.
+    levels
+        What the mean of their rarities is on good images; empty before it was measured.
+    """
+
+    kind: Literal["rarity"] = "rarity"
+    views: Annotated[tuple[RarityView, ...], Field(min_length=1)]
+    levels: Levels = ()
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it is known what is rare."""
+        return all((self.levels, *(view.levels for view in self.views)))
+
+
 ResidualConfig = Annotated[
-    SSIMResidual | SquaredErrorResidual | ReconstructionProbabilityResidual,
+    ReconstructionResidual | DiscriminatorResidual | TextureResidual | RarityResidual,
     Field(discriminator="kind"),
 ]
 
-ResidualKind = Literal["ssim", "squared_error", "reconstruction_probability"]
+ResidualKind = Literal[
+    "ssim", "squared_error", "reconstruction_probability", "discriminator", "texture", "rarity"
+]

@@ -41,7 +41,7 @@ class FalsePositiveRateThreshold(Values):
     """The residual that a fraction ``rate`` of the defect-free pixels exceeds, as in the paper."""
 
     kind: Literal["false_positive_rate"] = "false_positive_rate"
-    rate: Annotated[float, Field(ge=0, le=1)] = 0.005
+    rate: Annotated[float, Field(ge=0, le=1)] = 0.001
 
     def of(self, calibration: Calibration) -> float:
         """Return the threshold by what was measured on defect-free images."""
@@ -55,7 +55,7 @@ class QuantileThreshold(Values):
     """A quantile of the residuals of defect-free pixels."""
 
     kind: Literal["quantile"] = "quantile"
-    quantile: Annotated[float, Field(ge=0, le=1)] = 0.995
+    quantile: Annotated[float, Field(ge=0, le=1)] = 0.999
 
     def of(self, calibration: Calibration) -> float:
         """Return the threshold by what was measured on defect-free images."""

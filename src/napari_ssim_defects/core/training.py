@@ -21,15 +21,17 @@ from .measurement import measure
 from .model import DefectModel
 from .networks import Autoencoder, initialise
 from .optimisation import Optimisation
-from .patches import PatchSource, split
+from .patches import PatchSource, split, training_side
 from .planes import ImageLike, Planes
 from .progress import (
+    PreparationProgress,
     TrainingCheckpoint,
     TrainingFinished,
     TrainingMessage,
     TrainingNotice,
     TrainingStarted,
 )
+from .texture import fit_texture
 from .threads import thread_race
 from .training_set import fingerprint, read_areas, spread_over, training_planes
 from .training_state import TrainingState
@@ -85,11 +87,12 @@ def train(
     Yields
     ------
     TrainingMessage
-        `FetchProgress` while weights are fetched; `TrainingStarted`, then `TrainingStep` at least
-        twice a second with a `TrainingPreview` and a `TrainingNotice` in between now and then, a
-        `TrainingCheckpoint` early on, every half a minute and after the last step, at
-        last `TrainingFinished`, which carries the model. Send `STOP` to end early with the best
-        model so far; close the generator to throw it away.
+        `PreparationProgress` while weights are fetched or a texture is learnt;
+        `TrainingStarted`; then `TrainingStep` at least twice a second with a `TrainingPreview`
+        and a `TrainingNotice` in between now and then, and a `TrainingCheckpoint` early on,
+        every half a minute and after the last step; at last `TrainingFinished`, which carries
+        the model. Send `STOP` to end early with the best model so far; close the generator to
+        throw it away.
 
     Raises
     ------
@@ -115,18 +118,21 @@ def train(
         (area.good_pixels for area in areas), config.intensity_percentiles
     )
     areas = [area.normalised(intensity) for area in areas]
-    training, held_out = split(areas, config.validation, config.patch_size)
-    source = PatchSource(training, config.patch_size, config.augmentation, where)
-    samples = PatchSource(held_out or training, config.patch_size, config.augmentation, where)
-    validation = samples.cut(
-        samples.positions(_VALIDATION_PATCHES, np.random.default_rng(config.seed + 1))
-    )
+    side = training_side(areas, config)
+    training, held_out = split(areas, config.validation, side)
+    source = PatchSource(training, side, config.augmentation, where)
+    samples = PatchSource(held_out or training, side, config.augmentation, where)
+    count = _VALIDATION_PATCHES * config.patch_size**2 // side**2
+    validation = samples.cut(samples.positions(count, np.random.default_rng(config.seed + 1)))
 
     features = None
     if config.system == "fmae":
         features = (yield from AlexNetFeatures.pretrained(alexnet)).to(where)
     network = Autoencoder.of(config, planes[0].channels)
     initialise(network, config.seed)
+    if network.texture is not None and state is None:
+        for fraction in fit_texture(network.texture, training, config.seed):
+            yield PreparationProgress("Learning the texture", fraction)
     network = place(network, where)
     with thread_race() as race:
         run = Optimisation(
@@ -167,12 +173,11 @@ def train(
                 checkpoint_at = run.elapsed + _CHECKPOINT_SECONDS
                 stopped |= (yield TrainingCheckpoint(run.state(mark))) == STOP
     run.restore_best()
-    # A held-out band is all border, where few reconstructions overlap: whole images count.
-    unseen = [area for area in held_out if any(area is other for other in areas)]
-    good = spread_over(unseen, _CALIBRATION_PIXELS) or spread_over(areas, _CALIBRATION_PIXELS)
+    good = spread_over(held_out, _CALIBRATION_PIXELS) or spread_over(areas, _CALIBRATION_PIXELS)
     own, *others = yield from measure(
-        network, good, config, config.residuals, where, held_out=bool(unseen)
+        network, good, config, config.residuals, where, held_out=bool(held_out)
     )
+    config = config.replace(residual=own.residual)  # a rarity has been measured by now
     yield TrainingFinished(
         DefectModel(
             config=config,

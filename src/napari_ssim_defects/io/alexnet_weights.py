@@ -18,7 +18,7 @@ from urllib.request import urlopen
 import torch
 
 from ..core.errors import InputError
-from ..core.progress import FetchProgress
+from ..core.progress import PreparationProgress
 from .atomic import atomic_path, ensure_folder
 from .file_errors import reading
 from .safetensors_file import read_safetensors
@@ -61,12 +61,12 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     return weights
 
 
-def fetched_weights() -> Generator[FetchProgress, Any, dict[str, torch.Tensor]]:
+def fetched_weights() -> Generator[PreparationProgress, Any, dict[str, torch.Tensor]]:
     """Return the weights from torch's cache, after fetching them there if they are missing.
 
     Yields
     ------
-    FetchProgress
+    PreparationProgress
         A few times a second; closing the generator ends the fetching and leaves nothing behind.
 
     Raises
@@ -81,14 +81,14 @@ def fetched_weights() -> Generator[FetchProgress, Any, dict[str, torch.Tensor]]:
     return read_weights(file)
 
 
-def _fetch(file: Path) -> Generator[FetchProgress, Any, None]:
+def _fetch(file: Path) -> Generator[PreparationProgress, Any, None]:
     digest = hashlib.sha256()
     with closing(_chunks(file)) as chunks, atomic_path(file) as temporary:
         with temporary.open("wb") as stream:
             for chunk, fraction in chunks:
                 digest.update(chunk)
                 stream.write(chunk)
-                yield FetchProgress("AlexNet's weights", fraction)
+                yield PreparationProgress("Fetching AlexNet's weights", fraction)
         if digest.hexdigest() != SHA256:
             raise InputError(
                 f"What came from {URL} is not the published file (its SHA-256 differs); try again "

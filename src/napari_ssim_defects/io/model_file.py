@@ -192,6 +192,10 @@ def _model(header: _Header, tensors: dict[str, np.ndarray]) -> DefectModel:
         raise ValueError("weights that are not finite")
     network.load_state_dict(weights, assign=True)
     network.requires_grad_(True).eval()
+    for scoring in header.scorings:
+        config.replace(residual=scoring.residual)  # refuses what the network does not have
+        if scoring.residual.kind == "rarity" and not scoring.residual.is_measured:
+            raise ValueError("rarity that was not measured")
     kinds = [scoring.residual.kind for scoring in header.scorings]
     curves = [_tensor(kind, name) for kind in kinds for name in chain.from_iterable(_CURVES)]
     if len(set(kinds)) < len(kinds) or header.scorings[0].residual != config.residual:

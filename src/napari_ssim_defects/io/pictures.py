@@ -75,7 +75,7 @@ def write_overview(
         figure.colorbar(heat, ax=axes[2], fraction=0.035)
         for axis in axes:
             axis.set(xticks=[], yticks=[])
-    titles = ("Input", "Reconstruction", "Residual (0 = identical)", "Outlined defects")
+    titles = ("Input", "Reconstruction", "Residual", "Outlined defects")
     for axis, title in zip(grid[0], titles, strict=True):
         axis.set_title(title)
     _save(figure, path)

@@ -11,7 +11,7 @@ from napari.utils.notifications import show_info
 from ..core.errors import InputError
 from ..core.progress import (
     CalibrationProgress,
-    FetchProgress,
+    PreparationProgress,
     TrainingFinished,
     TrainingNotice,
     TrainingPreview,
@@ -130,8 +130,8 @@ class Controller:
         state = self.state
         if isinstance(message, TrainingStarted):
             self._runner.say(f"Training on {message.device} ({message.precision}) …")
-        elif isinstance(message, FetchProgress):
-            self._runner.say(f"Fetching {message.text} …")
+        elif isinstance(message, PreparationProgress):
+            self._runner.say(f"{message.text} …")
             self._runner.advance(message.fraction)
         elif isinstance(message, TrainingStep):
             point = LossPoint(message.elapsed, message.loss, message.validation_loss)

@@ -232,13 +232,8 @@ class PanelState(EventedModel):
 
     def use_system(self, system: System) -> None:
         """Train another system, and compare as it is compared by."""
-        config = self.config
-        if config.system == system:
-            return
-        residual = TrainingConfig(system=system, ssim=config.ssim).residual
-        if system == "ssim":
-            residual = next(other for other in config.residuals if other.kind == "ssim")
-        self.config = config.replace(system=system, residual=residual)
+        if self.config.system != system:
+            self.config = self.config.with_system(system)
 
     def use_window_size(self, size: int) -> None:
         """Set the side of the SSIM window, of the loss and of a residual that has just one."""

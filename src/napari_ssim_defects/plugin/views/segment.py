@@ -32,7 +32,7 @@ class SegmentView(QWidget):
         self.slider.setToolTip(tip)
         self.auto_button = QPushButton("Auto threshold")
         self.auto_button.setToolTip(
-            "The threshold that the model proposes: the one that 0.5 % of the defect-free pixels "
+            "The threshold that the model proposes: the one that 0.1 % of the defect-free pixels "
             "exceed (false positive rate), unless it was measured anew below."
         )
         self.proposals = ProposalsView(controller)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from ...core.config import PRESETS
+from ...core.presets import PRESETS
 from ..controller import Controller
 from ..layers import is_inspectable
 from ..regions_of_interest import is_region
@@ -221,6 +221,6 @@ class TrainView(QWidget):
     def _show_preview(self) -> None:
         # The residuals' range is fixed, so that the picture darkens as the training goes on.
         ranges = {"ssim": 1.0, "squared_error": 0.1, "reconstruction_probability": 10.0}
-        high = ranges[self._state.config.residual.kind]
+        high = ranges[self._state.config.reconstruction_residual.kind]
         self.preview.show_patches(self._state.preview, high)
         self.preview.setVisible(self._state.preview is not None)

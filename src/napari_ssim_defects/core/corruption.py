@@ -1,0 +1,201 @@
+"""What a discriminator learns from: good patches, varied and corrupted at random.
+
+What corruptions are made of is taken from the patches themselves or from noise, never from a real
+defect: what finds them finds what does not belong to the material. Variations are what differs
+between images of the same material, and must not be found.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+
+__all__ = ["corrupt", "vary"]
+
+_SPOTS = (0.8, 0.4)  # probability of a first corruption in a patch, and of a second one
+_THREADS = 0.3  # part of the corruptions that are thin lines instead of blobs
+_SOLID = 0.3  # opacity from which a corrupted pixel counts
+_VISIBLE = 0.04  # change of normalised intensity that a pixel's neighbourhood must show to count
+_TURN, _ZOOM = math.radians(4), 0.06  # largest variation either way
+_CONTRAST, _BRIGHTNESS, _NOISE = 0.2, 0.1, 0.03
+_SHARPER, _SOFTER = -0.5, 0.7  # part of the way to the mean of 3 x 3 pixels
+_CELLS = (3, 5, 8, 12, 20, 32)  # bumps of smooth noise along a side
+
+
+def corrupt(patches: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Corrupt part of each patch at random, some patches not at all.
+
+    A blob or a thin line of random size, direction, edge and opacity is filled with one of: another
+    patch, turned and scaled; a flat grey or colour; grain; the patch blurred, with other brightness
+    and contrast, or from elsewhere.
+
+    Parameters
+    ----------
+    patches
+        Normalised intensities, float32 of shape (N, C, P, P).
+    generator
+        Source of the randomness, on the patches' device.
+
+    Returns
+    -------
+    corrupted
+        float32 of shape (N, C, P, P); equal to ``patches`` where nothing was changed.
+    mask
+        float32 of shape (N, 1, P, P): 1 where a patch was changed visibly, else 0.
+
+    References
+    ----------
+    Zavrtanik, Kristan, Skocaj: DRAEM, a discriminatively trained reconstruction embedding for
+    surface anomaly detection, ICCV 2021.
+
+    Examples
+    --------
+    >>> patches = torch.rand(4, 1, 32, 32)
+    >>> corrupted, mask = corrupt(patches, torch.Generator().manual_seed(0))
+    >>> corrupted.shape == patches.shape and mask.shape == (4, 1, 32, 32)
+    True
+    """
+    draw = _Draw(patches, generator)
+    corrupted = patches
+    cover = torch.zeros_like(patches[:, :1])
+    for probability in _SPOTS:
+        spot = _spots(draw) * (draw.uniform(0, 1) < probability)
+        opacity = draw.uniform(0.3, 1.5).clamp(max=1)
+        corrupted = corrupted + spot * opacity * (_fillings(draw, corrupted) - corrupted)
+        cover = torch.maximum(cover, spot)
+    change = (corrupted - patches).abs().amax(dim=1, keepdim=True)
+    visible = functional.max_pool2d(change, 5, stride=1, padding=2) > _VISIBLE
+    return corrupted, ((cover > _SOLID) & visible).to(patches.dtype)
+
+
+def vary(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Change patches as the next image of the same material may differ.
+
+    Each is turned, scaled, sharpened or softened, and changed in contrast and brightness a little,
+    and gets some noise. Without this, a discriminator takes a whole image for a defect that was
+    taken in another light or at a slightly other angle (benchmarks/README.md).
+
+    Parameters
+    ----------
+    patches
+        Normalised intensities, float32 of shape (N, C, P, P).
+    generator
+        Source of the randomness, on the patches' device.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 of shape (N, C, P, P).
+
+    Examples
+    --------
+    >>> patches = torch.rand(4, 1, 32, 32)
+    >>> vary(patches, torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 1, 32, 32])
+    """
+    draw = _Draw(patches, generator)
+    varied = _warped(patches, draw.uniform(-_TURN, _TURN), 1 + draw.uniform(-_ZOOM, _ZOOM))
+    varied = varied + draw.uniform(_SHARPER, _SOFTER) * (_blurred(varied, 3) - varied)
+    middle = varied.mean(dim=(2, 3), keepdim=True)
+    varied = (varied - middle) * draw.uniform(1 - _CONTRAST, 1 + _CONTRAST) + middle
+    noise = torch.randn(varied.shape, **draw.random)
+    return varied + draw.uniform(-_BRIGHTNESS, _BRIGHTNESS) + draw.uniform(0, _NOISE) * noise
+
+
+class _Draw:
+    """Random numbers, fields and choices, one per patch, on the patches' device."""
+
+    def __init__(self, patches: torch.Tensor, generator: torch.Generator) -> None:
+        self.count, _, _, self.side = patches.shape
+        self.device = patches.device
+        self.random: Any = {"generator": generator, "device": patches.device}
+
+    def uniform(self, low: float, high: float) -> torch.Tensor:
+        """Return numbers of shape (N, 1, 1, 1)."""
+        numbers = torch.rand(self.count, 1, 1, 1, **self.random)
+        return low + (high - low) * numbers
+
+    def log_uniform(self, low: float, high: float) -> torch.Tensor:
+        """Return numbers of shape (N, 1, 1, 1), each order of magnitude equally likely."""
+        return self.uniform(math.log(low), math.log(high)).exp()
+
+    def noise(self, cells: tuple[int, ...] = _CELLS) -> torch.Tensor:
+        """Return smooth noise of shape (N, 1, P, P), standard normal at so many cells a side."""
+        noise = torch.empty(self.count, 1, self.side, self.side, device=self.device)
+        for number, chosen in zip(cells, self._deal(len(cells)), strict=True):
+            coarse = torch.randn(len(chosen), 1, number, number, **self.random)
+            if len(chosen):
+                noise[chosen] = functional.interpolate(
+                    coarse,
+                    size=(self.side, self.side),
+                    mode="bicubic" if number < 8 else "bilinear",  # few cells would show
+                    align_corners=False,
+                )
+        return noise
+
+    def choice(self, *options: torch.Tensor) -> torch.Tensor:
+        """Return for each patch one of the options, all of shape (N, C, P, P)."""
+        result = torch.empty_like(options[0])
+        for option, chosen in zip(options, self._deal(len(options)), strict=True):
+            result[chosen] = option[chosen]
+        return result
+
+    def _deal(self, hands: int) -> list[torch.Tensor]:
+        hand = torch.randint(hands, (self.count,), **self.random)
+        return [torch.nonzero(hand == number)[:, 0] for number in range(hands)]
+
+
+def _spots(draw: _Draw) -> torch.Tensor:
+    """Opacity of blobs and threads in [0, 1], of shape (N, 1, P, P)."""
+    side = draw.side
+    axis = torch.arange(side, device=draw.device, dtype=torch.float32) - (side - 1) / 2
+    y = axis.view(1, 1, -1, 1) - side * draw.uniform(-0.5, 0.5)
+    x = axis.view(1, 1, 1, -1) - side * draw.uniform(-0.5, 0.5)
+    radius, aspect = draw.log_uniform(3, max(4, side / 2)), draw.log_uniform(0.55, 1.8)
+    angle = draw.uniform(0, math.pi)
+    along = (x * angle.cos() + y * angle.sin()) / (radius * aspect)
+    across = (y * angle.cos() - x * angle.sin()) / (radius / aspect)
+    distance = along.square() + across.square()
+    blobs = 1 - distance + draw.uniform(0, 1) * draw.noise()
+    blobs = (blobs / draw.uniform(0.02, 0.4)).clamp(0, 1)
+    # A thread is where smooth noise crosses zero, within twice the ellipse.
+    noise = draw.noise((2, 3, 5, 8))
+    slope = noise.diff(dim=2).abs().mean((1, 2, 3)) + noise.diff(dim=3).abs().mean((1, 2, 3))
+    width = draw.uniform(0.7, 3)
+    threads = (width - noise.abs() / slope.view(-1, 1, 1, 1)).clamp(0, 1) * (distance < 4)
+    return torch.where(draw.uniform(0, 1) < _THREADS, threads, blobs)
+
+
+def _fillings(draw: _Draw, patches: torch.Tensor) -> torch.Tensor:
+    """What corrupted pixels show, of shape (N, C, P, P)."""
+    order = torch.randperm(draw.count, **draw.random)
+    turned = _warped(patches[order], draw.uniform(0, 2 * math.pi), draw.log_uniform(0.3, 1.5))
+    middle = patches.mean(dim=(2, 3), keepdim=True)
+    level = torch.cat([draw.uniform(-0.1, 1.1) for _ in range(patches.shape[1])], dim=1)
+    blurred = _blurred(patches, 9)
+    offsets = torch.randint(draw.side, (2,), **draw.random).tolist()
+    return draw.choice(
+        turned * draw.uniform(0.7, 1.3) + draw.uniform(-0.3, 0.3),
+        level + draw.uniform(0, 0.15) * draw.noise((3,)),
+        level + draw.uniform(0.05, 0.3) * draw.noise((8, 16, 32, draw.side)),
+        blurred + draw.uniform(-0.2, 0.2),
+        (patches - middle) * draw.uniform(0.3, 1.7) + middle + draw.uniform(-0.5, 0.5),
+        patches.roll(offsets, (2, 3)).flip(-1),
+    )
+
+
+def _warped(patches: torch.Tensor, angle: torch.Tensor, zoom: torch.Tensor) -> torch.Tensor:
+    """Turn each patch by its angle, in radians, and scale it; beyond its border it is mirrored."""
+    cos, sin = (zoom * angle.cos()).flatten(), (zoom * angle.sin()).flatten()
+    zero = torch.zeros_like(cos)
+    theta = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
+    grid = functional.affine_grid(theta, list(patches.shape), align_corners=False)
+    return functional.grid_sample(patches, grid, padding_mode="reflection", align_corners=False)
+
+
+def _blurred(patches: torch.Tensor, size: int) -> torch.Tensor:
+    """Mean over so many pixels either way; of those inside the patch at its border."""
+    return functional.avg_pool2d(patches, size, 1, size // 2, count_include_pad=False)

@@ -1,0 +1,67 @@
+"""Named recipes, as plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .residual_kinds import (
+    DiscriminatorResidual,
+    RarityResidual,
+    RarityView,
+    SSIMConfig,
+    SSIMResidual,
+    TextureResidual,
+)
+
+__all__ = ["PRESETS"]
+
+# Minutes instead of hours: small patches in small batches leave the plateau of the SSIM loss
+# soonest (benchmarks/README.md).
+_BRIEF: dict[str, Any] = {
+    "patch_size": 64,
+    "latent_dimension": 200,
+    "learning_rate": 1e-3,
+    "stride": 16,
+    "batch_size": 4,  # squares of 16 patches in all
+    "discriminator": True,
+    "texture": True,
+    "residual": RarityResidual(
+        views=(
+            RarityView(
+                residual=SSIMResidual(
+                    ssim=(
+                        SSIMConfig(window_size=11, constants="paper"),
+                        SSIMConfig(window_size=21, constants="paper"),
+                    ),
+                    smoothing=4.0,
+                )
+            ),
+            RarityView(residual=DiscriminatorResidual(smoothing=2.0)),
+            RarityView(residual=TextureResidual(smoothing=2.0)),
+        )
+    ),
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {
+        **_BRIEF,
+        "minutes": 2.0,
+    },
+    "best": {
+        **_BRIEF,
+        "latent_dimension": 256,
+        "minutes": 10.0,
+    },
+    "paper": {
+        "batch_norm": False,
+        "batch_size": 128,
+        "patches": 20_000,
+        "fixed_patches": True,
+        "epochs": 200,
+        "learning_rate": 2e-4,
+        "schedule": "constant",
+        "validation": 0.0,
+        "stride": 30,
+    },
+}
+"""Values of `TrainingConfig` that differ from its defaults, by the name of the preset."""

@@ -1,0 +1,209 @@
+"""The local statistics of a texture: a Gaussian mixture of small neighbourhoods at two scales."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import nn
+
+from .patches import TrainingArea
+
+__all__ = ["TextureModel", "fit_texture"]
+
+_SCALES = (2, 4)  # pixels are averaged over squares of this side first
+_WINDOW = 7
+_DIMENSIONS = 24  # principal components that are kept of a neighbourhood
+_COMPONENTS = 16
+_SAMPLES = 20_000  # neighbourhoods per scale that it learns from
+_ITERATIONS = 30
+_FLOOR = 1e-6  # variance added to each principal component, in squared normalised intensities
+_REGULAR = 1e-3  # variance added to each whitened dimension of each component
+
+
+class TextureModel(nn.Module):
+    """How improbable the neighbourhood of a pixel is in a texture.
+
+    Neighbourhoods of 7 x 7 pixels, at two scales, are whitened by their principal components; a
+    Gaussian mixture with full covariances gives their likelihood. It is learnt in seconds and
+    knows nothing of structure beyond the neighbourhood, which the autoencoder does.
+
+    Parameters
+    ----------
+    channels
+        Number of image channels C.
+
+    References
+    ----------
+    Böttger and Ulrich: Real-time texture error detection on textured surfaces with compressed
+    sensing, Pattern Recognition and Image Analysis 26, 2016.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mixtures = nn.ModuleList(_Mixture(channels) for _ in _SCALES)
+
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+        """Return how improbable each neighbourhood of planes (N, C, H, W) is, as (N, 1, H, W).
+
+        Minus the log-likelihood in nats, summed over the scales, less what it is at the least: not
+        negative.
+        """
+        height, width = planes.shape[2:]
+        total = planes.new_zeros(len(planes), 1, height, width)
+        for scale, mixture in zip(_SCALES, self.mixtures, strict=True):
+            coarse = mixture(_shrunk(planes, scale))
+            fine = functional.interpolate(coarse, scale_factor=scale, mode="bilinear")
+            total = total + fine[:, :, :height, :width]
+        return total
+
+
+class _Mixture(nn.Module):
+    """A Gaussian mixture of the whitened neighbourhoods of one scale."""
+
+    # Shape (D, C, 7, 7), (D), (K, D), (K, D, D) and (K).
+    projection: torch.Tensor
+    centre: torch.Tensor
+    means: torch.Tensor
+    whitening: torch.Tensor
+    constants: torch.Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        d, k = min(_DIMENSIONS, channels * _WINDOW**2), _COMPONENTS
+        self.register_buffer("projection", torch.zeros(d, channels, _WINDOW, _WINDOW))
+        self.register_buffer("centre", torch.zeros(d))
+        self.register_buffer("means", torch.zeros(k, d))
+        self.register_buffer("whitening", torch.eye(d).repeat(k, 1, 1))
+        self.register_buffer("constants", torch.zeros(k))
+
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+        padded = functional.pad(planes, (_WINDOW // 2,) * 4, mode="replicate")
+        points = functional.conv2d(padded, self.projection) - self.centre.view(1, -1, 1, 1)
+        likelihood = torch.full_like(points[:, :1], -math.inf)
+        # One component at a time: all together would need hundreds of planes.
+        for mean, whitening, constant in zip(
+            self.means, self.whitening, self.constants, strict=True
+        ):
+            shifted = functional.conv2d(points, whitening[:, :, None, None], -(whitening @ mean))
+            term = constant - 0.5 * shifted.square().sum(1, keepdim=True)
+            likelihood = torch.logaddexp(likelihood, term)
+        return torch.logsumexp(self.constants, dim=0) - likelihood
+
+    def fit(self, neighbourhoods: torch.Tensor, generator: torch.Generator) -> Iterator[float]:
+        """Learn from neighbourhoods of shape (N, C * 7 * 7), float64; yield the part done."""
+        dimensions = len(self.centre)
+        mean = neighbourhoods.mean(0)
+        covariance = torch.cov((neighbourhoods - mean).T)
+        variances, axes = torch.linalg.eigh(covariance)
+        axes = axes[:, -dimensions:] / (variances[-dimensions:].clamp_min(0) + _FLOOR).sqrt()
+        means, whitening, constants = yield from _expectation_maximisation(
+            (neighbourhoods - mean) @ axes, len(self.means), generator
+        )
+        self.projection.copy_(axes.T.reshape(self.projection.shape))
+        self.centre.copy_(mean @ axes)
+        self.means.copy_(means)
+        self.whitening.copy_(whitening)
+        self.constants.copy_(constants)
+
+
+def fit_texture(model: TextureModel, areas: Sequence[TrainingArea], seed: int) -> Iterator[float]:
+    """Learn a texture from the good pixels of normalised areas.
+
+    Parameters
+    ----------
+    model
+        What is changed; on the CPU.
+    areas
+        Defect-free areas.
+    seed
+        Seed of the choice of neighbourhoods and of the first guess.
+
+    Yields
+    ------
+    float
+        Fraction of the work that is done, in (0, 1].
+
+    Notes
+    -----
+    Where no neighbourhood of a scale lies in the good pixels, those that reach beyond count too.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for number, (scale, mixture) in enumerate(zip(_SCALES, model.mixtures, strict=True)):
+        assert isinstance(mixture, _Mixture)
+        for fraction in mixture.fit(_neighbourhoods(areas, scale, generator), generator):
+            yield (number + fraction) / len(_SCALES)
+
+
+def _neighbourhoods(
+    areas: Sequence[TrainingArea], scale: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Draw neighbourhoods of good pixels, float64 of shape (N, C * 7 * 7)."""
+    share = -(-_SAMPLES // len(areas))
+    margin = _WINDOW // 2
+    drawn = []
+    for area in areas:
+        plane = _shrunk(torch.as_tensor(np.array(area.pixels))[None], scale)
+        allowed = np.ones(area.pixels.shape[1:], bool) if area.allowed is None else area.allowed
+        forbidden = functional.max_pool2d(
+            _shrunk(torch.as_tensor(~allowed, dtype=torch.float32)[None, None], scale),
+            _WINDOW, stride=1, padding=margin,
+        )  # fmt: skip
+        places = torch.nonzero(forbidden[0, 0] == 0)
+        if not len(places):
+            continue
+        places = places[torch.randint(len(places), (share,), generator=generator)]
+        padded = functional.pad(plane, (margin,) * 4, mode="replicate")[0]
+        windows = padded.unfold(1, _WINDOW, 1).unfold(2, _WINDOW, 1)
+        drawn.append(windows[:, places[:, 0], places[:, 1]].transpose(0, 1).flatten(1))
+    if not drawn:
+        whole = [TrainingArea(area.pixels) for area in areas]
+        return _neighbourhoods(whole, scale, generator)
+    return torch.cat(drawn).double()
+
+
+def _shrunk(planes: torch.Tensor, scale: int) -> torch.Tensor:
+    """Average over squares; at the lower and right border of what there is of them."""
+    return functional.avg_pool2d(planes, scale, ceil_mode=True, count_include_pad=False)
+
+
+def _expectation_maximisation(
+    points: torch.Tensor, components: int, generator: torch.Generator
+) -> Generator[float, None, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Fit a Gaussian mixture to points (N, D).
+
+    Yields
+    ------
+    float
+        Fraction of the iterations that are done.
+
+    Returns
+    -------
+    means, whitening, constants
+        Of shape (K, D), (K, D, D) and (K): the log-density of a component, weighted, is its
+        constant minus half the square of the whitened distance to its mean.
+    """
+    count, dimensions = points.shape
+    means = points[torch.randperm(count, generator=generator)[:components]]
+    if len(means) < components:  # hardly any pixels: several components start from one
+        means = means.repeat(-(-components // len(means)), 1)[:components]
+    shares = functional.one_hot(torch.cdist(points, means).argmin(1), components).double()
+    regular = _REGULAR * torch.eye(dimensions, dtype=points.dtype)
+    for iteration in range(_ITERATIONS):
+        mass = shares.sum(0) + 1e-10
+        means = shares.T @ points / mass[:, None]
+        moments = torch.stack([(share[:, None] * points).T @ points for share in shares.T])
+        covariances = moments / mass[:, None, None] - means[:, :, None] * means[:, None, :]
+        whitening = torch.linalg.inv(torch.linalg.cholesky(covariances + regular))
+        constants = (mass / mass.sum()).log() + whitening.diagonal(dim1=1, dim2=2).log().sum(1)
+        constants -= 0.5 * dimensions * math.log(2 * math.pi)
+        distances = torch.stack([
+            ((points - mean) @ factor.T).square().sum(1)
+            for mean, factor in zip(means, whitening, strict=True)
+        ], dim=1)  # fmt: skip
+        shares = torch.softmax(constants - 0.5 * distances, dim=1)
+        yield (iteration + 1) / _ITERATIONS
+    return means, whitening, constants

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from napari_ssim_defects.core.config import (
+    DiscriminatorResidual,
+    RarityResidual,
+    RarityView,
+    SquaredErrorResidual,
+    TextureResidual,
+    TrainingConfig,
+)
+from napari_ssim_defects.core.errors import InputError
+from napari_ssim_defects.core.rarity import combined_rarity, fit_rarity, rarity, rarity_levels
+from napari_ssim_defects.core.reconstruction import PlaneViews
+from napari_ssim_defects.core.residual import residual_map, score_plane
+
+
+@pytest.mark.parametrize("law", [stats.norm(), stats.expon(), stats.gamma(3)])
+def test_rarity_is_minus_log10_of_the_tail_probability(law):
+    good = law.rvs(400_000, random_state=0).astype(np.float32)
+    levels = rarity_levels(good)
+    wanted = np.array([0.5, 1, 2, 3])
+    found = rarity(law.isf(10.0**-wanted).astype(np.float32), levels)
+    np.testing.assert_allclose(found, wanted, atol=0.1)
+
+
+def test_beyond_the_data_an_exponential_tail_goes_on():
+    law = stats.expon(scale=2.0)
+    levels = rarity_levels(law.rvs(100_000, random_state=0).astype(np.float32))
+    wanted = np.array([5.0, 7.0, 9.0])
+    found = rarity(law.isf(10.0**-wanted).astype(np.float32), levels)
+    np.testing.assert_allclose(found, wanted, rtol=0.15)
+    assert rarity(np.float32([1e9]), levels)[0] == 10
+
+
+@pytest.mark.parametrize("good", [[1.0], [0.0] * 1000, [0.0] * 999 + [1.0], [3.0, -2.0]])
+def test_any_good_pixels_give_a_scale_that_does_not_fall(good):
+    levels = np.array(rarity_levels(np.float32(good)))
+    assert np.isfinite(levels).all()
+    assert (np.diff(levels) >= 0).all()
+    residuals = np.linspace(-5, 5, 101, dtype=np.float32)
+    found = rarity(residuals, levels)
+    assert (np.diff(found) >= 0).all()
+    assert rarity(np.float32([1e9]), levels)[0] == 10
+    assert rarity(np.float32([min(good)]), levels)[0] < 3
+
+
+VIEWS = (
+    RarityView(residual=SquaredErrorResidual()),
+    RarityView(residual=DiscriminatorResidual()),
+    RarityView(residual=TextureResidual(smoothing=1.0)),
+)
+
+
+def test_combination_is_the_rarity_of_the_mean_rarity(rng):
+    maps = [[rng.gamma(2, size=(200, 300)).astype(np.float32) for _ in range(2)] for _ in VIEWS]
+    maps[0][0][:20] = maps[1][0][:20] = maps[2][0][:20] = np.nan  # not allowed
+    fitted = fit_rarity(RarityResidual(views=VIEWS), maps)
+    assert fitted.is_measured
+    found = [combined_rarity(together, fitted) for together in zip(*maps, strict=True)]
+    values = np.concatenate([plane[np.isfinite(plane)] for plane in found])
+    assert len(values) == 2 * 200 * 300 - 20 * 300
+    for decades in (1, 2, 3):
+        assert (values > decades).mean() == pytest.approx(10.0**-decades, rel=0.2)
+
+
+def test_a_plane_is_scored_by_each_of_its_views(rng):
+    plane, other = rng.random((2, 1, 30, 40), dtype=np.float32)
+    odds, improbability = rng.normal(size=(2, 30, 40)).astype(np.float32)
+    views = PlaneViews(other, odds, improbability)
+    maps = [score_plane(plane, views, view.residual) for view in VIEWS]
+    np.testing.assert_array_equal(maps[0], residual_map(plane, other, SquaredErrorResidual()))
+    probability = 1 / (1 + np.exp(-odds.astype(np.float64)))
+    np.testing.assert_allclose(maps[1], -np.log(1 - probability), rtol=1e-4, atol=1e-6)
+    fitted = fit_rarity(RarityResidual(views=VIEWS), [[found] for found in maps])
+    np.testing.assert_array_equal(score_plane(plane, views, fitted), combined_rarity(maps, fitted))
+
+
+def test_a_rarity_needs_what_it_is_made_of():
+    residual = RarityResidual(views=VIEWS)
+    with pytest.raises(InputError, match="needs discriminator=True"):
+        TrainingConfig(residual=residual, texture=True)
+    with pytest.raises(InputError, match="needs texture=True"):
+        TrainingConfig(residual=residual, discriminator=True)
+    TrainingConfig(residual=residual, discriminator=True, texture=True)
+
+
+def test_levels_that_fall_are_refused():
+    with pytest.raises(InputError, match="must not fall"):
+        RarityResidual(views=VIEWS, levels=(1.0, 0.5))
+
+
+@pytest.mark.parametrize("name", ["quick", "best"])
+def test_presets_for_minutes_are_scored_by_rarity_and_the_papers_systems_are_not(name):
+    assert TrainingConfig.preset(name).residual.kind == "rarity"
+    for system in ("l2", "vae", "fmae"):
+        config = TrainingConfig.preset(name).with_system(system)
+        assert config == TrainingConfig.preset(name, system=system)
+        assert not config.discriminator
+        assert {"rarity", "discriminator", "texture"}.isdisjoint(
+            residual.kind for residual in config.residuals
+        )
+        assert config.with_system("ssim") == TrainingConfig.preset(name)

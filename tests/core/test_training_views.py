@@ -1,0 +1,108 @@
+"""A training with all three views: reconstruction, discriminator and texture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_ssim_defects.core.config import TrainingConfig
+from napari_ssim_defects.core.errors import InputError
+from napari_ssim_defects.core.measurement import calibrate
+from napari_ssim_defects.core.model import DefectModel
+from napari_ssim_defects.core.progress import PreparationProgress, TrainingStarted
+from napari_ssim_defects.core.thresholds import FixedThreshold
+from napari_ssim_defects.core.training import train
+
+CONFIG = TrainingConfig(
+    patch_size=16, latent_dimension=8, batch_size=2, patches=40, epochs=2, stride=8,
+    learning_rate=5e-3, ssim={"window_size": 7}, discriminator=True, texture=True,
+    residual=TrainingConfig.preset("quick").residual, validation=0.25,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def messages(grating):
+    return list(train([grating(96, 128), grating(96, 128, phase=1)], CONFIG, device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def model(messages):
+    return messages[-1].model
+
+
+def test_texture_is_learnt_before_the_first_step(messages):
+    first = next(i for i, m in enumerate(messages) if isinstance(m, TrainingStarted))
+    assert first > 1
+    assert {type(message) for message in messages[:first]} == {PreparationProgress}
+
+
+def test_rarity_counts_decades_of_good_pixels_that_were_held_out(model):
+    assert model.config.residual.is_measured
+    assert model.calibration.held_out
+    assert model.calibration.pixels == 2 * 96 * 32  # a band of each image, a square wide
+    for decades in (1, 2):
+        rate = model.calibration.false_positive_rate(decades)
+        assert rate == pytest.approx(10.0**-decades, rel=0.1)
+    assert model.auto_threshold == pytest.approx(3, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["rarity", "ssim", "squared_error", "discriminator", "texture"])
+def test_each_view_scores_by_itself(model, grating, kind):
+    image = grating(96, 128, phase=0.5)
+    other = model.with_residual(kind)
+    residual = other.residual(image)
+    assert residual.shape == image.shape
+    assert residual.min() >= 0
+    image[40:56, 60:80] = 2.0
+    spoilt = other.residual(image)
+    if kind not in ("ssim", "squared_error"):  # a reconstruction takes longer to learn
+        assert spoilt[44:52, 66:74].mean() > 1.05 * residual[44:52, 66:74].mean()
+
+
+def test_model_file_gives_back_the_same_rarity(model, grating, tmp_path):
+    model.save(tmp_path / "model.safetensors")
+    read = DefectModel.load(tmp_path / "model.safetensors")
+    assert read.config == model.config
+    image = grating(50, 70)
+    np.testing.assert_array_equal(read.residual(image), model.residual(image))
+
+
+def test_model_file_whose_rarity_was_not_measured_is_refused(model, tmp_path):
+    config = model.config.replace(residual=CONFIG.residual)
+    replace(model, config=config).save(tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="damaged"):
+        DefectModel.load(tmp_path / "model.safetensors")
+
+
+def test_other_good_images_measure_the_rarity_anew(model, grating):
+    fixed = replace(model, threshold=FixedThreshold(value=2.5))
+    steps = calibrate(fixed, [grating(96, 128) + np.float32(0.2)])
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            other = end.value
+            break
+    assert other.config.residual.levels != model.config.residual.levels
+    assert [view.residual for view in other.config.residual.views] == [
+        view.residual for view in model.config.residual.views
+    ]
+    assert other.calibration.false_positive_rate(2) == pytest.approx(0.01, rel=0.1)
+    assert other.threshold == FixedThreshold(value=2.5)  # means what it did
+
+
+def test_images_with_room_for_a_patch_only_are_trained_on(grating):
+    (*_, last) = train([grating(20, 24)], CONFIG.replace(epochs=1, patches=4), device="cpu")
+    assert last.model.residual(grating(20, 24)).shape == (20, 24)
+
+
+def test_a_training_without_views_is_that_of_before(grating):
+    plain = CONFIG.replace(
+        discriminator=False, texture=False, residual=TrainingConfig().residual, epochs=1
+    )
+    (*_, last) = train([grating(96, 128)], plain, device="cpu")
+    names = last.model.network.state_dict()
+    assert not [n for n in names if n.startswith(("discriminator", "texture"))]
+    assert [s.residual.kind for s in last.model.scorings] == ["ssim", "squared_error"]
