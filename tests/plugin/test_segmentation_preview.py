@@ -138,7 +138,7 @@ def test_created_labels_are_numbered_measured_and_in_place(
     assert labels.units == heatmap.units
     features = labels.features
     assert list(features["index"]) == list(range(1, expected.max() + 1))
-    assert list(features["area"]) == list(np.bincount(expected.ravel())[1:])
+    assert list(features["area_px"]) == list(np.bincount(expected.ravel())[1:])
     assert labels.metadata["napari-ssim-defects"]["threshold"] == state.threshold
     assert not preview_of(viewer).visible
     state.threshold *= 0.9
