@@ -64,7 +64,8 @@ class RegionSelection:
         if hidden:
             dims.set_point(hidden, [point[axis] for axis in hidden])
         shown = [float(point[axis]) for axis in dims.displayed]
-        self._viewer.camera.center = (*(0.0,) * (3 - len(shown)), *shown)
+        camera = getattr(self._viewer, "scene", self._viewer).camera  # 0.9, 0.7
+        camera.center = (*(0.0,) * (3 - len(shown)), *shown)
 
     def _on_layer(self) -> None:
         if self._layer is not None:

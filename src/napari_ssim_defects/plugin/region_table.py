@@ -22,7 +22,7 @@ from .state import PanelState, RegionTable
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["RegionTableController"]
+__all__ = ["RegionTableController", "saving"]
 
 Rows = list[dict[str, object]]
 
@@ -45,6 +45,7 @@ class RegionTableController:
         self._state = state
         self._runner = runner
         self._measured: dict[Labels, MeasuredLabels] = {}
+        self._saving: workers.Job | None = None  # its messages arrive as long as it is kept
         self._selection = RegionSelection(viewer, state)
         self.select = self._selection.select
         for layer in viewer.layers:
@@ -74,7 +75,7 @@ class RegionTableController:
         if path.suffix.lower() != ".csv":
             path = path.with_name(f"{path.name}.csv")
         # Beside whatever job runs: a table need not wait for the end of a training.
-        workers.start(partial(_saving, path, self._rows(rows)), self._on_saved)
+        self._saving = workers.start(partial(saving, path, self._rows(rows)), self._on_saved)
 
     def _on_saved(self, message: object) -> None:
         if isinstance(message, workers.Failure):
@@ -149,6 +150,7 @@ def _table(layer: Labels) -> RegionTable | None:
     return RegionTable(known, unit if unit and "area" in known else "")
 
 
-def _saving(path: Path, rows: Rows) -> Generator[Done, None, None]:
+def saving(path: Path, rows: Rows) -> Generator[Done, None, None]:
+    """Write rows of the table of regions to a CSV file."""
     write_csv(path, rows, REGION_COLUMNS)
     yield Done(f"Saved {len(rows)} region{'s' * (len(rows) != 1)} to '{path}'.")

@@ -247,7 +247,7 @@ class PanelState(EventedModel):
     summary: RegionSummary | None = None
 
     labels_layer: Any = None
-    regions: RegionTable | None = None
+    regions: Any = None
     selected_region: RegionKey | None = None
 
     good_layer: Any = None
