@@ -40,7 +40,7 @@ class RegionTableView(QWidget):
         self.layer = LayerCombo(
             controller.viewer.layers,
             is_committed,
-            "none yet; Create labels makes them",
+            "Create labels first",
             "The layer whose regions are listed: the one that was created or selected last.",
         )
         self.layer.setAccessibleName("Regions of")
@@ -144,13 +144,14 @@ class RegionTableView(QWidget):
         assert bar is not None
         before = bar.value()
         self.model.show_table(table, in_units=self._in_units)
-        self.table.fit_columns()
+        self.table.resizeColumnsToContents()
         self._select_row()
         bar.setValue(before)  # what a person looks at stays where it is while they paint
         number = 0 if table is None else len(table)
         self.count.setText(f"{number:,} region{'s' * (number != 1)}")
-        for widget in (self.table, self.copy_button, self.save_button):
-            widget.setEnabled(number > 0)
+        self.table.setVisible(number > 0)
+        for button in (self.copy_button, self.save_button):
+            button.setEnabled(number > 0)
 
     def _select_row(self) -> None:
         table, key = self._state.regions, self._state.selected_region
@@ -185,10 +186,6 @@ class _Table(QTableView):
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
         columns.setResizeContentsPrecision(0)  # as wide as what is in sight
         columns.setHighlightSections(False)
-
-    def fit_columns(self) -> None:
-        """Make columns as wide as their content."""
-        self.resizeColumnsToContents()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Copy rows; Qt would copy one cell."""
