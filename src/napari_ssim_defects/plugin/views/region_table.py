@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
-from qtpy.QtGui import QKeyEvent, QKeySequence
+from qtpy.QtGui import QKeyEvent, QKeySequence, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
@@ -76,6 +76,7 @@ class RegionTableView(QWidget):
         self.setLayout(layout)
         self._connect()
         self._show_layer()
+        self._show_table()
 
     def _connect(self) -> None:
         state = self._state
@@ -126,7 +127,6 @@ class RegionTableView(QWidget):
 
     def _show_layer(self) -> None:
         self.layer.show_layer(self._state.labels_layer)
-        self._show_table()
 
     def _on_units(self, units: object) -> None:
         self._in_units = units != "px"
@@ -143,13 +143,13 @@ class RegionTableView(QWidget):
         bar = self.table.verticalScrollBar()
         assert bar is not None
         before = bar.value()
+        number = 0 if table is None else len(table)
+        self.table.setVisible(number > 0)
         self.model.show_table(table, in_units=self._in_units)
-        self.table.resizeColumnsToContents()
+        self.table.fit_columns()
         self._select_row()
         bar.setValue(before)  # what a person looks at stays where it is while they paint
-        number = 0 if table is None else len(table)
         self.count.setText(f"{number:,} region{'s' * (number != 1)}")
-        self.table.setVisible(number > 0)
         for button in (self.copy_button, self.save_button):
             button.setEnabled(number > 0)
 
@@ -184,8 +184,18 @@ class _Table(QTableView):
         rows.setVisible(False)
         rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)  # rows out of sight are not asked
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
-        columns.setResizeContentsPrecision(0)  # as wide as what is in sight
+        columns.setResizeContentsPrecision(0)  # what is in sight only
         columns.setHighlightSections(False)
+
+    def fit_columns(self) -> None:
+        """Make columns as wide as what is in sight."""
+        if self.isVisible():  # Qt would ask for every row of a table that is not
+            self.resizeColumnsToContents()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Fit the columns to what came while the table was hidden."""
+        super().showEvent(event)
+        self.fit_columns()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Copy rows; Qt would copy one cell."""
