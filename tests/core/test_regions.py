@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 from skimage.measure import regionprops_table
 
-from napari_ssim_defects.core.regions import label_regions, measure_regions
+from napari_ssim_defects.core.regions import label_regions, measure_planes, measure_regions
 
 EIGHT = np.ones((3, 3))
 masks = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9))
@@ -64,9 +64,20 @@ def test_measurements_come_in_the_order_of_the_labels_as_plain_numbers():
 
 def test_regions_to_review_are_marked():
     labels = np.array([[1, 0, 3]], np.int32)
-    regions = measure_regions(labels, np.ones((1, 3), np.float32), np.array([False, True, True]))
+    regions = measure_regions(labels, np.ones((1, 3), np.float32), {2, 3})
     assert [region.verdict for region in regions] == ["defect", "review"]
 
 
 def test_no_regions_have_no_measurements():
     assert measure_regions(np.zeros((5, 5), np.int32), np.zeros((5, 5), np.float32)) == []
+
+
+def test_a_number_in_several_planes_is_a_region_in_each_of_them():
+    labels = np.zeros((2, 2, 4, 4), np.int32)
+    labels[0, 1, 0, 0], labels[1, 1, 1:3, 1] = 5, 5
+    planes = dict(measure_planes(labels, np.ones(labels.shape, np.float32), {5}))
+    assert list(planes) == [0, 1, 2, 3]
+    assert [[(region.label, region.area) for region in planes[plane]] for plane in range(4)] == [
+        [], [(5, 1)], [], [(5, 2)],
+    ]  # fmt: skip
+    assert planes[3][0].verdict == "review"

@@ -114,3 +114,25 @@ def detected(controller: Any, viewer: Any, model: Any, wait_idle: Callable[[], N
         return [origins[key] for key in keys if key in origins]
 
     return detect
+
+
+@pytest.fixture
+def commit(viewer: Any, controller: Any) -> Callable[..., Any]:
+    """Add a layer of regions as Create labels does, on an image of its own; 2 is to be reviewed."""
+    from napari_ssim_defects.core.regions import measure_planes
+    from napari_ssim_defects.plugin import layers
+
+    def add(labels: np.ndarray, name: str = "image", **place: Any) -> Any:
+        residual = np.random.default_rng(0).random(labels.shape, dtype=np.float32)
+        image = viewer.add_image((255 * residual).astype(np.uint8), name=name, **place)
+        heatmap = layers.new_heatmap(residual, layers.source_of(image), (0.0, 1.0), {})
+        regions = [
+            (plane, region)
+            for plane, found in measure_planes(labels, residual, {2})
+            for region in found
+        ]
+        layer = layers.new_labels(labels, heatmap, regions, {"threshold": 0.5})
+        viewer.add_layer(layer)
+        return layer
+
+    return add

@@ -138,7 +138,7 @@ def test_created_labels_are_numbered_measured_and_in_place(
     assert labels.units == heatmap.units
     features = labels.features
     assert list(features["index"]) == list(range(1, expected.max() + 1))
-    assert list(features["area"]) == list(np.bincount(expected.ravel())[1:])
+    assert list(features["area_px"]) == list(np.bincount(expected.ravel())[1:])
     assert labels.metadata["napari-ssim-defects"]["threshold"] == state.threshold
     assert not preview_of(viewer).visible
     state.threshold *= 0.9
@@ -161,11 +161,30 @@ def test_painted_labels_are_never_replaced(controller, state, viewer, heatmap, s
     painted = viewer.layers["image defects"]
     painted.data_setitem((np.array([0, 0]), np.array([0, 1])), 7)
     corrected = painted.data.copy()
+    for _ in range(2):  # the newer ones are replaced, the painted ones are not
+        controller.labelling.start()
+        wait_idle()
+        assert painted in viewer.layers
+        np.testing.assert_array_equal(painted.data, corrected)
+        assert sum(layer.name.startswith("image defects") for layer in viewer.layers) == 2
+
+
+def test_the_preview_goes_on_after_labels_were_created_and_leaves_them_alone(
+    controller, state, viewer, heatmap, settled, wait_idle
+):
+    state.threshold = float(np.quantile(heatmap.data, 0.9))
     controller.labelling.start()
     wait_idle()
-    assert painted in viewer.layers
-    np.testing.assert_array_equal(painted.data, corrected)
-    assert sum(layer.name.startswith("image defects") for layer in viewer.layers) == 2
+    created = viewer.layers["image defects"].data.copy()
+    for quantile in (0.8, 0.97):
+        state.threshold = float(np.quantile(heatmap.data, quantile))
+        expected = regions(heatmap.data, state)
+        np.testing.assert_array_equal(preview_of(viewer).data, expected > 0)
+    state.segmentation = state.segmentation.replace(opening=0)
+    settled()
+    assert preview_of(viewer).visible
+    np.testing.assert_array_equal(preview_of(viewer).data, regions(heatmap.data, state) > 0)
+    np.testing.assert_array_equal(viewer.layers["image defects"].data, created)
 
 
 def test_labels_of_stacks_are_numbered_onward_with_their_plane(

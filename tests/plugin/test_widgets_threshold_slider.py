@@ -317,6 +317,8 @@ def test_the_share_above_the_threshold_is_shown(slider: ThresholdSlider) -> None
     slider.set_value(0.25)
     label = next(found for found in slider.findChildren(QLabel) if "above" in found.text())
     assert label.text() == "10 % above, false positives 0.10 %"
+    slider.resize(350, 180)
+    assert label.height() < 2 * label.fontMetrics().height()  # one line in a panel of 350 pixels
     assert "0.10 % of defect-free images" in label.toolTip()
 
 

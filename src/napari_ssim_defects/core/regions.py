@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from scipy import ndimage
 if TYPE_CHECKING:
     from .segmentation import Segmented
 
-__all__ = ["Region", "label_regions", "measure_plane", "measure_regions"]
+__all__ = ["Region", "label_regions", "measure_plane", "measure_planes", "measure_regions"]
 
 _EIGHT = np.ones((3, 3), dtype=bool)
 
@@ -64,7 +65,7 @@ def label_regions(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], i
 def measure_regions(
     labels: npt.NDArray[np.int32],
     residual: npt.NDArray[np.float32],
-    review: npt.NDArray[np.bool_] | None = None,
+    review: Collection[int] = (),
 ) -> list[Region]:
     """Measure every region of a label image (H, W) on its residual (H, W).
 
@@ -75,7 +76,7 @@ def measure_regions(
     residual
         float32.
     review
-        Whether the region of each number, from 1 on, is to be reviewed; None: all are defects.
+        Numbers of the regions that are to be reviewed; the others are defects.
     """
     place = np.flatnonzero(labels)
     if not len(place):
@@ -116,7 +117,7 @@ def measure_regions(
             average,
             maximum,
             roundness,
-            review is not None and bool(review[label - 1]),
+            label in review,
         )
         for label, pixels, y, x, top, left, bottom, right, average, maximum, roundness in zip(
             *(values.tolist() for values in columns), strict=True
@@ -144,5 +145,32 @@ def measure_plane(
         Number of regions in the planes before, on from which these are numbered.
     """
     np.copyto(labels, found.labels(before))
-    review = np.concatenate([np.zeros(before, dtype=bool), found.review])
+    review = set((np.flatnonzero(found.review) + before + 1).tolist())
     return measure_regions(labels, residual, review)
+
+
+def measure_planes(
+    labels: npt.NDArray[np.int32],
+    residual: npt.NDArray[np.float32],
+    review: Collection[int] = (),
+) -> Iterator[tuple[int, list[Region]]]:
+    """Measure the regions of a stack plane by plane.
+
+    A number that occurs in several planes is a region in each of them.
+
+    Parameters
+    ----------
+    labels
+        int32 of shape (..., H, W).
+    residual
+        float32 of the same shape.
+    review
+        Numbers of the regions that are to be reviewed.
+
+    Yields
+    ------
+    tuple of int and list of Region
+        Number of the plane, from 0, and the regions in it.
+    """
+    for plane, index in enumerate(np.ndindex(labels.shape[:-2])):
+        yield plane, measure_regions(labels[index], residual[index], review)

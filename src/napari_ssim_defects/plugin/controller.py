@@ -25,6 +25,7 @@ from .export import ExportController
 from .labelling import LabellingController
 from .preferences import preferences
 from .proposals import ProposalController
+from .region_table import RegionTableController
 from .regions_of_interest import region_mask
 from .runner import Runner
 from .segmentation_preview import SegmentationPreview
@@ -64,6 +65,7 @@ class Controller:
         self.detection = DetectionController(*shared, self._preview)
         self.proposals = ProposalController(*shared, self._preview.show_calibration)
         self.labelling = LabellingController(*shared, self._preview)
+        self.regions = RegionTableController(*shared)
         self.evaluation = EvaluationController(*shared)
         self.export = ExportController(*shared, self._preview)
         viewer.layers.events.removed.connect(self._on_layer_removed)
@@ -74,7 +76,9 @@ class Controller:
             return
         self._closed = True
         self.viewer.layers.events.removed.disconnect(self._on_layer_removed)
-        for part in (self.detection, self.proposals, self.evaluation, self.export):
+        for part in (
+            self.detection, self.proposals, self.regions, self.evaluation, self.export
+        ):  # fmt: skip
             part.close()
         self._preview.close()
         self._runner.finish()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,8 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
 
 from ..core.errors import InputError
-from .spatial import spatial_metadata, without_axis
+from .region_features import checksum, region_features
+from .spatial import pixel_size, spatial_metadata, without_axis
 
 if TYPE_CHECKING:
     from napari.components import LayerList
@@ -25,6 +25,7 @@ __all__ = [
     "Source",
     "created_labels",
     "find_derived",
+    "is_committed",
     "is_heatmap",
     "is_inspectable",
     "is_painted",
@@ -96,6 +97,11 @@ def is_heatmap(layer: Layer) -> bool:
     return isinstance(layer, Image) and provenance(layer).get("kind") == "residual"
 
 
+def is_committed(layer: Layer) -> bool:
+    """Whether a layer holds regions that were created from a heatmap."""
+    return isinstance(layer, Labels) and provenance(layer).get("kind") == "labels"
+
+
 def is_inspectable(layer: Layer) -> bool:
     """Whether a layer can be trained on or inspected: an image that is not derived."""
     return isinstance(layer, Image) and not provenance(layer)
@@ -148,7 +154,7 @@ def created_labels(heatmap: Image, layers: LayerList) -> Labels | None:
 
 def is_painted(labels: Labels) -> bool:
     """Whether a person has changed committed regions since they were made."""
-    return provenance(labels).get("checksum") != _checksum(labels.data)
+    return provenance(labels).get("checksum") != checksum(labels.data)
 
 
 def show_only(heatmap: Image, layers: LayerList) -> None:
@@ -277,27 +283,17 @@ def new_labels(
     settings
         Threshold and post-processing.
     """
-    columns: dict[str, list[Any]] = {
-        "index": [region.label for _, region in regions],
-        "area": [region.area for _, region in regions],
-        "centroid_y": [region.centroid[0] for _, region in regions],
-        "centroid_x": [region.centroid[1] for _, region in regions],
-        "mean_residual": [region.mean_residual for _, region in regions],
-        "max_residual": [region.max_residual for _, region in regions],
-        "eccentricity": [region.eccentricity for _, region in regions],
-        "verdict": [region.verdict for _, region in regions],
-    }
-    if labels.ndim > 2:
-        columns["plane"] = [plane for plane, _ in regions]
     return Labels(
         labels,
         name=f"{source_name(heatmap)} defects",
-        features=columns,
+        features=region_features(regions, labels.ndim, pixel_size(heatmap)),
         metadata={
             PROVENANCE: {
                 **provenance(heatmap),
                 "kind": "labels",
-                "checksum": _checksum(labels),
+                "checksum": checksum(labels),
+                # What regions that a person paints are measured on, even if the heatmap goes.
+                "residual": heatmap.data,
                 **settings,
             }
         },
@@ -308,10 +304,6 @@ def new_labels(
 def source_name(layer: Layer) -> str:
     """Name of the image that a derived layer came from."""
     return str(provenance(layer).get("source", layer.name))
-
-
-def _checksum(labels: npt.NDArray[Any]) -> int:
-    return zlib.crc32(np.ascontiguousarray(labels).data)
 
 
 def _origin(kind: str, source: Source, origin: Mapping[str, Any]) -> dict[str, Any]:

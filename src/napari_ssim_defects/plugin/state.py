@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -27,7 +27,9 @@ __all__ = [
     "EvaluationSummary",
     "LossPoint",
     "PanelState",
+    "RegionKey",
     "RegionSummary",
+    "RegionTable",
 ]
 
 Activity = Literal[
@@ -42,6 +44,10 @@ Activity = Literal[
     "measuring",
 ]
 """What the background thread does; only "idle" lets another activity begin."""
+
+
+RegionKey = tuple[int, int]
+"""Plane and label of a region."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,40 @@ class RegionSummary:
     review_regions: int = 0
     review_pixels: int = 0
     complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegionTable:
+    """Measurements of the regions of a Labels layer.
+
+    Attributes
+    ----------
+    columns
+        Arrays of equal length by the names of the columns of ``regions.csv``. ``image`` is left
+        out, ``plane`` for single images, and what is in units for layers without.
+    unit
+        Unit of length of the columns in units; "" without.
+    """
+
+    columns: Mapping[str, npt.NDArray[Any]]
+    unit: str
+
+    def __len__(self) -> int:
+        return len(self.columns["label"])
+
+    def key(self, row: int) -> RegionKey:
+        """Return plane and label of a region, which stay when the table changes."""
+        plane = self.columns["plane"][row] if "plane" in self.columns else 0
+        return int(plane), int(self.columns["label"][row])
+
+    def row(self, key: RegionKey) -> int | None:
+        """Return where a region stands; None if it is not there."""
+        plane, label = key
+        found = self.columns["label"] == label
+        if "plane" in self.columns:
+            found = found & (self.columns["plane"] == plane)
+        rows = np.flatnonzero(found)
+        return int(rows[0]) if len(rows) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,6 +177,9 @@ class PanelState(EventedModel):
         The calibrated threshold of the model that made the heatmap; None if not known.
     summary
         What the threshold finds; None while it is being computed or without a heatmap.
+    labels_layer, regions, selected_region
+        Layer of committed regions that is listed, or None; their `RegionTable`, or None; plane
+        and label of the one that is selected, or None.
     good_layer
         Heatmap of a defect-free image that thresholds are measured on; None: those that the model
         was calibrated with.
@@ -172,6 +215,8 @@ class PanelState(EventedModel):
         "heatmap": operator.is_,
         "histogram": operator.is_,
         "good_histogram": operator.is_,
+        "labels_layer": operator.is_,
+        "regions": operator.is_,
         "good_layer": operator.is_,
         "truth_layer": operator.is_,
         "evaluation": operator.is_,
@@ -200,6 +245,10 @@ class PanelState(EventedModel):
     good_histogram: Any = None
     auto_threshold: float | None = None
     summary: RegionSummary | None = None
+
+    labels_layer: Any = None
+    regions: Any = None
+    selected_region: RegionKey | None = None
 
     good_layer: Any = None
     truth_layer: Any = None

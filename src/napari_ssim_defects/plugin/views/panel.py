@@ -11,6 +11,7 @@ from .detect import DetectView
 from .evaluate import EvaluateView
 from .export import ExportView
 from .footer import Footer
+from .region_table import RegionTableView
 from .section import Section
 from .segment import SegmentView
 from .train import TrainView
@@ -19,7 +20,7 @@ __all__ = ["DefectPanel"]
 
 
 class DefectPanel(QWidget):
-    """Train, detect, segment, evaluate and export, from top to bottom.
+    """Train, detect, segment, list, evaluate and export, from top to bottom.
 
     Parameters
     ----------
@@ -34,6 +35,7 @@ class DefectPanel(QWidget):
         self.train = TrainView(self.controller)
         self.detect = DetectView(self.controller)
         self.segment = SegmentView(self.controller)
+        self.regions = RegionTableView(self.controller)
         self.evaluate = EvaluateView(self.controller)
         self.export = ExportView(self.controller)
         self.footer = Footer(self.state)
@@ -41,6 +43,9 @@ class DefectPanel(QWidget):
             "Train": Section("Train", self.train, expanded=True),
             "Detect": Section("Detect", self.detect, expanded=True),
             "Segment": Section("Segment", self.segment, expanded=self.state.heatmap is not None),
+            "Regions": Section(
+                "Regions", self.regions, expanded=self.state.labels_layer is not None
+            ),
             "Evaluate": Section("Evaluate", self.evaluate),
             "Export": Section("Export", self.export),
         }
@@ -63,6 +68,7 @@ class DefectPanel(QWidget):
         layout.addWidget(self.footer)
         self.setMinimumWidth(260)
         self.state.events.heatmap.connect(self._on_heatmap)
+        self.state.events.labels_layer.connect(self._on_labels_layer)
 
     def sizeHint(self) -> QSize:
         """Width that shows everything."""
@@ -72,3 +78,7 @@ class DefectPanel(QWidget):
         if self.state.heatmap is not None:
             self._sections["Segment"].set_expanded(True)
             self._sections["Export"].set_expanded(True)
+
+    def _on_labels_layer(self) -> None:
+        if self.state.labels_layer is not None:
+            self._sections["Regions"].set_expanded(True)

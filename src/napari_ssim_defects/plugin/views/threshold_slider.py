@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from .histogram import Histogram, percent
@@ -55,13 +55,13 @@ class ThresholdSlider(QWidget):
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(name)
-        row.addWidget(self._spin)
-        row.addWidget(self._share, 1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        row.addWidget(self._spin, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addWidget(self._plot, 1)
         layout.addLayout(row)
+        layout.addWidget(self._share)  # beside the box a narrow panel would break it into lines
         self.setFocusProxy(self._plot)
         self._show_range()
 

@@ -1,0 +1,101 @@
+"""The pictures of the panel on the page about napari.
+
+xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py MODEL
+
+MODEL is one of nanofibres, such as the one that `napari-ssim-defects demo` makes. Written to
+docs/images: a drag of the threshold, frame by frame, and the table of regions.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("NAPARI_CONFIG", "")
+
+import napari
+from PIL import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+from napari_ssim_defects import DefectModel
+from napari_ssim_defects.plugin.views.panel import DefectPanel
+from napari_ssim_defects.samples import nanofibres
+
+IMAGES = Path(__file__).parent / "images"
+DRAG = (0.30, 0.35, 0.40, 0.45, 0.50)
+SMALL = (720, 480)
+
+
+def wait(until: Callable[[], bool]) -> None:
+    """Let the viewer work until something is true, and then draw."""
+    quiet = time.monotonic()
+    while time.monotonic() - quiet < 1:
+        QApplication.processEvents()
+        if not until():
+            quiet = time.monotonic()
+
+
+def picture(viewer: napari.Viewer, name: str, size: tuple[int, int] | None = None) -> None:
+    pixels = viewer.screenshot(canvas_only=False, flash=False)
+    image = Image.fromarray(pixels).convert("RGB")
+    if size is not None:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    image.quantize(128).save(IMAGES / name, optimize=True)
+
+
+def main() -> None:
+    viewer = napari.Viewer(show=True)
+    window = viewer.window._qt_window
+    panel = DefectPanel(viewer)
+    viewer.window.add_dock_widget(panel, name="SSIM defects")
+    state, controller = panel.state, panel.controller
+    sample = nanofibres(seed=1, defects=True)
+    image = viewer.add_image(sample.image, name="fibres", scale=(0.04, 0.04), units="um")
+    state.model = DefectModel.load(sys.argv[1])
+    state.detection_layers = (image,)
+    controller.detection.start()
+
+    def complete() -> bool:
+        return not state.busy and state.summary is not None and state.summary.complete
+
+    wait(complete)
+    for name, section in panel._sections.items():
+        section.set_expanded(name == "Segment")
+    docks = viewer.window._qt_viewer.dockLayerList, viewer.window._qt_viewer.dockLayerControls
+    for dock in docks:
+        dock.setVisible(False)
+    window.resize(1080, 720)
+    state.threshold = DRAG[0]
+    wait(complete)
+    viewer.reset_view()
+    for number, threshold in enumerate(DRAG, start=1):
+        state.threshold = threshold
+        wait(complete)
+        picture(viewer, f"drag-{number}.png", SMALL)
+
+    state.threshold = state.auto_threshold
+    controller.labelling.start()
+    wait(lambda: not state.busy)
+    for name, section in panel._sections.items():
+        section.set_expanded(name == "Regions")
+    for dock in docks:
+        dock.setVisible(True)
+    window.resize(1400, 860)
+    wait(lambda: True)
+    viewer.reset_view()
+    viewer.scene.camera.zoom *= 1.5
+    panel.regions.table.sortByColumn(1, Qt.SortOrder.DescendingOrder)
+    rows, centres = panel.regions.model.regions(), state.regions.columns["centroid_row"]
+    inside = [place for place, row in enumerate(rows) if 200 < centres[row] < 500]
+    panel.regions.table.selectRow(inside[0])
+    wait(lambda: True)
+    picture(viewer, "regions.png")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()
