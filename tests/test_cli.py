@@ -313,7 +313,7 @@ def test_detect_writes_what_it_finds(
     assert _run("detect", model_path, bad, "-o", folder, "--device", "cpu") == 0
     out, err = capsys.readouterr()
     assert "bad_3.png: " in out
-    assert out.splitlines()[-1].startswith("Wrote 2 residual and label images")
+    assert out.splitlines()[-1].startswith("Wrote residual, labels, table of 2 images to ")
     assert "detecting" in err
     assert sorted(path.name for path in folder.iterdir()) == [
         "bad_3.labels.ome.tif", "bad_3.residual.ome.tif", "bad_4.labels.ome.tif",

@@ -20,8 +20,6 @@ from .spatial import SpatialMetadata
 from .tiff_reader import read_tiff
 
 __all__ = [
-    "LABELS_SUFFIX",
-    "RESIDUAL_SUFFIX",
     "SUFFIXES",
     "ImageFile",
     "find_images",
@@ -30,18 +28,16 @@ __all__ = [
     "output_stems",
     "read_image",
     "read_mask",
+    "table_names",
+    "unique_stems",
 ]
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 """Endings of the image files that are read, in any case."""
 
-RESIDUAL_SUFFIX = ".residual.ome.tif"
-"""Ending of the residuals that detection writes."""
-
-LABELS_SUFFIX = ".labels.ome.tif"
-"""Ending of the instance labels that detection writes."""
-
 _TIFF = (".tif", ".tiff")
+# What `results` names the pictures that detection writes.
+_RESULT = re.compile(r"\.((residual|labels|mask)(\.ome)?\.tif|overlay(-\d+)?\.png)$", re.IGNORECASE)
 _MASK_ENDINGS = ("", "_mask", "-mask", "_gt", "-gt")
 
 
@@ -180,15 +176,19 @@ def image_stem(path: str | os.PathLike[str]) -> str:
 def output_stems(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     """Return a stem per image for the names of what is written about it; no two are the same.
 
-    The second and later images of the same stem get ``-2``, ``-3`` and so on; upper and lower
-    case count as the same, as they do on many disks.
-
     Examples
     --------
     >>> output_stems(["a/weave.png", "b/weave.tif", "b/felt.png"])
     ['weave', 'weave-2', 'felt']
     """
-    stems = [image_stem(path) for path in paths]
+    return unique_stems([image_stem(path) for path in paths])
+
+
+def unique_stems(stems: Sequence[str]) -> list[str]:
+    """Tell equal stems apart: the second and later ones get ``-2``, ``-3`` and so on.
+
+    Upper and lower case count as the same, as they do on many disks.
+    """
     # A stem that an image has by itself is never given to another one.
     taken = {stem.casefold() for stem in stems}
     seen: set[str] = set()
@@ -202,6 +202,18 @@ def output_stems(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
         taken.add(name.casefold())
         unique.append(name)
     return unique
+
+
+def table_names(paths: Sequence[Path]) -> list[str]:
+    """Return what a table calls each image: its file's name, or its path if others have that name.
+
+    Examples
+    --------
+    >>> table_names([Path("a/weave.png"), Path("a/felt.png")])
+    ['weave.png', 'felt.png']
+    """
+    names = [path.name for path in paths]
+    return [path.name if names.count(path.name) == 1 else str(path) for path in paths]
 
 
 def match_masks(
@@ -247,7 +259,7 @@ def match_masks(
 def _expand(path: Path) -> list[Path]:
     """Return the image files that one input means; at least one."""
     if path.is_dir():
-        found = [file for file in _folder_images(path) if not _is_output(file)]
+        found = [file for file in _folder_images(path) if not _RESULT.search(file.name)]
         missing = f"There are no images in '{path}'; choose a folder with {_kinds()} files."
     elif path.exists() or not glob.has_magic(str(path)):
         if path.exists() and path.suffix.lower() not in SUFFIXES:
@@ -257,7 +269,7 @@ def _expand(path: Path) -> list[Path]:
     else:
         # Path.glob takes no absolute patterns.
         matches = map(Path, glob.iglob(str(path), recursive=True))  # noqa: PTH207
-        found = [file for file in _images_among(matches) if not _is_output(file)]
+        found = [file for file in _images_among(matches) if not _RESULT.search(file.name)]
         missing = f"No image matches '{path}'; check the pattern."
     if not found:
         raise InputError(missing)
@@ -286,10 +298,6 @@ def _natural(path: Path) -> tuple[list[str | int], str]:
     parts = re.split(r"(\d+)", str(path))
     key = [int(part) if index % 2 else part.casefold() for index, part in enumerate(parts)]
     return key, str(path)
-
-
-def _is_output(path: Path) -> bool:
-    return path.name.lower().endswith((RESIDUAL_SUFFIX, LABELS_SUFFIX))
 
 
 def _kinds() -> str:
