@@ -13,9 +13,10 @@ from napari_ssim_defects.core.segmentation import segment
 
 @pytest.fixture
 def export(controller, state, tmp_path, wait_idle):
-    def run(**choices):
-        for name, value in choices.items():
-            setattr(state, f"export_{name}", value)
+    def run(*kinds, **choices):
+        if kinds:
+            state.outputs = state.outputs.replace(kinds=kinds)
+        state.outputs = state.outputs.replace(**choices)
         controller.export.start(tmp_path / "results")
         wait_idle()
         return sorted(path.name for path in (tmp_path / "results").glob("*"))
@@ -85,22 +86,22 @@ def test_labels_of_an_older_heatmap_are_not_written(
 
 def test_only_what_is_ticked_is_written(viewer, images, detected, export, state):
     detected(viewer.add_image(images.texture(1), name="image"))
-    assert export(residual=False, labels=False) == ["regions.csv"]
+    assert export("table") == ["regions.csv"]
     assert state.status.startswith("Wrote 1 file ")
 
 
 def test_nothing_ticked_is_refused(viewer, images, detected, export, state):
     detected(viewer.add_image(images.texture(1), name="image"))
-    assert export(residual=False, labels=False, table=False) == []
-    assert "Nothing is chosen to export" in state.status
+    assert export(kinds=()) == []
+    assert "Nothing is chosen to be written" in state.status
 
 
 def test_equal_names_get_files_of_their_own(state, viewer, images, detected, export):
     first = viewer.add_image(images.texture(1), name="image")
     second = viewer.add_image(images.texture(2), name="IMAGE")
     detected(first, second)
-    assert export(labels=False, table=False) == [
-        "IMAGE 2.residual.ome.tif",
+    assert export("residual") == [
+        "IMAGE-2.residual.ome.tif",
         "image.residual.ome.tif",
     ]
 

@@ -23,7 +23,7 @@ class OutputConfig(Values):
     Attributes
     ----------
     kinds
-        What is written, each once, in the order of `OutputKind`; at least one.
+        What is written, each once, in the order of `OutputKind`.
     tiff
         Kind of TIFF for residuals, labels and masks.
 
@@ -39,6 +39,4 @@ class OutputConfig(Values):
     @field_validator("kinds")
     @classmethod
     def _in_order(cls, value: tuple[OutputKind, ...]) -> tuple[OutputKind, ...]:
-        if not value:
-            raise ValueError(f"choose at least one of {', '.join(get_args(OutputKind))}")
         return tuple(kind for kind in get_args(OutputKind) if kind in value)

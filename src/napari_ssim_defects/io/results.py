@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -74,10 +74,14 @@ class ResultWriter:
     Raises
     ------
     InputError
-        If the folder cannot be made, or takes no files.
+        If nothing is to be written, or the folder cannot be made or takes no files.
     """
 
     def __init__(self, folder: str | os.PathLike[str], outputs: OutputConfig) -> None:
+        if not outputs.kinds:
+            raise InputError(
+                f"Nothing is chosen to be written; choose from {', '.join(get_args(OutputKind))}."
+            )
         self._outputs = outputs
         self._folder = ensure_folder(folder)
         self._rows: list[dict[str, object]] = []

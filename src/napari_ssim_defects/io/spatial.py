@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from ..core.errors import InputError
 
-__all__ = ["SpatialMetadata", "unit_symbol"]
+__all__ = ["DEFAULT_AXES", "SpatialMetadata", "unit_symbol"]
+
+DEFAULT_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
+"""What the axes of an image are called where nobody says so, by their number."""
 
 _NAMES = {
     "pm": ("pm", "picometer", "picometre"),

@@ -19,6 +19,7 @@ from ..core.config import (
     System,
     TrainingConfig,
 )
+from ..core.outputs import OutputConfig
 
 __all__ = [
     "Activity",
@@ -40,6 +41,7 @@ Activity = Literal[
     "exporting",
     "evaluating",
     "measuring",
+    "comparing",
 ]
 """What the background thread does; only "idle" lets another activity begin."""
 
@@ -145,8 +147,8 @@ class PanelState(EventedModel):
         against it, or None.
     export_layers, export_folder
         Heatmaps to export, and where to.
-    export_residual, export_labels, export_table
-        What to export.
+    outputs, replace_files
+        What to export, and whether files that are there already are replaced.
     activity, stopping, pausing
         What the background thread does, whether it was asked to end, and whether it pauses.
     progress
@@ -207,9 +209,8 @@ class PanelState(EventedModel):
 
     export_layers: tuple[Any, ...] = ()
     export_folder: Path | None = None
-    export_residual: bool = True
-    export_labels: bool = True
-    export_table: bool = True
+    outputs: OutputConfig = OutputConfig()
+    replace_files: bool = False
 
     activity: Activity = "idle"
     stopping: bool = False
