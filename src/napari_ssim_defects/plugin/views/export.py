@@ -79,8 +79,11 @@ class ExportView(QWidget):
         self.script_button.setToolTip("Copy the Python program that writes the same files.")
 
         checks = QGridLayout()
-        for number, box in enumerate((*self.kinds.values(), self.replace)):
+        for number, box in enumerate(self.kinds.values()):
             checks.addWidget(box, *divmod(number, _COLUMNS))
+        how = QHBoxLayout()
+        how.addLayout(form(("Images as", self.tiff)), 1)
+        how.addWidget(self.replace)
         where = QHBoxLayout()
         where.addWidget(self.folder, 1)
         where.addWidget(self.browse_button)
@@ -93,7 +96,7 @@ class ExportView(QWidget):
         layout.addWidget(heading("Heatmaps", tip))
         layout.addWidget(self.picker)
         layout.addLayout(checks)
-        layout.addLayout(form(("Images as", self.tiff)))
+        layout.addLayout(how)
         layout.addLayout(where)
         layout.addWidget(self.export_button)
         layout.addLayout(copies)

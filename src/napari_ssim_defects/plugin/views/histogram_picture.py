@@ -52,6 +52,7 @@ class HistogramPicture:
         if plot.review is not None:
             self._paint_review(painter, field, colours)
         self._paint_threshold(painter, field, colours)
+        self._paint_marker_text(painter, field, colours)
         if plot.hasFocus():
             painter.setPen(QPen(colours.text, 1))
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -127,20 +128,25 @@ class HistogramPicture:
             )
 
     def _paint_marker(self, painter: QPainter, field: QRectF, colours: PlotColours) -> None:
-        """Draw a dashed line, with what it stands for written on the side that has room."""
+        marker = self._plot.marker
+        if marker is not None and self._plot.low <= marker <= self._plot.high:
+            x = self._plot.place(marker)
+            painter.setPen(QPen(colours.second, 1.5, Qt.PenStyle.DashLine))
+            painter.drawLine(QPointF(x, field.top()), QPointF(x, field.bottom()))
+
+    def _paint_marker_text(self, painter: QPainter, field: QRectF, colours: PlotColours) -> None:
+        """Write what the marker stands for on the side that has room, over all lines."""
         plot = self._plot
-        if plot.marker is None or not plot.low <= plot.marker <= plot.high:
+        if not plot.marker_text or plot.marker is None or not plot.low <= plot.marker <= plot.high:
             return
         x = plot.place(plot.marker)
-        painter.setPen(QPen(colours.second, 1.5, Qt.PenStyle.DashLine))
-        painter.drawLine(QPointF(x, field.top()), QPointF(x, field.bottom()))
         metrics = painter.fontMetrics()
         width = metrics.horizontalAdvance(plot.marker_text) + 4
         right = x + BESIDE + width <= field.right()
         place = QRectF(
             x + BESIDE if right else x - BESIDE - width, field.top() + 1, width, metrics.height()
         )
-        if plot.marker_text and place.left() >= field.left():
+        if place.left() >= field.left():
             behind = QColor(colours.field)
             behind.setAlphaF(0.8)
             painter.fillRect(place, behind)
@@ -164,8 +170,9 @@ class HistogramPicture:
         x = round(self._plot.place(review))
         painter.setPen(QPen(colours.review, 2))
         painter.drawLine(QPointF(x, field.top()), QPointF(x, field.bottom()))
-        painter.setPen(QPen(colours.review, 1.5))
         counts = review < self._plot.threshold
+        # Its own colour would vanish before the bars.
+        painter.setPen(QPen(colours.text if counts else colours.review, 1.5))
         painter.setBrush(colours.review if counts else colours.field)
         painter.drawPolygon(_handle(x, field.bottom() - 1, self._side("review"), -1))
 
