@@ -65,7 +65,7 @@ class ExportController:
         self._begin(
             "exporting",
             "Exporting …",
-            partial(exporting, folder=where, outputs=state.outputs, replace=state.replace_files),
+            partial(exporting, folder=where, outputs=state.outputs, overwrite=state.replace_files),
             self._runner.report,
         )
 
@@ -162,6 +162,6 @@ class ExportController:
 def _to_review(labels: Labels) -> frozenset[int]:
     """Return the committed regions that are to be reviewed rather than defects."""
     table = labels.features
-    if "verdict" not in table:
+    if not {"index", "verdict"} <= {*table}:
         return frozenset()
     return frozenset(map(int, table["index"][table["verdict"] == "review"]))

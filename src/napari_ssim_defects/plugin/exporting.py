@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,7 @@ class Exportable:
 
 
 def exporting(
-    items: Sequence[Exportable], folder: Path, outputs: OutputConfig, *, replace: bool
+    items: Sequence[Exportable], folder: Path, outputs: OutputConfig, *, overwrite: bool
 ) -> Generator[Fraction | Done, None, None]:
     """Write results as `ResultWriter` does; named after the image's file, or else its layer.
 
@@ -74,19 +74,19 @@ def exporting(
         Where to; made if it does not exist.
     outputs
         Which files, and as which kind of TIFF.
-    replace
+    overwrite
         Whether files that are there already are replaced.
 
     Raises
     ------
     InputError
-        If a file cannot be written, or is there already and must not be replaced.
+        If a file cannot be written, or is there already and must stay.
     """
     from ..io.results import Result, ResultWriter
 
     writer = ResultWriter(folder, outputs)
     names, stems = _names(items), _stems(items)
-    if not replace:
+    if not overwrite:
         writer.refuse_existing(
             (stem, item.residual.shape[:-2]) for item, stem in zip(items, stems, strict=True)
         )
@@ -114,12 +114,13 @@ def _regions(item: Exportable) -> Generator[Fraction | Labelled, None, None]:
     if item.labels is None:
         yield from labelling(item.residual, item.threshold, item.segmentation)
         return
-    review = np.isin(np.arange(1, item.labels.max(initial=0) + 1), list(item.review))
     regions: list[tuple[int, Region]] = []
     planes = list(np.ndindex(item.residual.shape[:-2]))
     for plane, index in enumerate(planes):
-        found = measure_regions(item.labels[index], item.residual[index], review)
-        regions += [(plane, region) for region in found]
+        regions += [
+            (plane, replace(region, review=region.label in item.review))
+            for region in measure_regions(item.labels[index], item.residual[index])
+        ]
         yield Fraction((plane + 1) / len(planes))
     yield Labelled(item.labels, tuple(regions))
 
@@ -140,7 +141,7 @@ def _planes(item: Exportable) -> Planes | None:
 
 def _names(items: Sequence[Exportable]) -> list[str]:
     """Return what the table calls each image: the same as if its file was inspected."""
-    from ..io.images import table_names
+    from ..io.naming import table_names
 
     names = iter(table_names([item.path for item in items if item.path is not None]))
     return [item.name if item.path is None else next(names) for item in items]
@@ -148,7 +149,7 @@ def _names(items: Sequence[Exportable]) -> list[str]:
 
 def _stems(items: Sequence[Exportable]) -> list[str]:
     """Return what the names of files begin with: every system takes it, and no two are the same."""
-    from ..io.images import image_stem, unique_stems
+    from ..io.naming import image_stem, unique_stems
 
     return unique_stems([
         re.sub(r'[<>:"/\\|?*\x00-\x1f]+', "_", item.name).strip(" .") or "image"

@@ -15,6 +15,7 @@ from ..io.spatial import DEFAULT_AXES, SpatialMetadata, unit_symbol
 __all__ = [
     "file_metadata",
     "pixel_area",
+    "pixel_size",
     "plane_matrix",
     "spatial_metadata",
     "without_axis",
@@ -72,6 +73,14 @@ def pixel_area(layer: Layer) -> tuple[float, str]:
         return 1.0, ""
     # The determinant, so that rotation and shear do not matter.
     return float(abs(np.linalg.det(plane_matrix(layer)))), height
+
+
+def pixel_size(layer: Layer) -> tuple[tuple[float, float], str | None]:
+    """Return height and width of a pixel in world units, and the unit; None for plain pixels."""
+    matrix = plane_matrix(layer)
+    height, width = (float(np.hypot(*matrix[:2, column])) for column in (0, 1))
+    symbols = {unit_symbol(unit) for unit in layer.units[-2:]}
+    return (height, width), symbols.pop() if len(symbols) == 1 else None
 
 
 def file_metadata(layer: Layer) -> SpatialMetadata:

@@ -22,14 +22,8 @@ from ..core.planes import Planes
 from ..core.progress import InspectionProgress, PlaneInspected
 from ..core.regions import Region, measure_plane
 from ..core.segmentation import refuse_reversed, segment, segment_planes
-from ..io.images import (
-    ImageFile,
-    match_masks,
-    output_stems,
-    read_image,
-    read_mask,
-    table_names,
-)
+from ..io.images import ImageFile, match_masks, read_image, read_mask
+from ..io.naming import output_stems, table_names
 from ..io.results import Result, ResultWriter
 
 __all__ = [
