@@ -39,9 +39,11 @@ SIZES = ((700, 1024), (4096, 4096))
 SETTINGS = {
     "hull off": SegmentationConfig(convex_hull=False),
     "hull on": SegmentationConfig(),
-    "expensive morphology": SegmentationConfig(
-        opening=16, closing=25, max_area=10**6, clear_border=True
-    ),
+}
+# As large as they can be without removing or joining most of the regions.
+EXPENSIVE = {
+    (700, 1024): SegmentationConfig(opening=9, closing=9, max_area=10**6, clear_border=True),
+    (4096, 4096): SegmentationConfig(opening=16, closing=25, max_area=10**6, clear_border=True),
 }
 THRESHOLDS = (0.15, 0.45)
 
@@ -107,7 +109,7 @@ def measure_size(shape: tuple[int, int], steps: int) -> list[dict[str, Any]]:
     viewer.add_layer(heatmap)
     results = []
     values = np.random.default_rng(1).uniform(*THRESHOLDS, steps)
-    for name, config in SETTINGS.items():
+    for name, config in {**SETTINGS, "expensive morphology": EXPENSIVE[shape]}.items():
         state.segmentation = config
         state.threshold = float(values[-1])
         state.heatmap = heatmap

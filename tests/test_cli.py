@@ -582,6 +582,16 @@ def test_evaluate_scores_what_is_outlined_and_each_image(
     assert other["threshold"] != result["threshold"]
 
 
+def test_what_is_to_be_reviewed_is_outlined_for_the_scores(
+    model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    arguments = ("evaluate", model_path, bad, tmp_path / "masks", "--threshold", "5")
+    assert _result(capsys, *arguments)["false_positive_rate"] == 0
+    result = _result(capsys, *arguments, "--review-threshold", "0.01")
+    assert result["false_positive_rate"] > 0
+    assert result["f1"] > 0
+
+
 @pytest.mark.parametrize("policy", ["fpr:0.02", "quantile:0.99", "region:30"])
 def test_threshold_may_follow_from_good_images(
     policy: str, model_path: Path, bad: Path, tmp_path: Path, capsys: Capture

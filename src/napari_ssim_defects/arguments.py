@@ -175,11 +175,9 @@ def _outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pixel-size", type=_sizes, metavar="SIZE",
                         help="height and width of a pixel, or one number for both, instead of "
                         "what the files say: 0.5 or 0.5,0.25")  # fmt: skip
-    parser.add_argument(
-        "--unit",
-        default="um",
-        help="unit of the pixel size; pixel: no scale (default: %(default)s)",
-    )
+    parser.add_argument("--unit", default="um", metavar="UNIT",
+                        help="unit of the pixel size; pixel: no scale (default: "
+                        "%(default)s)")  # fmt: skip
 
 
 def _device_and_json(parser: argparse.ArgumentParser) -> None:

@@ -120,3 +120,9 @@ def test_more_than_four_gigabytes_are_refused(path: Path, monkeypatch: pytest.Mo
     with pytest.raises(InputError, match="ends at 4 GB; choose OME-TIFF"):
         write_imagej_tiff(path, np.zeros((4, 5)), PIXELS)
     assert list(path.parent.iterdir()) == []
+
+
+def test_axes_that_imagej_has_no_name_for_are_refused(path: Path) -> None:
+    spatial = SpatialMetadata("QYX", (1.0, 1.0, 1.0), (None, None, None))
+    with pytest.raises(InputError, match="no axes QYX"):
+        write_imagej_tiff(path, np.zeros((2, 4, 5)), spatial)

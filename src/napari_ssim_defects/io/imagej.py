@@ -49,6 +49,11 @@ def write_imagej_tiff(
     name = os.fspath(path)
     array = np.asarray(data)
     refuse_unfit(array, name)
+    if len({*spatial.axes} & {*_AXES}) < array.ndim:
+        raise InputError(
+            f"Cannot write '{name}': ImageJ TIFF has no axes {spatial.axes}; save fewer dimensions "
+            "at a time."
+        )
     array = _storable(array)
     order = sorted(range(array.ndim), key=lambda axis: _AXES.index(spatial.axes[axis]))
     axes = "".join(spatial.axes[axis] for axis in order)
