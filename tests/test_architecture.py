@@ -55,7 +55,14 @@ FORBIDDEN = {
     "scale": {"napari", "qtpy", "superqt", "magicgui", "psygnal"},
 }
 # What a view may know of the engine: values to show and to edit, never a computation.
-VALUES = {"core.config", "core.presets", "core.errors", "core.progress", "core.thresholds"}
+VALUES = {
+    "core.config",
+    "core.errors",
+    "core.outputs",
+    "core.presets",
+    "core.progress",
+    "core.thresholds",
+}
 WORKERS = "plugin.workers"
 THREADS = {
     "concurrent.futures",

@@ -29,6 +29,9 @@ from napari_ssim_defects.core.networks import Autoencoder
 from napari_ssim_defects.core.presets import PRESETS
 from napari_ssim_defects.core.thresholds import parse_threshold
 from napari_ssim_defects.io import alexnet_weights
+from napari_ssim_defects.io.images import read_image
+from napari_ssim_defects.io.spatial import unit_symbol
+from napari_ssim_defects.io.tiff import write_ome_tiff
 from napari_ssim_defects.scale import folders
 
 Images = Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]
@@ -314,7 +317,7 @@ def test_detect_writes_what_it_finds(
     assert _run("detect", model_path, bad, "-o", folder, "--device", "cpu") == 0
     out, err = capsys.readouterr()
     assert "bad_3.png: " in out
-    assert out.splitlines()[-1].startswith("Wrote 2 residual and label images")
+    assert out.splitlines()[-1].startswith("Wrote residual, labels, table of 2 images to ")
     assert "detecting" in err
     assert sorted(path.name for path in folder.iterdir()) == [
         "bad_3.labels.ome.tif", "bad_3.residual.ome.tif", "bad_4.labels.ome.tif",
@@ -393,6 +396,46 @@ def test_detect_remembers_no_pixels_of_images_that_are_done(
     assert 0 < max(alive) <= 2
 
 
+def test_detect_saves_what_is_asked_for(
+    model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = tmp_path / "results"
+    result = _result(
+        capsys, "detect", model_path, bad / "bad_3.png", "-o", folder, "--save", "overlay,mask",
+        "--format", "imagej", "--pixel-size", "0.5,0.25", "--unit", "mm",
+    )  # fmt: skip
+    names = ["bad_3.mask.tif", "bad_3.overlay.png"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    (image,) = result["images"]
+    assert [Path(image[kind]).name for kind in ("mask", "overlay")] == names
+    assert "residual" not in image
+    assert result["table"] is None
+    mask = read_image(folder / names[0])
+    assert (mask.pixel_size, mask.unit) == ((0.5, 0.25), "mm")
+
+
+def test_pixel_size_counts_instead_of_that_of_the_file(
+    model_path: Path, material: Images, tmp_path: Path, capsys: Capture
+) -> None:
+    path, folder = tmp_path / "stack.ome.tif", tmp_path / "results"
+    write_ome_tiff(path, material(3, (2, 32, 32)), pixel_size=(3, 2, 2), unit="mm")
+    for size, unit, scale in (
+        ("0.5", "um", (3, 0.5, 0.5)), ("9,1,1", "nm", (9, 1, 1)), ("1", "pixel", (3, 1, 1)),
+    ):  # fmt: skip
+        _result(
+            capsys, "detect", model_path, path, "-o", folder, "--pixel-size", size, "--unit", unit
+        )
+        spatial = read_image(folder / "stack.residual.ome.tif").spatial
+        assert spatial.scale == scale
+        assert spatial.unit == unit_symbol(unit)
+    for options, reason in (
+        (("--pixel-size", "1,1,1,1"), "does not fit an image with 3 axes"),
+        (("--pixel-size", "1", "--unit", "furlong"), "'furlong' is no unit"),
+    ):
+        assert _run("detect", model_path, path, "-o", folder, *options) == 2
+        assert reason in capsys.readouterr().err
+
+
 def test_bad_input_of_detect_is_one_line(
     model_path: Path, rgb_model: DefectModel, bad: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -407,6 +450,10 @@ def test_bad_input_of_detect_is_one_line(
         assert "--threshold" in refusal("--threshold", threshold)
     for stride in ("0", "-4", "wide"):
         assert "--stride" in refusal("--stride", stride)
+    for size in ("0", "-1", "wide", "1,"):
+        assert "--pixel-size" in refusal("--pixel-size", size)
+    assert "'heatmap' is none of residual, labels" in refusal("--save", "heatmap,labels")
+    assert "--format" in refusal("--format", "png")
     assert "opening" in refusal("--opening", -1)
     assert "min_area" in refusal("--min-area", -1)
     assert "quantum" in refusal("--device", "quantum")
@@ -534,6 +581,16 @@ def test_evaluate_scores_what_is_outlined_and_each_image(
     assert other["residual"] == "squared_error"
     assert other["pixel_auroc"] != result["pixel_auroc"]
     assert other["threshold"] != result["threshold"]
+
+
+def test_what_is_to_be_reviewed_is_outlined_for_the_scores(
+    model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    arguments = ("evaluate", model_path, bad, tmp_path / "masks", "--threshold", "5")
+    assert _result(capsys, *arguments)["false_positive_rate"] == 0
+    result = _result(capsys, *arguments, "--review-threshold", "0.01")
+    assert result["false_positive_rate"] > 0
+    assert result["f1"] > 0
 
 
 @pytest.mark.parametrize("policy", ["fpr:0.02", "quantile:0.99", "region:30"])

@@ -73,8 +73,8 @@ def test_files_hold_what_the_results_say(results: DemoResults, folder: Path) -> 
         assert found.path == folder / "defective" / name
         np.testing.assert_array_equal(tifffile.imread(found.path), sample.image)
         np.testing.assert_array_equal(tifffile.imread(folder / "truth" / name), sample.labels)
-        np.testing.assert_array_equal(tifffile.imread(found.residual_path), found.residual)
-        assert read_image(found.labels_path).pixel_size == results.pixel_size
+        np.testing.assert_array_equal(tifffile.imread(found.files["residual"][0]), found.residual)
+        assert read_image(found.files["labels"][0]).pixel_size == results.pixel_size
     with (folder / "regions.csv").open(newline="", encoding="utf-8") as stream:
         assert len(list(csv.DictReader(stream))) == sum(file.regions for file in results.detected)
     model = DefectModel.load(results.model_path)

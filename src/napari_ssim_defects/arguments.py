@@ -9,10 +9,11 @@ from typing import NoReturn, get_args
 
 from .core.config import ResidualKind, SegmentationConfig, System
 from .core.errors import InputError
+from .core.outputs import OutputConfig, OutputKind, TiffFormat
 from .core.presets import PRESETS
 from .core.thresholds import ThresholdPolicy, parse_threshold
 
-__all__ = ["argument_parser"]
+__all__ = ["argument_parser", "output_config", "segmentation_config"]
 
 _POLICY = (
     "how the automatic threshold follows from good images: a number, fpr:RATE, quantile:Q or "
@@ -78,6 +79,7 @@ def argument_parser() -> argparse.ArgumentParser:
                         help="folder for residuals, labels and regions.csv")  # fmt: skip
     _scoring(detect)
     _segmentation(detect)
+    _outputs(detect)
     _device_and_json(detect)
 
     evaluate = commands.add_parser("evaluate", help="score a model against ground truth")
@@ -109,6 +111,17 @@ def argument_parser() -> argparse.ArgumentParser:
     info.add_argument("model", type=Path, metavar="MODEL")
     info.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
+
+
+def segmentation_config(options: argparse.Namespace) -> SegmentationConfig:
+    """Return the post-processing that was asked for."""
+    names = SegmentationConfig.model_fields
+    return SegmentationConfig(**{name: getattr(options, name) for name in names})
+
+
+def output_config(options: argparse.Namespace) -> OutputConfig:
+    """Return which results were asked for."""
+    return OutputConfig(kinds=options.save, tiff=options.format)
 
 
 def _scoring(parser: argparse.ArgumentParser) -> None:
@@ -152,6 +165,22 @@ def _segmentation(parser: argparse.ArgumentParser) -> None:
                         help="replace regions by their convex hulls")  # fmt: skip
 
 
+def _outputs(parser: argparse.ArgumentParser) -> None:
+    defaults = OutputConfig()
+    parser.add_argument("--save", type=_kinds, default=defaults.kinds, metavar="KINDS",
+                        help="what is written, with commas between: "
+                        f"{', '.join(get_args(OutputKind))} (default: "
+                        f"{','.join(defaults.kinds)})")  # fmt: skip
+    parser.add_argument("--format", choices=list(get_args(TiffFormat)), default=defaults.tiff,
+                        help="kind of TIFF (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--pixel-size", type=_sizes, metavar="SIZE",
+                        help="height and width of a pixel, or one number for both, instead of "
+                        "what the files say: 0.5 or 0.5,0.25")  # fmt: skip
+    parser.add_argument("--unit", default="um", metavar="UNIT",
+                        help="unit of the pixel size; pixel: no scale (default: "
+                        "%(default)s)")  # fmt: skip
+
+
 def _device_and_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="D", help="auto, cpu, cuda, mps or xpu (default: auto)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -179,6 +208,23 @@ _count.__name__ = "positive whole number"
 
 def _threshold(text: str) -> ThresholdPolicy | None:
     return None if text == "auto" else parse_threshold(text)
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    kinds = tuple(part.strip() for part in text.split(","))
+    for kind in kinds:
+        if kind not in get_args(OutputKind):
+            raise argparse.ArgumentTypeError(
+                f"'{kind}' is none of {', '.join(get_args(OutputKind))}"
+            )
+    return kinds
+
+
+def _sizes(text: str) -> tuple[float, ...]:
+    return tuple(_positive(part) for part in text.split(","))
+
+
+_sizes.__name__ = "pixel size"
 
 
 def _number(text: str) -> float:

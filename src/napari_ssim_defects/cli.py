@@ -15,8 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import argument_parser
-from .core.config import SegmentationConfig
+from .arguments import argument_parser, output_config, segmentation_config
 from .core.errors import InputError
 from .terminal import Bar, outline
 
@@ -60,17 +59,20 @@ def _train(options: argparse.Namespace) -> int:
 def _detect(options: argparse.Namespace) -> int:
     from .core.model import DefectModel
     from .io.images import find_images
+    from .io.results import TABLE_NAME
     from .scale.folders import FileFailed, FileProgress, detect_files
 
     model = DefectModel.load(options.model).with_residual(options.residual)
-    segmentation = _segmentation(options)
+    segmentation = segmentation_config(options)
     threshold = _threshold(options, model)
+    outputs = output_config(options)
     done: list[dict[str, Any]] = []  # without the pixels: there may be many images
     failed: list[dict[str, str]] = []
     with Bar("detecting") as bar:
         for message in detect_files(
             model, find_images(options.images), options.output, threshold, segmentation,
-            stride=options.stride, device=options.device,
+            outputs, stride=options.stride, device=options.device,
+            pixel_size=options.pixel_size, unit=options.unit,
         ):  # fmt: skip
             if isinstance(message, FileProgress):
                 bar.show(message.fraction, message.path.name)
@@ -80,15 +82,14 @@ def _detect(options: argparse.Namespace) -> int:
             else:
                 done.append({
                     "image": str(message.path),
-                    "residual": str(message.residual_path),
-                    "labels": str(message.labels_path),
+                    **{kind: _names(paths) for kind, paths in message.files.items()},
                     "regions": message.regions,
                     "defective_fraction": message.defective_fraction,
                     "seconds": message.seconds,
                 })  # fmt: skip
     result = {
         "threshold": threshold,
-        "table": str(options.output / "regions.csv"),
+        "table": str(options.output / TABLE_NAME) if "table" in outputs.kinds else None,
         "images": done,
         "failed": failed,
     }
@@ -97,9 +98,18 @@ def _detect(options: argparse.Namespace) -> int:
         f"{100 * file['defective_fraction']:.2f} % of the area"
         for file in done
     ]
-    written = f"Wrote {len(done)} residual and label images and regions.csv to {options.output}."
+    written = (
+        f"Wrote {', '.join(outputs.kinds)} of {len(done)} image{'s' * (len(done) != 1)} to "
+        f"{options.output}."
+    )
     _print(options, result, "\n".join([*lines, written]))
     return 2 if failed else 0
+
+
+def _names(paths: Sequence[Path]) -> str | list[str]:
+    """Name a file as text; the pictures of a stack are several."""
+    names = [str(path) for path in paths]
+    return names[0] if len(names) == 1 else names
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -117,7 +127,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     threshold = _threshold(options, model)
     with Bar("evaluating") as bar:
         for message in evaluate_files(
-            model, find_images([options.test]), options.masks, threshold, _segmentation(options),
+            model, find_images([options.test]), options.masks, threshold,
+            segmentation_config(options),
             stride=options.stride, device=options.device,
         ):  # fmt: skip
             if isinstance(message, FileProgress):
@@ -206,11 +217,6 @@ def _calibrate(options: argparse.Namespace) -> int:
     )
     _print(options, result, text)
     return 0
-
-
-def _segmentation(options: argparse.Namespace) -> SegmentationConfig:
-    names = SegmentationConfig.model_fields
-    return SegmentationConfig(**{name: getattr(options, name) for name in names})
 
 
 def _threshold(options: argparse.Namespace, model: DefectModel) -> float:

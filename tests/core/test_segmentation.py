@@ -37,22 +37,6 @@ def blobs(seed, shape=(80, 90), size=2.5):
     return ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)
 
 
-def exact_hull(points, shape):
-    """Pixels not outside any edge of the hull of integer points, in exact arithmetic."""
-    rows, columns = np.indices(shape)
-    inside = np.ones(shape, bool)
-    for r0, c0 in points:
-        for r1, c1 in points:
-            side = (r1 - r0) * (columns - c0) - (c1 - c0) * (rows - r0)
-            sides = [(r1 - r0) * (c - c0) - (c1 - c0) * (r - r0) for r, c in points]
-            if (r0, c0) != (r1, c1) and min(sides) >= 0:  # an edge: all points on one side
-                inside &= side >= 0
-    rows, columns = np.transpose(points)
-    box = np.zeros(shape, bool)
-    box[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
-    return inside & box
-
-
 NEIGHBOURS = {4: ndimage.generate_binary_structure(2, 1), 8: np.ones((3, 3), bool)}
 
 
@@ -89,7 +73,7 @@ def plain_regions(mask, config):
 def region_hull(region):
     rows, columns = np.nonzero(region)
     if np.linalg.matrix_rank(np.stack([rows - rows[0], columns - columns[0]])) < 2:
-        return exact_hull(np.argwhere(region).tolist(), region.shape)  # a line
+        return region  # a line of connected pixels is its own hull
     return convex_hull_image(region, offset_coordinates=False)
 
 

@@ -12,9 +12,7 @@ from PIL import Image
 from napari_ssim_defects.core.errors import InputError
 from napari_ssim_defects.io.images import (
     find_images,
-    image_stem,
     match_masks,
-    output_stems,
     read_image,
     read_mask,
 )
@@ -246,19 +244,3 @@ def test_inputs_without_images_are_named(tmp_path: Path, name: str, sentence: st
 def test_no_inputs_are_refused() -> None:
     with pytest.raises(InputError, match="No images were given"):
         find_images([])
-
-
-# Names of what is written
-
-
-def test_stem_is_the_name_without_folder_and_ending() -> None:
-    names = ["a/weave.png", "weave.ome.tif", "weave.v2.OME.TIFF", ".ome.tif"]
-    assert [image_stem(name) for name in names] == ["weave", "weave", "weave.v2", ".ome"]
-
-
-def test_output_stems_never_collide() -> None:
-    paths = ["a/x.png", "b/x.png", "x.tif", "c/x-2.png", "X.bmp", "y.png"]
-    stems = output_stems(paths)
-    assert stems == ["x", "x-3", "x-4", "x-2", "X-5", "y"]
-    assert stems == output_stems(paths)
-    assert len({stem.casefold() for stem in stems}) == len(paths)

@@ -13,6 +13,10 @@ import tifffile
 from napari.layers import Image, Labels, Layer
 from npe2 import PluginManifest
 
+from napari_ssim_defects.core.outputs import OutputConfig
+from napari_ssim_defects.io.results import Result, ResultWriter
+from napari_ssim_defects.io.spatial import SpatialMetadata
+
 MANIFEST = files("napari_ssim_defects") / "napari.yaml"
 
 
@@ -34,6 +38,33 @@ def test_the_panel_has_one_name_so_that_it_opens_once(manifest):
 def test_writers_leave_plain_tiff_to_napari(manifest):
     for writer in manifest.contributions.writers:
         assert set(writer.filename_extensions) == {".ome.tif", ".ome.tiff"}
+
+
+def test_the_reader_leaves_other_tiff_to_napari(manifest):
+    (reader,) = manifest.contributions.readers
+    assert {pattern.split(".")[1] for pattern in reader.filename_patterns} == {
+        "residual", "labels", "mask",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("tiff", ["ome", "imagej"])
+def test_results_open_again_at_the_right_scale(make_napari_viewer, tmp_path, tiff):
+    spatial = SpatialMetadata("TYX", (2.0, 0.5, 0.25), ("s", "µm", "µm"))
+    labels = np.zeros((2, 20, 30), np.int32)
+    labels[:, 5:9, 6:12] = 7
+    result = Result("a.png", "a", spatial, labels / np.float32(9), labels, [])
+    writer = ResultWriter(tmp_path, OutputConfig(kinds=("residual", "labels", "mask"), tiff=tiff))
+    files = writer.write(result)
+    viewer = make_napari_viewer()
+    for kind, layer_type in (("residual", Image), ("labels", Labels), ("mask", Labels)):
+        (layer,) = viewer.open(files[kind][0], plugin="napari-ssim-defects")
+        assert type(layer) is layer_type
+        assert layer.name == f"a.{kind}"
+        assert layer.data.shape == labels.shape
+        assert tuple(layer.scale) == (2, 0.5, 0.25)
+        assert [str(unit) for unit in layer.units] == ["second", "micrometer", "micrometer"]
+        assert layer.axis_labels == ("t", "y", "x")
+    assert layer.data.max() == 255
 
 
 @pytest.mark.parametrize("sample", ["nanofibre_layers", "checkerboard_layers", "gravel_layers"])
@@ -115,6 +146,10 @@ def test_opening_the_panel_imports_no_torch():
     code = """
 import json, sys
 from npe2 import PluginManifest
+
+from napari_ssim_defects.core.outputs import OutputConfig
+from napari_ssim_defects.io.results import Result, ResultWriter
+from napari_ssim_defects.io.spatial import SpatialMetadata
 manifest = PluginManifest.from_file(sys.argv[1])
 manifest.validate_imports()
 from napari.components import ViewerModel

@@ -9,11 +9,19 @@ import numpy as np
 import pytest
 import tifffile
 from napari.layers import Image, Labels
+from napari.layers._source import layer_source
 from napari.utils import progress
 from qtpy.QtCore import Qt, QThreadPool
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QFileDialog, QPushButton
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QFileDialog,
+    QPushButton,
+)
 
 from napari_ssim_defects.core.config import TrainingConfig
+from napari_ssim_defects.io.tiff import write_ome_tiff
 from napari_ssim_defects.plugin.session import controller_of
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 
@@ -103,15 +111,39 @@ def test_a_person_trains_detects_segments_and_exports_by_clicks(
     assert isinstance(labels, Labels)
     assert labels.data.dtype == "int32"
 
+    panel.export.kinds["mask"].click()
     click(qtbot, panel.export.export_button)
     wait_idle()
     assert {path.name for path in Path(state.export_folder).glob("*.*")} >= {
         "bad.residual.ome.tif",
         "bad.labels.ome.tif",
+        "bad.mask.ome.tif",
         "regions.csv",
     }
     with tifffile.TiffFile(tmp_path / "bad.residual.ome.tif") as file:
         assert 'PhysicalSizeX="0.5"' in file.ome_metadata
+
+
+def test_a_copied_recipe_is_on_the_clipboard(
+    panel, viewer, images, model, qtbot, wait_idle, tmp_path
+):
+    path = tmp_path / "bad.ome.tif"
+    write_ome_tiff(path, images.spoilt(2))
+    with layer_source(path=str(path)):  # as if napari had opened it
+        bad = viewer.add_image(images.spoilt(2), name="bad")
+    panel.state.model = model
+    panel.controller.save_model(tmp_path / "model")
+    wait_idle()
+    panel.state.detection_layers = (bad,)
+    panel.controller.detection.start()
+    wait_idle()
+    for button, start in (
+        (panel.export.command_button, "napari-ssim-defects detect "),
+        (panel.export.script_button, "from pathlib import Path"),
+    ):
+        click(qtbot, button)
+        wait_idle()
+        assert QApplication.clipboard().text().startswith(start)
 
 
 def test_napari_opens_the_installed_panel_once(viewer):
@@ -243,6 +275,8 @@ def test_settings_of_the_segmentation_are_edited_and_shown(panel, viewer, images
     assert not settings.hysteresis
     view.review.setValue(state.threshold + 1)  # never above the threshold for defects
     assert state.segmentation.review_threshold == state.threshold
+    view.slider.review_changed.emit(state.threshold / 4)  # dragged in the histogram
+    assert view.review.value() == pytest.approx(state.threshold / 4, abs=1e-4)
     view.two_thresholds.click()
     view.max_area.setValue(0)
     assert state.segmentation.review_threshold is None

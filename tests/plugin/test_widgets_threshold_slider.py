@@ -66,14 +66,19 @@ def wheel(slider: ThresholdSlider, delta: int) -> None:
     QCoreApplication.sendEvent(target, event)
 
 
-def colours_of(widget: QWidget, colour: QColor) -> np.ndarray:
-    """Return where exactly this colour is in a widget's picture, (H, W)."""
+def picture_of(widget: QWidget) -> np.ndarray:
+    """Return what a widget looks like, RGB of shape (H, W, 3)."""
     image = widget.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
     bits = image.constBits()
     if hasattr(bits, "setsize"):  # PyQt
         bits.setsize(image.sizeInBytes())
     pixels = np.frombuffer(bytes(bits), np.uint8).reshape(image.height(), image.width(), 4)
-    return (np.abs(pixels[..., 2::-1].astype(int) - colour.getRgb()[:3]) <= 1).all(axis=-1)
+    return pixels[..., 2::-1].astype(int)
+
+
+def colours_of(widget: QWidget, colour: QColor) -> np.ndarray:
+    """Return where exactly this colour is in a widget's picture, (H, W)."""
+    return (np.abs(picture_of(widget) - colour.getRgb()[:3]) <= 1).all(axis=-1)
 
 
 def test_setting_anything_from_code_emits_nothing(
@@ -389,3 +394,89 @@ def test_shares_are_interpolated_inside_bins() -> None:
 )
 def test_shares_are_written_with_the_figures_that_matter(share: float, text: str) -> None:
     assert percent(share) == text
+
+
+@pytest.fixture
+def reviewing(slider: ThresholdSlider) -> list[float]:
+    """What review_changed emits, with a second line at 0.25."""
+    values: list[float] = []
+    slider.set_review(0.25)
+    slider.review_changed.connect(values.append)
+    return values
+
+
+def test_the_line_for_review_is_dragged_up_to_the_threshold(
+    qtbot: QtBot, slider: ThresholdSlider, emitted: list[float], reviewing: list[float]
+) -> None:
+    target = plot(slider)
+    qtbot.mousePress(target, LEFT, pos=at(slider, 0.25))
+    for value in (0.3, 0.4, 0.9, 0.95):
+        qtbot.mouseMove(target, at(slider, value))
+    qtbot.mouseRelease(target, LEFT, pos=at(slider, 0.95))
+    assert reviewing == pytest.approx([0.3, 0.4, 0.5], abs=0.005)
+    assert reviewing[-1] == slider.value() == 0.5
+    assert emitted == []
+
+
+def test_lines_in_one_place_come_apart_to_either_side(
+    qtbot: QtBot, slider: ThresholdSlider, emitted: list[float], reviewing: list[float]
+) -> None:
+    slider.set_review(0.5)
+    qtbot.mouseClick(plot(slider), LEFT, pos=at(slider, 0.3))
+    slider.set_review(0.5)
+    qtbot.mouseClick(plot(slider), LEFT, pos=at(slider, 0.7))
+    assert reviewing == pytest.approx([0.3], abs=0.005)
+    assert emitted == pytest.approx([0.7], abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(Qt.Key.Key_Right, 0.255), (Qt.Key.Key_PageDown, 0.2), (Qt.Key.Key_End, 0.5)],
+)
+def test_keys_with_shift_move_the_line_for_review(
+    qtbot: QtBot,
+    slider: ThresholdSlider,
+    emitted: list[float],
+    reviewing: list[float],
+    key: Qt.Key,
+    value: float,
+) -> None:
+    qtbot.keyClick(plot(slider), key, Qt.KeyboardModifier.ShiftModifier)
+    assert reviewing == [value]
+    assert emitted == []
+
+
+def test_keys_with_shift_do_nothing_without_a_line_for_review(
+    qtbot: QtBot, slider: ThresholdSlider, emitted: list[float]
+) -> None:
+    for key in (Qt.Key.Key_Right, Qt.Key.Key_Home):
+        qtbot.keyClick(plot(slider), key, Qt.KeyboardModifier.ShiftModifier)
+    assert emitted == []
+
+
+def test_what_is_to_be_reviewed_is_painted_between_the_lines(
+    slider: ThresholdSlider, reviewing: list[float]
+) -> None:
+    target = plot(slider)
+    colour = plot_colours(target.palette()).review
+    _, columns = np.nonzero(colours_of(target, colour))
+    assert np.abs(columns.min() - target.place(0.25)) <= 8
+    assert columns.max() <= target.place(0.5)
+    slider.set_value(0.1)  # below it the line for review counts no more, and stays
+    assert colours_of(target, colour).any()
+    slider.set_review(None)
+    assert not colours_of(target, colour).any()
+
+
+@pytest.mark.parametrize("value", [0.02, 0.5, 0.97])
+def test_what_the_marker_stands_for_is_written_beside_it(
+    slider: ThresholdSlider, value: float
+) -> None:
+    target = plot(slider)
+    slider.set_value(0.25)
+    slider.set_marker(value)
+    before = picture_of(target)
+    slider.set_marker(value, "0.50 % of good")
+    _, columns = np.nonzero((picture_of(target) != before).any(axis=-1))
+    assert 30 < np.ptp(columns) < 150
+    assert 7 < np.abs(columns - target.place(value)).min() < 20

@@ -86,12 +86,12 @@ def test_residual_and_labels_are_those_of_the_model(
     assert labels.any()
     np.testing.assert_array_equal(file.residual, residual)
     np.testing.assert_array_equal(file.labels, labels)
-    assert file.residual_path == folder / "weave.residual.ome.tif"
-    assert file.labels_path == folder / "weave.labels.ome.tif"
-    written = tifffile.imread(file.residual_path)
+    assert file.files["residual"][0] == folder / "weave.residual.ome.tif"
+    assert file.files["labels"][0] == folder / "weave.labels.ome.tif"
+    written = tifffile.imread(file.files["residual"][0])
     assert written.dtype == np.float32
     np.testing.assert_array_equal(written, residual)
-    np.testing.assert_array_equal(tifffile.imread(file.labels_path), labels)
+    np.testing.assert_array_equal(tifffile.imread(file.files["labels"][0]), labels)
     assert file.reconstruction.shape == (1, 1, *image.shape)
     assert file.regions == labels.max()
     assert file.defective_fraction == np.count_nonzero(labels) / labels.size
@@ -150,7 +150,7 @@ def test_pixel_size_and_unit_are_kept(
     path = tmp_path / "weave.ome.tif"
     write_ome_tiff(path, material(7), pixel_size=(0.5, 0.25), unit="nm")
     (file,) = _detected(grey_model, [path], folder)
-    for written in (file.residual_path, file.labels_path):
+    for written in (file.files["residual"][0], file.files["labels"][0]):
         sizes = _physical_sizes(written)
         assert (sizes["PhysicalSizeY"], sizes["PhysicalSizeX"]) == (0.5, 0.25)
         assert sizes["PhysicalSizeXUnit"] == sizes["PhysicalSizeYUnit"] == "nm"
@@ -180,7 +180,7 @@ def test_steps_of_a_stack_are_kept(
     assert expected.scale == tuple(steps[letter][0] for letter in axes)
     (file,) = _detected(grey_model, [path], folder)
     assert file.residual.shape == shape
-    for written in (file.residual_path, file.labels_path):
+    for written in (file.files["residual"][0], file.files["labels"][0]):
         image = read_image(written)
         assert image.data.shape == shape
         assert image.spatial == expected
@@ -193,7 +193,7 @@ def test_channels_of_rgb_images_are_gone_and_the_pixel_size_is_not(
     image = np.moveaxis(material(7, (3, 40, 48)), 0, -1)
     write_ome_tiff(path, image, axes="YXS", pixel_size=(0.5, 0.25), unit="µm")
     (file,) = _detected(rgb_model, [path], folder)
-    written = read_image(file.residual_path)
+    written = read_image(file.files["residual"][0])
     assert written.data.shape == (40, 48)
     assert (written.pixel_size, written.unit) == ((0.5, 0.25), "µm")
 
@@ -208,7 +208,7 @@ def test_channels_in_front_work_like_channels_at_the_end(
     first, second = _detected(rgb_model, [in_front, at_the_end], folder)
     assert first.residual.shape == (2, 40, 48)
     np.testing.assert_array_equal(first.residual, second.residual)
-    assert read_image(first.labels_path).spatial.axes == "TYX"
+    assert read_image(first.files["labels"][0]).spatial.axes == "TYX"
 
 
 @pytest.mark.parametrize("width", [3, 4])
@@ -278,9 +278,12 @@ def test_images_of_one_stem_do_not_overwrite_each_other(
     for seed, path in enumerate(paths):
         Image.fromarray(material(seed, spoilt=True)).save(path)
     first, second = _detected(grey_model, paths, folder)
-    assert len({first.residual_path, second.residual_path, first.labels_path}) == 3
+    assert (
+        len({first.files["residual"][0], second.files["residual"][0], first.files["labels"][0]})
+        == 3
+    )
     for file in (first, second):
-        np.testing.assert_array_equal(tifffile.imread(file.residual_path), file.residual)
+        np.testing.assert_array_equal(tifffile.imread(file.files["residual"][0]), file.residual)
 
 
 def test_images_of_one_name_can_be_told_apart_in_the_table(

@@ -38,6 +38,7 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
         self._image = image
         self._alpha = alpha
         self.name = name
+        self.dtype = np.dtype(image.dtype)
         self.channel_axis = channel_axis
         shape = list(image.shape)
         self.channels = 1 if channel_axis is None else shape.pop(channel_axis) - alpha

@@ -15,19 +15,16 @@ import numpy.typing as npt
 
 from ..core.errors import InputError
 from .file_errors import read_problem
+from .naming import image_stem
 from .raster import read_raster
 from .spatial import SpatialMetadata
 from .tiff_reader import read_tiff
 
 __all__ = [
-    "LABELS_SUFFIX",
-    "RESIDUAL_SUFFIX",
     "SUFFIXES",
     "ImageFile",
     "find_images",
-    "image_stem",
     "match_masks",
-    "output_stems",
     "read_image",
     "read_mask",
 ]
@@ -35,13 +32,9 @@ __all__ = [
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 """Endings of the image files that are read, in any case."""
 
-RESIDUAL_SUFFIX = ".residual.ome.tif"
-"""Ending of the residuals that detection writes."""
-
-LABELS_SUFFIX = ".labels.ome.tif"
-"""Ending of the instance labels that detection writes."""
-
 _TIFF = (".tif", ".tiff")
+# What `results` names the pictures that detection writes.
+_RESULT = re.compile(r"\.((residual|labels|mask)(\.ome)?\.tif|overlay(-\d+)?\.png)$", re.IGNORECASE)
 _MASK_ENDINGS = ("", "_mask", "-mask", "_gt", "-gt")
 
 
@@ -165,45 +158,6 @@ def find_images(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return list(found.values())
 
 
-def image_stem(path: str | os.PathLike[str]) -> str:
-    """Return the name of an image file without folder and ending.
-
-    Examples
-    --------
-    >>> image_stem("scans/weave.03.ome.tif"), image_stem("weave.03.png")
-    ('weave.03', 'weave.03')
-    """
-    stem = Path(path).stem
-    return stem[:-4] if stem.lower().endswith(".ome") and len(stem) > 4 else stem
-
-
-def output_stems(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Return a stem per image for the names of what is written about it; no two are the same.
-
-    The second and later images of the same stem get ``-2``, ``-3`` and so on; upper and lower
-    case count as the same, as they do on many disks.
-
-    Examples
-    --------
-    >>> output_stems(["a/weave.png", "b/weave.tif", "b/felt.png"])
-    ['weave', 'weave-2', 'felt']
-    """
-    stems = [image_stem(path) for path in paths]
-    # A stem that an image has by itself is never given to another one.
-    taken = {stem.casefold() for stem in stems}
-    seen: set[str] = set()
-    unique = []
-    for stem in stems:
-        name, number = stem, 1
-        while name.casefold() in (taken if number > 1 else seen):
-            number += 1
-            name = f"{stem}-{number}"
-        seen.add(name.casefold())
-        taken.add(name.casefold())
-        unique.append(name)
-    return unique
-
-
 def match_masks(
     images: Iterable[str | os.PathLike[str]], mask_folder: str | os.PathLike[str]
 ) -> list[Path]:
@@ -247,7 +201,7 @@ def match_masks(
 def _expand(path: Path) -> list[Path]:
     """Return the image files that one input means; at least one."""
     if path.is_dir():
-        found = [file for file in _folder_images(path) if not _is_output(file)]
+        found = [file for file in _folder_images(path) if not _RESULT.search(file.name)]
         missing = f"There are no images in '{path}'; choose a folder with {_kinds()} files."
     elif path.exists() or not glob.has_magic(str(path)):
         if path.exists() and path.suffix.lower() not in SUFFIXES:
@@ -257,7 +211,7 @@ def _expand(path: Path) -> list[Path]:
     else:
         # Path.glob takes no absolute patterns.
         matches = map(Path, glob.iglob(str(path), recursive=True))  # noqa: PTH207
-        found = [file for file in _images_among(matches) if not _is_output(file)]
+        found = [file for file in _images_among(matches) if not _RESULT.search(file.name)]
         missing = f"No image matches '{path}'; check the pattern."
     if not found:
         raise InputError(missing)
@@ -286,10 +240,6 @@ def _natural(path: Path) -> tuple[list[str | int], str]:
     parts = re.split(r"(\d+)", str(path))
     key = [int(part) if index % 2 else part.casefold() for index, part in enumerate(parts)]
     return key, str(path)
-
-
-def _is_output(path: Path) -> bool:
-    return path.name.lower().endswith((RESIDUAL_SUFFIX, LABELS_SUFFIX))
 
 
 def _kinds() -> str:

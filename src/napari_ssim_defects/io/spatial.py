@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["SpatialMetadata", "unit_symbol"]
+from ..core.errors import InputError
+
+__all__ = ["DEFAULT_AXES", "SpatialMetadata", "unit_symbol"]
+
+DEFAULT_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
+"""What the axes of an image are called where nobody says so, by their number."""
 
 _NAMES = {
     "pm": ("pm", "picometer", "picometre"),
@@ -98,4 +104,35 @@ class SpatialMetadata:
             self.axes[:gone] + self.axes[gone + 1 :],
             self.scale[:gone] + self.scale[gone + 1 :],
             self.units[:gone] + self.units[gone + 1 :],
+        )
+
+    def with_pixel_size(self, size: Sequence[float], unit: str | None) -> SpatialMetadata:
+        """Return the same axes with other distances along the last of them.
+
+        Parameters
+        ----------
+        size
+            Height and width of a pixel, or one number for both, or one for each of more axes.
+        unit
+            Their unit, as `unit_symbol` knows it; None or pixels: they are not known.
+
+        Raises
+        ------
+        InputError
+            If there are more numbers than axes, or the unit is none of length.
+        """
+        size = (*size, *size) if len(size) == 1 else tuple(size)
+        symbol = unit_symbol(unit)
+        if symbol is None and str(unit).strip().lower() not in ("none", "pixel", "pixels", "px"):
+            raise InputError(f"'{unit}' is no unit of length; use one such as um, mm or pixel.")
+        if len(size) > len(self.axes):
+            raise InputError(
+                f"A pixel size of {len(size)} numbers does not fit an image with {len(self.axes)} "
+                "axes besides channels; give height and width."
+            )
+        kept = len(self.axes) - len(size)
+        return SpatialMetadata(
+            self.axes,
+            self.scale[:kept] + (size if symbol else (1.0,) * len(size)),
+            self.units[:kept] + (symbol,) * len(size),
         )

@@ -13,7 +13,7 @@ import tifffile
 
 from ..core.errors import InputError
 from .atomic import atomic_path
-from .spatial import SpatialMetadata, unit_symbol
+from .spatial import DEFAULT_AXES, SpatialMetadata, unit_symbol
 from .tiff_reader import read_tiff
 
 __all__ = ["SpatialMetadata", "read_tiff", "write_ome_tiff"]
@@ -26,7 +26,6 @@ BIG_TIFF_BYTES = 2**32 - 2**25
 
 _TILE = (512, 512)
 _SMALLEST_SIDE = 1024
-_DEFAULT_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
 
 
 def write_ome_tiff(
@@ -70,7 +69,7 @@ def write_ome_tiff(
     """
     name = os.fspath(path)
     array = np.asarray(data)
-    axes = axes or _DEFAULT_AXES.get(array.ndim, "")
+    axes = axes or DEFAULT_AXES.get(array.ndim, "")
     if array.size == 0:
         raise InputError(f"Cannot write '{name}': the image has no pixels.")
     if not axes:

@@ -188,11 +188,12 @@ def _resolution_distances(
             continue
         size = denominator / numerator
         if imagej:
-            found[letter] = size, imagej.get("unit")
+            # Units of other axes are named where they differ from that of x.
+            found[letter] = size, imagej.get(f"{letter.lower()}unit", imagej.get("unit"))
         elif micrometres is not None:
             found[letter] = size * micrometres, "µm"
     if "spacing" in imagej:
-        found["Z"] = float(imagej["spacing"]), imagej.get("unit")
+        found["Z"] = abs(float(imagej["spacing"])), imagej.get("zunit", imagej.get("unit"))
     if "finterval" in imagej:
         found["T"] = float(imagej["finterval"]), imagej.get("tunit", "s")
     return found

@@ -1,21 +1,26 @@
-"""What the Export section does: heatmaps, their regions and the table as files."""
+"""What the Export section does: results as files, and the job as a command or a program."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from ..core.config import SegmentationConfig
+from ..core.errors import InputError
 from . import layers
 from .exporting import Exportable, exporting
 from .preferences import preferences
+from .recipes import RecipeReady, writing_down
 from .runner import Runner
 from .segmentation_preview import SegmentationPreview
-from .spatial import pixel_size
-from .state import PanelState
+from .spatial import file_metadata
+from .state import Activity, PanelState
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Image, Labels
 
 __all__ = ["ExportController"]
 
@@ -26,7 +31,7 @@ class ExportController:
     Parameters
     ----------
     viewer
-        Holds the committed regions; a removed layer is exported no more.
+        Holds images and committed regions; a removed layer is exported no more.
     state
         What to work on.
     runner
@@ -54,42 +59,109 @@ class ExportController:
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
 
     def start(self, folder: str | Path | None = None) -> None:
-        """Write the chosen heatmaps, their regions and the table to a folder."""
+        """Write the chosen results of the chosen heatmaps to a folder."""
         state = self._state
-        if self._runner.refuse_while_busy():
-            return
-        folder = Path(folder or state.export_folder or preferences().export_folder)
-        if not state.export_layers:
-            self._runner.fail("Choose at least one heatmap to export; detection makes them.")
-            return
-        items = [self._exportable(layer) for layer in state.export_layers]
-        self._runner.begin(
+        where = Path(folder) if folder else self._folder()
+        self._begin(
             "exporting",
             "Exporting …",
-            partial(
-                exporting,
-                items,
-                folder,
-                residual=state.export_residual,
-                labels=state.export_labels,
-                table=state.export_table,
-            ),
+            partial(exporting, folder=where, outputs=state.outputs, overwrite=state.replace_files),
             self._runner.report,
         )
 
-    def _exportable(self, heatmap: Any) -> Exportable:
-        labels = layers.created_labels(heatmap, self._viewer.layers)
-        size, unit = pixel_size(heatmap)
-        return Exportable(
-            layers.source_name(heatmap),
-            heatmap.data,
-            None if labels is None else labels.data,
-            self._preview.threshold_of(heatmap),
-            self._state.segmentation,
-            size,
-            unit,
+    def copy(self, language: Literal["command", "script"], put: Callable[[str], None]) -> None:
+        """Write down the job as a line of the shell or a Python program.
+
+        Parameters
+        ----------
+        language
+            Which of the two.
+        put
+            Gets the text, once it is sure that it gives the same files.
+        """
+        state = self._state
+        self._begin(
+            "comparing",
+            "Comparing with the files …",
+            partial(
+                writing_down,
+                model=state.model,
+                model_path=state.model_path,
+                folder=self._folder(),
+                outputs=state.outputs,
+                device=preferences().device,
+            ),
+            partial(self._on_recipe, language, put),
         )
+
+    def _on_recipe(
+        self, language: Literal["command", "script"], put: Callable[[str], None], message: object
+    ) -> None:
+        if isinstance(message, RecipeReady):
+            command = language == "command"
+            put(message.recipe.command() if command else message.recipe.script())
+            what = "command" if command else "Python program"
+            self._runner.say(f"Copied the {what} that writes the same files.")
+        else:
+            self._runner.report(message)
+
+    def _folder(self) -> Path:
+        return Path(self._state.export_folder or preferences().export_folder)
+
+    def _begin(
+        self,
+        activity: Activity,
+        text: str,
+        job: Callable[..., Generator[Any, None, None]],
+        on_message: Callable[[object], None],
+    ) -> None:
+        """Start a job on the chosen heatmaps."""
+        if self._runner.refuse_while_busy():
+            return
+        try:
+            if not self._state.export_layers:
+                raise InputError("Choose at least one heatmap to export; detection makes them.")
+            items = [self._exportable(layer) for layer in self._state.export_layers]
+        except InputError as error:
+            self._runner.fail(str(error))
+            return
+        self._runner.begin(activity, text, partial(job, items), on_message)
+
+    def _exportable(self, heatmap: Image) -> Exportable:
+        image = self._source(heatmap)
+        path = None if image is None else image.source.path
+        labels = layers.created_labels(heatmap, self._viewer.layers)
+        made = {} if labels is None else layers.provenance(labels)
+        names = SegmentationConfig.model_fields
+        return Exportable(
+            name=layers.source_name(heatmap) if image is None else image.name,
+            source=None if image is None else layers.source_of(image),
+            path=None if path is None else Path(path),
+            origin=layers.provenance(heatmap),
+            residual=heatmap.data,
+            spatial=file_metadata(heatmap),
+            labels=None if labels is None else labels.data,
+            review=frozenset() if labels is None else _to_review(labels),
+            painted=labels is not None and layers.is_painted(labels),
+            threshold=made.get("threshold", self._preview.threshold_of(heatmap)),
+            segmentation=SegmentationConfig(**{name: made[name] for name in names})
+            if made
+            else self._state.segmentation,
+        )
+
+    def _source(self, heatmap: Image) -> Image | None:
+        """Return the image that a heatmap was made from, if it is still there."""
+        key = layers.provenance(heatmap)["source_id"]
+        return next((layer for layer in self._viewer.layers if str(layer.unique_id) == key), None)
 
     def _on_layer_removed(self, event: Any) -> None:
         state, removed = self._state, event.value
         state.export_layers = tuple(layer for layer in state.export_layers if layer is not removed)
+
+
+def _to_review(labels: Labels) -> frozenset[int]:
+    """Return the committed regions that are to be reviewed rather than defects."""
+    table = labels.features
+    if not {"index", "verdict"} <= {*table}:
+        return frozenset()
+    return frozenset(map(int, table["index"][table["verdict"] == "review"]))

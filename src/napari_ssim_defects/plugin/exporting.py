@@ -1,58 +1,70 @@
-"""The background job that writes residuals, labels and the table of regions."""
+"""The background job that writes what was found to files."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.config import SegmentationConfig
-from ..core.errors import InputError
+from ..core.outputs import OutputConfig
 from .jobs import Done, Fraction, Labelled, labelling
 
 if TYPE_CHECKING:
+    from ..core.planes import Planes
     from ..core.regions import Region
+    from ..io.spatial import SpatialMetadata
+    from .layers import Source
 
 __all__ = ["Exportable", "exporting"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Exportable:
     """One heatmap to export.
 
     Attributes
     ----------
     name
-        Name of the image that it came from.
+        Name of the image layer that it came from.
+    source, path
+        The image and its file; None if it is gone, or has none.
+    origin
+        What the heatmap knows about model and settings.
     residual
         float32 of shape (..., H, W).
+    spatial
+        Its axes, distances and units.
     labels
         Committed regions, int32 of the same shape; None: segment it now.
+    review, painted
+        Which of them are to be reviewed, and whether a person has changed them.
     threshold, segmentation
-        How to segment it.
-    pixel_size, unit
-        Size (y, x) of a pixel and its unit; None if they are not known.
+        How they were segmented, or are to be.
     """
 
     name: str
+    source: Source | None
+    path: Path | None
+    origin: Mapping[str, Any]
     residual: npt.NDArray[np.float32]
+    spatial: SpatialMetadata
     labels: npt.NDArray[np.int32] | None
+    review: frozenset[int]
+    painted: bool
     threshold: float
     segmentation: SegmentationConfig
-    pixel_size: tuple[float, float]
-    unit: str | None
 
 
 def exporting(
-    items: Sequence[Exportable], folder: Path, *, residual: bool, labels: bool, table: bool
+    items: Sequence[Exportable], folder: Path, outputs: OutputConfig, *, overwrite: bool
 ) -> Generator[Fraction | Done, None, None]:
-    """Write ``<name>.residual.ome.tif``, ``<name>.labels.ome.tif`` and one ``regions.csv``.
+    """Write results as `ResultWriter` does; named after the image's file, or else its layer.
 
     Parameters
     ----------
@@ -60,49 +72,39 @@ def exporting(
         What to export.
     folder
         Where to; made if it does not exist.
-    residual, labels, table
-        Which of the files to write.
+    outputs
+        Which files, and as which kind of TIFF.
+    overwrite
+        Whether files that are there already are replaced.
 
     Raises
     ------
     InputError
-        If a file cannot be written.
+        If a file cannot be written, or is there already and must stay.
     """
-    from ..io.atomic import ensure_folder
-    from ..io.tables import REGION_COLUMNS, region_rows, write_csv
-    from ..io.tiff import write_ome_tiff
+    from ..io.results import Result, ResultWriter
 
-    folder = ensure_folder(folder)
+    writer = ResultWriter(folder, outputs)
+    names, stems = _names(items), _stems(items)
+    if not overwrite:
+        writer.refuse_existing(
+            (stem, item.residual.shape[:-2]) for item, stem in zip(items, stems, strict=True)
+        )
     written = 0
-    rows: list[dict[str, object]] = []
-    for number, (item, stem) in enumerate(zip(items, _stems(items), strict=True)):
+    for number, (item, name, stem) in enumerate(zip(items, names, stems, strict=True)):
         yield Fraction(number / len(items))
-        write = partial(write_ome_tiff, pixel_size=item.pixel_size, unit=item.unit)
-        if residual:
-            write(folder / f"{stem}.residual.ome.tif", item.residual)
-            written += 1
-        if not labels and not table:
-            continue
-        result = None
-        for message in _regions(item):
-            if isinstance(message, Labelled):
-                result = message
-            else:
-                yield Fraction((number + message.value) / len(items))
-        assert result is not None
-        if labels:
-            write(folder / f"{stem}.labels.ome.tif", result.labels)
-            written += 1
-        for plane, region in result.regions:
-            size = item.pixel_size if item.unit is not None else None
-            rows += region_rows(item.name, plane, [region], size, item.unit)
-    if table:
-        write_csv(folder / "regions.csv", rows, REGION_COLUMNS)
-        written += 1
-    if not written:
-        raise InputError("Nothing is chosen to export; tick residual, labels or table.")
-    files = "file" if written == 1 else "files"
-    yield Done(f"Wrote {written} {files} to '{folder}'.")
+        labels: npt.NDArray[np.int32] = np.zeros(item.residual.shape, dtype=np.int32)
+        regions: tuple[tuple[int, Region], ...] = ()
+        if outputs.kinds != ("residual",):
+            for message in _regions(item):
+                if isinstance(message, Labelled):
+                    labels, regions = message.labels, message.regions
+                else:
+                    yield Fraction((number + message.value) / len(items))
+        result = Result(name, stem, item.spatial, item.residual, labels, regions, _planes(item))
+        written += sum(map(len, writer.write(result).values()))
+    written += len(writer.finish())
+    yield Done(f"Wrote {written} file{'s' * (written != 1)} to '{folder}'.")
 
 
 def _regions(item: Exportable) -> Generator[Fraction | Labelled, None, None]:
@@ -115,19 +117,43 @@ def _regions(item: Exportable) -> Generator[Fraction | Labelled, None, None]:
     regions: list[tuple[int, Region]] = []
     planes = list(np.ndindex(item.residual.shape[:-2]))
     for plane, index in enumerate(planes):
-        found = measure_regions(item.labels[index], item.residual[index])
-        regions += [(plane, region) for region in found]
+        regions += [
+            (plane, replace(region, review=region.label in item.review))
+            for region in measure_regions(item.labels[index], item.residual[index])
+        ]
         yield Fraction((plane + 1) / len(planes))
     yield Labelled(item.labels, tuple(regions))
 
 
+def _planes(item: Exportable) -> Planes | None:
+    """See the image as the planes that the heatmap has; None if it is gone or has changed."""
+    from ..core.planes import as_planes
+
+    if item.source is None:
+        return None
+    image, rgb = item.source.image, item.source.rgb
+    for axis in (None, *range(-1, -image.ndim - 1, -1)):
+        kept = image.shape if axis is None else image.shape[:axis] + image.shape[axis:][1:]
+        if kept == item.residual.shape:
+            return as_planes(image, None if rgb else axis, grey=axis is None)
+    return None
+
+
+def _names(items: Sequence[Exportable]) -> list[str]:
+    """Return what the table calls each image: the same as if its file was inspected."""
+    from ..io.naming import table_names
+
+    names = iter(table_names([item.path for item in items if item.path is not None]))
+    return [item.name if item.path is None else next(names) for item in items]
+
+
 def _stems(items: Sequence[Exportable]) -> list[str]:
-    """Turn names into file names that every system takes, each used once."""
-    stems: list[str] = []
-    for item in items:
-        stem = re.sub(r'[<>:"/\\|?*\x00-\x1f]+', "_", item.name).strip(" .") or "image"
-        candidate, copy = stem, 2
-        while candidate.casefold() in {used.casefold() for used in stems}:
-            candidate, copy = f"{stem} {copy}", copy + 1
-        stems.append(candidate)
-    return stems
+    """Return what the names of files begin with: every system takes it, and no two are the same."""
+    from ..io.naming import image_stem, unique_stems
+
+    return unique_stems([
+        re.sub(r'[<>:"/\\|?*\x00-\x1f]+', "_", item.name).strip(" .") or "image"
+        if item.path is None
+        else image_stem(item.path)
+        for item in items
+    ])  # fmt: skip

@@ -12,6 +12,7 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
 
 from ..core.errors import InputError
+from ..io.overlay import DEFECT_COLOUR, REVIEW_COLOUR
 from .region_features import checksum, region_features
 from .spatial import pixel_size, spatial_metadata, without_axis
 
@@ -43,9 +44,6 @@ __all__ = [
 
 PROVENANCE = "napari-ssim-defects"
 """Key of ``layer.metadata`` that says where a derived layer came from."""
-
-_PREVIEW_COLOUR = (0.1, 0.9, 1.0, 1.0)  # cyan: the one hue that neither grey nor inferno contains
-_REVIEW_COLOUR = (0.35, 0.95, 0.35, 1.0)  # told from cyan by brightness too
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +252,11 @@ def new_preview(mask: npt.NDArray[np.uint8], heatmap: Image) -> Labels:
         mask,
         name=f"{source_name(heatmap)} threshold",
         colormap=DirectLabelColormap(
-            color_dict={None: "transparent", 1: _PREVIEW_COLOUR, 2: _REVIEW_COLOUR}
+            color_dict={
+                None: "transparent",
+                1: np.divide(DEFECT_COLOUR, 255),
+                2: np.divide(REVIEW_COLOUR, 255),
+            }
         ),
         opacity=0.6,
         metadata={PROVENANCE: {**provenance(heatmap), "kind": "preview"}},

@@ -79,7 +79,11 @@ class SegmentationPreview:
         state, origin = self._state, provenance(self._state.heatmap)
         if state.histogram is not None:
             state.good_histogram = _good_histogram(origin.get("calibration"), state.histogram[1])
-        state.auto_threshold = origin.get("auto_threshold")
+        calibration, auto = origin.get("calibration"), origin.get("auto_threshold")
+        state.auto_rate = (
+            None if calibration is None or auto is None else calibration.false_positive_rate(auto)
+        )
+        state.auto_threshold = auto
 
     def threshold_of(self, heatmap: Any) -> float:
         """Return the threshold of a heatmap: the state's, or its own."""
@@ -98,7 +102,8 @@ class SegmentationPreview:
         state, heatmap = self._state, self._state.heatmap
         state.summary = None
         if heatmap is None:
-            state.histogram = state.good_histogram = state.auto_threshold = None
+            state.histogram = state.good_histogram = None
+            state.auto_rate = state.auto_threshold = None
             return
         # In napari's grid, layers over the same place are seen side by side.
         if not getattr(self._viewer, "canvas", self._viewer).grid.enabled:  # 0.9, 0.7

@@ -9,9 +9,17 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Layer
 
-from ..io.spatial import unit_symbol
+from ..core.errors import InputError
+from ..io.spatial import DEFAULT_AXES, SpatialMetadata, unit_symbol
 
-__all__ = ["pixel_area", "pixel_size", "plane_matrix", "spatial_metadata", "without_axis"]
+__all__ = [
+    "file_metadata",
+    "pixel_area",
+    "pixel_size",
+    "plane_matrix",
+    "spatial_metadata",
+    "without_axis",
+]
 
 
 def spatial_metadata(layer: Layer) -> dict[str, Any]:
@@ -73,3 +81,32 @@ def pixel_size(layer: Layer) -> tuple[tuple[float, float], str | None]:
     height, width = (float(np.hypot(*matrix[:2, column])) for column in (0, 1))
     symbols = {unit_symbol(unit) for unit in layer.units[-2:]}
     return (height, width), symbols.pop() if len(symbols) == 1 else None
+
+
+def file_metadata(layer: Layer) -> SpatialMetadata:
+    """Return axes, distances and units of a layer without colour, as image files hold them.
+
+    Axes are called what the layer calls them where these are the letters of TZCYX, and else as
+    usual for their number. Distances include those of an affine transform.
+
+    Raises
+    ------
+    InputError
+        If it has more axes than an image file.
+    """
+    if layer.ndim not in DEFAULT_AXES:
+        raise InputError(
+            f"'{layer.name}' has {layer.ndim} dimensions and TIFF two to five; split it."
+        )
+    axes = "".join(layer.axis_labels).upper()
+    if len(axes) != layer.ndim or len({*axes}) < layer.ndim or not axes.endswith("YX"):
+        axes = DEFAULT_AXES[layer.ndim]
+    if not {*axes} <= {*"TZCYX"}:
+        axes = DEFAULT_AXES[layer.ndim]
+    origin = np.asarray(layer.data_to_world(np.zeros(layer.ndim)), dtype=float)
+    steps = np.array([layer.data_to_world(step) for step in np.eye(layer.ndim)]) - origin
+    sizes, scale = np.linalg.norm(steps, axis=1), np.abs(layer.scale)
+    # Free of the rounding errors of the sums above, so that files say 0.25 and not 0.24999.
+    sizes = np.where(np.isclose(sizes, scale), scale, sizes)
+    units = tuple(unit_symbol(unit) for unit in layer.units)
+    return SpatialMetadata(axes, tuple(map(float, sizes)), units)

@@ -19,6 +19,7 @@ from ..core.config import (
     System,
     TrainingConfig,
 )
+from ..core.outputs import OutputConfig
 
 __all__ = [
     "Activity",
@@ -42,6 +43,7 @@ Activity = Literal[
     "exporting",
     "evaluating",
     "measuring",
+    "comparing",
 ]
 """What the background thread does; only "idle" lets another activity begin."""
 
@@ -173,8 +175,9 @@ class PanelState(EventedModel):
     histogram, good_histogram
         Counts and edges of the residuals of the heatmap, and of the defect-free pixels that its
         model was calibrated on; None without one.
-    auto_threshold
-        The calibrated threshold of the model that made the heatmap; None if not known.
+    auto_threshold, auto_rate
+        The calibrated threshold of the model that made the heatmap, and the fraction of
+        defect-free pixels above it; None if not known.
     summary
         What the threshold finds; None while it is being computed or without a heatmap.
     labels_layer, regions, selected_region
@@ -188,8 +191,8 @@ class PanelState(EventedModel):
         against it, or None.
     export_layers, export_folder
         Heatmaps to export, and where to.
-    export_residual, export_labels, export_table
-        What to export.
+    outputs, replace_files
+        What to export, and whether files that are there already are replaced.
     activity, stopping, pausing
         What the background thread does, whether it was asked to end, and whether it pauses.
     progress
@@ -244,6 +247,7 @@ class PanelState(EventedModel):
     histogram: Any = None
     good_histogram: Any = None
     auto_threshold: float | None = None
+    auto_rate: float | None = None
     summary: RegionSummary | None = None
 
     labels_layer: Any = None
@@ -256,9 +260,8 @@ class PanelState(EventedModel):
 
     export_layers: tuple[Any, ...] = ()
     export_folder: Path | None = None
-    export_residual: bool = True
-    export_labels: bool = True
-    export_table: bool = True
+    outputs: OutputConfig = OutputConfig()
+    replace_files: bool = False
 
     activity: Activity = "idle"
     stopping: bool = False

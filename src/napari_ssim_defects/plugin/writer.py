@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..io.spatial import unit_symbol
+from ..io.spatial import DEFAULT_AXES, unit_symbol
 from ..io.tiff import write_ome_tiff
 
 __all__ = ["write_image", "write_labels"]
@@ -40,13 +40,13 @@ def _write(path: str, data: Any, meta: dict[str, Any], samples: str) -> list[str
     if meta.get("multiscale", False):
         data = data[0]
     ndim = data.ndim - len(samples)
-    axes = "TCZYX"[-ndim:] if ndim == 5 else "TZYX"[-ndim:]
+    axes = DEFAULT_AXES.get(ndim, "")
     units = [unit_symbol(unit) for unit in meta.get("units") or [None] * ndim]
     write_ome_tiff(
         path,
         data,
         pixel_size=tuple(float(value) for value in meta.get("scale", [1.0] * ndim)),
         unit=units,
-        axes=axes + samples,
+        axes=axes and axes + samples,
     )
     return [path]

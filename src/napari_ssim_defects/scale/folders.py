@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from ..core.device import choose_device
 from ..core.errors import InputError
 from ..core.evaluation import Evaluation, Evaluator
 from ..core.model import DefectModel
+from ..core.outputs import OutputConfig, OutputKind
 from ..core.planes import Planes
 from ..core.progress import InspectionProgress, PlaneInspected
 from ..core.regions import Region, measure_plane
 from ..core.segmentation import refuse_reversed, segment, segment_planes
-from ..io.atomic import ensure_folder
-from ..io.images import ImageFile, match_masks, output_stems, read_image, read_mask
-from ..io.tables import REGION_COLUMNS, region_rows, write_csv
-from ..io.tiff import write_ome_tiff
+from ..io.images import ImageFile, match_masks, read_image, read_mask
+from ..io.naming import output_stems, table_names
+from ..io.results import Result, ResultWriter
 
 __all__ = [
     "FileDetected",
@@ -36,7 +36,8 @@ __all__ = [
     "inspect_file",
 ]
 
-_MOST_AXES = 5  # of an OME-TIFF: TZCYX
+_USUAL = OutputConfig()
+_MOST_AXES = 5  # of a TIFF: TZCYX
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,10 @@ class FileDetected:
     ----------
     path
         The image file.
-    residual_path, labels_path
-        Where its residual and instance labels were written.
+    files
+        What was written about it, by kind.
     residual, labels
-        The same as arrays, float32 and int32 of shape (..., H, W).
+        Residual and instance labels, float32 and int32 of shape (..., H, W).
     reconstruction
         float32 of shape (planes, C, H, W), in the intensities of the image.
     regions
@@ -68,8 +69,7 @@ class FileDetected:
     """
 
     path: Path
-    residual_path: Path
-    labels_path: Path
+    files: Mapping[OutputKind, tuple[Path, ...]]
     residual: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int32]
     reconstruction: npt.NDArray[np.float32]
@@ -96,9 +96,12 @@ def detect_files(
     folder: str | os.PathLike[str],
     threshold: float,
     segmentation: SegmentationConfig,
+    outputs: OutputConfig = _USUAL,
     *,
     stride: int | None = None,
     device: str | None = None,
+    pixel_size: Sequence[float] | None = None,
+    unit: str | None = None,
 ) -> Iterator[FileProgress | FileDetected | FileFailed]:
     """Inspect image files and write what is found.
 
@@ -109,17 +112,20 @@ def detect_files(
     paths
         Image files.
     folder
-        Where ``<stem>.residual.ome.tif``, ``<stem>.labels.ome.tif`` per image and one
-        ``regions.csv`` are written; made if it does not exist. The table names images by file
-        name, or by path where names are not unique.
+        Where `ResultWriter` puts the files about each image and one ``regions.csv``; made if it
+        does not exist. The table names images by file name, or by path where names are not unique.
     threshold
         Residual above which a pixel is a candidate.
     segmentation
         Post-processing.
+    outputs
+        What is written, and as which kind of TIFF.
     stride
         Distance between patches, in pixels; None: the recipe's.
     device
         Where the network runs; None: the fastest there is.
+    pixel_size, unit
+        What counts instead of the pixel size in the files, see `SpatialMetadata.with_pixel_size`.
 
     Yields
     ------
@@ -136,10 +142,9 @@ def detect_files(
         raise InputError(f"The threshold must be a number, not {threshold}.")
     refuse_reversed(threshold, segmentation)
     choose_device(device)
-    folder = ensure_folder(folder)
-    rows: list[dict[str, object]] = []
-    names = [path.name for path in paths]
-    for index, (path, stem) in enumerate(zip(paths, output_stems(paths), strict=True)):
+    writer = ResultWriter(folder, outputs)
+    stems, names = output_stems(paths), table_names(paths)
+    for index, (path, stem, name) in enumerate(zip(paths, stems, names, strict=True)):
         start = time.perf_counter()
         try:
             image = read_image(path)
@@ -149,6 +154,8 @@ def detect_files(
                     f"'{path}' has {len(spatial.axes)} dimensions besides channels and OME-TIFF "
                     f"takes {_MOST_AXES}; split it."
                 )
+            if pixel_size is not None:
+                spatial = spatial.with_pixel_size(pixel_size, unit)
             residuals, reconstructions = [], []
             for message in inspect_file(model, image, stride=stride, device=device):
                 if isinstance(message, PlaneInspected):
@@ -156,7 +163,8 @@ def detect_files(
                     reconstructions.append(message.reconstruction)
                 else:
                     yield FileProgress(path, (index + message.fraction) / len(paths))
-            residual = np.stack(residuals).reshape(_planes(model, image).shape)
+            planes = _planes(model, image)
+            residual = np.stack(residuals).reshape(planes.shape)
             labels = np.zeros(residual.shape, dtype=np.int32)
             regions: list[tuple[int, Region]] = []
             for plane, (where, found) in enumerate(
@@ -164,29 +172,21 @@ def detect_files(
             ):
                 measured = measure_plane(labels[where], found, residual[where], len(regions))
                 regions += [(plane, region) for region in measured]
+            result = Result(name, stem, spatial, residual, labels, regions, planes)
+            writer.refuse_unfit(result)
         except InputError as error:
             yield FileFailed(path, str(error))
             continue
-        residual_path = folder / f"{stem}.residual.ome.tif"
-        labels_path = folder / f"{stem}.labels.ome.tif"
-        for target, data in ((residual_path, residual), (labels_path, labels)):
-            write_ome_tiff(
-                target, data, pixel_size=spatial.scale, unit=spatial.units, axes=spatial.axes
-            )
-        name = path.name if names.count(path.name) == 1 else str(path)
-        for plane, region in regions:
-            rows += region_rows(name, plane, [region], image.pixel_size, image.unit)
         yield FileDetected(
             path,
-            residual_path,
-            labels_path,
+            writer.write(result),
             residual,
             labels,
             np.stack(reconstructions),
             len(regions),
             time.perf_counter() - start,
         )
-    write_csv(folder / "regions.csv", rows, REGION_COLUMNS)
+    writer.finish()
 
 
 @dataclass(frozen=True, slots=True)

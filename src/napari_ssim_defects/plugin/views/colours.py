@@ -1,7 +1,7 @@
 """Colours for what is painted by hand, taken from the palette that napari's theme sets.
 
 napari's stylesheet fills a widget's palette: ``Window`` is the theme's background and
-``WindowText`` its text. Its highlight is a grey, so the two hues that carry a meaning are our own,
+``WindowText`` its text. Its highlight is a grey, so the hues that carry a meaning are our own,
 made lighter or darker until they can be told from the background of any theme.
 """
 
@@ -16,6 +16,7 @@ __all__ = ["PlotColours", "contrast", "plot_colours", "small"]
 
 DEFECTIVE = "#f0702c"  # orange and blue: told apart with any kind of colour vision
 SECOND = "#3f8ef0"
+REVIEW = "#35c435"  # the green of what is to be reviewed in the canvas
 LEGIBLE = 3.0  # contrast ratio that WCAG 2.1 asks of graphics
 
 
@@ -29,6 +30,7 @@ class PlotColours:
     field: QColor
     bulk: QColor
     second: QColor
+    review: QColor
     defective: QColor
 
 
@@ -62,6 +64,7 @@ def _plot_colours(window_rgb: int, text_rgb: int, enabled: bool) -> PlotColours:
         field=towards_text(0.06),
         bulk=towards_text(0.45),
         second=_mixed(window, _legible(QColor(SECOND), window), fade),
+        review=_mixed(window, _legible(QColor(REVIEW), window), fade),
         defective=_mixed(window, _legible(QColor(DEFECTIVE), window), fade),
     )
 

@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 from ..controller import Controller
 from ..layers import is_heatmap
 from .fields import Choice, IntegerBox, LayerCombo, NumberBox, form
+from .histogram import percent
 from .proposals import ProposalsView
 from .section import Section
 from .threshold_slider import ThresholdSlider
@@ -23,7 +24,8 @@ class SegmentView(QWidget):
         self._state = controller.state
         tip = (
             "Pixels with a residual above the threshold are defects. Behind the slider: how many "
-            "pixels have which residual (logarithmic), in this image and in defect-free ones."
+            "pixels have which residual (logarithmic), in this image and in defect-free ones. "
+            "Arrow keys move the threshold, with Shift the one for review."
         )
         self.heatmap = LayerCombo(
             controller.viewer.layers, is_heatmap, "none", "The heatmap that is segmented."
@@ -124,6 +126,7 @@ class SegmentView(QWidget):
         state = self._state
         self.heatmap.chosen.connect(lambda layer: setattr(state, "heatmap", layer))
         self.slider.value_changed.connect(lambda value: setattr(state, "threshold", value))
+        self.slider.review_changed.connect(self._on_review)
         self.auto_button.clicked.connect(self._controller.proposals.use_automatic)
         for name in ("opening", "closing", "min_area"):
             getattr(self, name).edited.connect(
@@ -145,6 +148,7 @@ class SegmentView(QWidget):
             state.events.histogram,
             state.events.good_histogram,
             state.events.auto_threshold,
+            state.events.auto_rate,
             state.events.activity,
         ):
             signal.connect(self._show_heatmap)
@@ -179,7 +183,9 @@ class SegmentView(QWidget):
             self.slider.set_range(0.0, float(edges[-1]))
             self.slider.set_histogram(counts, edges)
             self.slider.set_reference_histogram(*(state.good_histogram or (None, None)))
-        self.slider.set_marker(state.auto_threshold, "auto")
+        rate = state.auto_rate
+        text = "auto" if rate is None else f"{percent(rate)} of good"
+        self.slider.set_marker(state.auto_threshold, text)
         self._show_threshold()
 
     def _show_threshold(self) -> None:
@@ -198,6 +204,7 @@ class SegmentView(QWidget):
         self.shared.setChecked(self._state.shared_threshold)
         two = settings.review_threshold is not None
         self.two_thresholds.setChecked(two)
+        self.slider.set_review(settings.review_threshold)
         self.review.setEnabled(two)
         self.hysteresis.setEnabled(two)
         if settings.review_threshold is not None:

@@ -1,4 +1,4 @@
-"""A threshold, set on the histogram of what it divides."""
+"""A threshold, and a lower one for review, set on the histogram of what they divide."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from .histogram import Histogram, percent
-from .histogram_plot import STEPS, HistogramPlot
+from .histogram_plot import STEPS, HistogramPlot, Line
 from .ticks import decimals_for
 
 if TYPE_CHECKING:
@@ -22,11 +22,12 @@ __all__ = ["ThresholdSlider"]
 class ThresholdSlider(QWidget):
     """A histogram with a line to drag, and a box to type the same value into.
 
-    Everything at or right of the line is defective and painted in an accent colour. Only what a
-    person does emits ``value_changed``; the methods below never do.
+    Everything at or right of the line is defective and painted in an accent colour. A second line
+    may lie left of it, from which on values are to be reviewed. Only what a person does emits
+    ``value_changed`` and ``review_changed``; the methods below never do.
 
     Arrow keys and the wheel move by 1/200 of the range, PageUp and PageDown by 1/20, Home and End
-    to its ends; a double-click takes the marker's value.
+    to its ends; with Shift they move the second line. A double-click takes the marker's value.
 
     Parameters
     ----------
@@ -35,6 +36,7 @@ class ThresholdSlider(QWidget):
     """
 
     value_changed = Signal(float)
+    review_changed = Signal(float)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -42,7 +44,7 @@ class ThresholdSlider(QWidget):
 
         self._plot = HistogramPlot(self)
         self._plot.setAccessibleName("Threshold on the histogram")
-        self._plot.asked.connect(self._change)
+        self._plot.asked.connect(self._on_asked)
         self._spin = QDoubleSpinBox(self)
         self._spin.setKeyboardTracking(False)  # half-typed numbers are no thresholds
         self._spin.setAccessibleName("Threshold")
@@ -84,6 +86,14 @@ class ThresholdSlider(QWidget):
             raise ValueError(f"a threshold must be finite, not {value}")
         self._value = float(value)
         self._show_value()
+
+    def set_review(self, value: float | None) -> None:
+        """Set from where on values are to be reviewed; None: there is no such line.
+
+        It counts while it lies below the threshold.
+        """
+        self._plot.review = value
+        self._plot.update()
 
     def set_range(self, low: float, high: float) -> None:
         """Set what the axis spans.
@@ -134,11 +144,20 @@ class ThresholdSlider(QWidget):
         value
             The value, or None for no marker.
         text
-            What the marker's tooltip says it is.
+            What is written beside it and in its tooltip.
         """
         self._plot.marker = None if value is None or not math.isfinite(value) else float(value)
         self._plot.marker_text = text
         self._plot.update()
+
+    def _on_asked(self, line: Line, value: float) -> None:
+        if line == "threshold":
+            self._change(value)
+            return
+        review = min(value, self.value())
+        if review != self._plot.review:
+            self.set_review(review)
+            self.review_changed.emit(review)
 
     def _change(self, value: float) -> None:
         """Take a value that a person asks for."""

@@ -1,0 +1,217 @@
+"""The files that say what was found: the same from the panel and from the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core.errors import InputError
+from ..core.outputs import OutputConfig, OutputKind
+from ..core.planes import Planes
+from ..core.regions import Region
+from .atomic import ensure_folder, ensure_writable
+from .imagej import refuse_unfit, write_imagej_tiff
+from .overlay import display_limits, write_overlay
+from .spatial import SpatialMetadata
+from .tables import REGION_COLUMNS, region_rows, write_csv
+from .tiff import write_ome_tiff
+
+__all__ = ["TABLE_NAME", "Result", "ResultWriter"]
+
+TABLE_NAME = "regions.csv"
+"""The table of the regions of all images."""
+
+_ENDINGS = {"ome": ".ome.tif", "imagej": ".tif"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What was found in one image.
+
+    Attributes
+    ----------
+    name
+        What the table calls the image.
+    stem
+        What the names of its files begin with.
+    spatial
+        Axes, distances and units of the residual.
+    residual
+        float32 of shape (..., H, W).
+    labels
+        Regions, int32 of the same shape: 0 is background.
+    regions
+        Plane and measurements of each region.
+    planes
+        The image itself, for pictures; None if it is not at hand.
+    """
+
+    name: str
+    stem: str
+    spatial: SpatialMetadata
+    residual: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int32]
+    regions: Sequence[tuple[int, Region]]
+    planes: Planes | None = None
+
+
+class ResultWriter:
+    """Writes the results of one image after another, and at last the table of all their regions.
+
+    Parameters
+    ----------
+    folder
+        Where to; made if it does not exist.
+    outputs
+        What, and as which kind of TIFF.
+
+    Raises
+    ------
+    InputError
+        If nothing is to be written, or the folder cannot be made or takes no files.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], outputs: OutputConfig) -> None:
+        if not outputs.kinds:
+            raise InputError(
+                f"Nothing is chosen to be written; choose from {', '.join(get_args(OutputKind))}."
+            )
+        self._outputs = outputs
+        self._folder = ensure_folder(folder)
+        self._rows: list[dict[str, object]] = []
+        ensure_writable(self._folder / TABLE_NAME)
+
+    def paths(self, stem: str, leading_shape: Sequence[int]) -> dict[OutputKind, tuple[Path, ...]]:
+        """Return which files of each kind are written about an image; the table is not of one.
+
+        Parameters
+        ----------
+        stem
+            What their names begin with.
+        leading_shape
+            Shape of the residual without height and width. Pictures of a stack are numbered.
+        """
+        paths: dict[OutputKind, tuple[Path, ...]] = {}
+        for kind in self._outputs.kinds:
+            if kind == "overlay":
+                planes = range(int(np.prod(leading_shape)))
+                numbers = [f"-{plane}" for plane in planes] if leading_shape else [""]
+                names = [f"{stem}.overlay{number}.png" for number in numbers]
+            elif kind != "table":
+                names = [f"{stem}.{kind}{_ENDINGS[self._outputs.tiff]}"]
+            else:
+                continue
+            paths[kind] = tuple(self._folder / name for name in names)
+        return paths
+
+    def refuse_existing(self, images: Iterable[tuple[str, Sequence[int]]]) -> None:
+        """Refuse to replace files.
+
+        Parameters
+        ----------
+        images
+            Stem and leading shape of each image, as for `paths`.
+
+        Raises
+        ------
+        InputError
+            If one of the files that would be written is there already.
+        """
+        wanted = [
+            path
+            for stem, leading_shape in images
+            for paths in self.paths(stem, leading_shape).values()
+            for path in paths
+        ]
+        if "table" in self._outputs.kinds:
+            wanted.append(self._folder / TABLE_NAME)
+        there = [path.name for path in wanted if path.exists()]
+        if there:
+            others = f" and {len(there) - 1} more" if len(there) > 1 else ""
+            verb = "are" if others else "is"
+            raise InputError(
+                f"'{there[0]}'{others} {verb} already in '{self._folder}'; choose another folder, "
+                "or allow files to be replaced."
+            )
+
+    def refuse_unfit(self, result: Result) -> None:
+        """Refuse a result that the chosen files cannot hold, before any of them is written.
+
+        Raises
+        ------
+        InputError
+            If it is too much for ImageJ's TIFF, or there is no image to draw on.
+        """
+        if "overlay" in self._outputs.kinds and result.planes is None:
+            raise InputError(
+                f"There is no image to draw the outlines of '{result.name}' on; open it again and "
+                "detect, or leave the overlay out."
+            )
+        if self._outputs.tiff == "imagej":
+            for kind, (path, *_) in self.paths(result.stem, ()).items():
+                if kind != "overlay":
+                    refuse_unfit(_pixels(kind, result), path.name)
+
+    def write(self, result: Result) -> dict[OutputKind, tuple[Path, ...]]:
+        """Write the files about one image, existing ones are replaced; returns their `paths`.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be written; those before it are there.
+        """
+        self.refuse_unfit(result)
+        spatial = result.spatial
+        files = self.paths(result.stem, result.residual.shape[:-2])
+        for kind, paths in files.items():
+            if kind == "overlay":
+                self._write_overlays(result, paths)
+            elif self._outputs.tiff == "imagej":
+                write_imagej_tiff(paths[0], _pixels(kind, result), spatial)
+            else:
+                write_ome_tiff(
+                    paths[0],
+                    _pixels(kind, result),
+                    pixel_size=spatial.scale,
+                    unit=spatial.units,
+                    axes=spatial.axes,
+                )
+        for plane, region in result.regions:
+            self._rows += region_rows(
+                result.name, plane, [region], spatial.pixel_size, spatial.unit
+            )
+        return files
+
+    def finish(self) -> tuple[Path, ...]:
+        """Write the table of the regions of all images; returns its path if it is wanted.
+
+        Raises
+        ------
+        InputError
+            If it cannot be written.
+        """
+        if "table" not in self._outputs.kinds:
+            return ()
+        write_csv(self._folder / TABLE_NAME, self._rows, REGION_COLUMNS)
+        return (self._folder / TABLE_NAME,)
+
+    def _write_overlays(self, result: Result, paths: Sequence[Path]) -> None:
+        assert result.planes is not None
+        limits = display_limits(result.planes)
+        labels = result.labels.reshape(-1, *result.labels.shape[-2:])
+        review = np.array([region.label for _, region in result.regions if region.review], int)
+        for path, plane, found in zip(paths, result.planes, labels, strict=True):
+            write_overlay(path, plane, found, limits, review)
+
+
+def _pixels(kind: OutputKind, result: Result) -> npt.NDArray[Any]:
+    """Return what a TIFF of a kind holds."""
+    if kind == "residual":
+        return result.residual
+    return result.labels if kind == "labels" else result.labels > 0

@@ -1,0 +1,128 @@
+"""ImageJ TIFF, by the tags that Fiji takes scale, unit and stack axes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tifffile
+
+from napari_ssim_defects.core.errors import InputError
+from napari_ssim_defects.io import imagej
+from napari_ssim_defects.io.imagej import write_imagej_tiff
+from napari_ssim_defects.io.spatial import SpatialMetadata
+from napari_ssim_defects.io.tiff import read_tiff
+
+MICROMETRES = SpatialMetadata("YX", (0.5, 0.25), ("µm", "µm"))
+PIXELS = SpatialMetadata("YX", (1.0, 1.0), (None, None))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "map.tif"
+
+
+def _tags(path: Path) -> tuple[dict[str, Any], Any, Any, int]:
+    """Return the description, the resolution along x and y, and its unit."""
+    with tifffile.TiffFile(path) as tif:
+        tags = tif.pages[0].tags
+        values = (tags[name].value for name in ("XResolution", "YResolution", "ResolutionUnit"))
+        return tif.imagej_metadata, *values
+
+
+def test_fiji_finds_pixels_per_unit_and_the_unit(path: Path) -> None:
+    write_imagej_tiff(path, np.ones((4, 5), np.float32), MICROMETRES)
+    description, x, y, unit = _tags(path)
+    assert (x, y) == ((4, 1), (2, 1))  # pixels per unit
+    assert unit == 1  # none of TIFF's: the description has it
+    assert description["unit"] == "um"  # which ImageJ shows as µm
+
+
+def test_stack_has_slices_frames_spacing_and_interval(path: Path) -> None:
+    spatial = SpatialMetadata("TZYX", (7.5, 2.0, 0.5, 0.25), ("s", "µm", "µm", "µm"))
+    data = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
+    write_imagej_tiff(path, data, spatial)
+    description = _tags(path)[0]
+    names = ("frames", "slices", "images", "hyperstack", "spacing", "finterval")
+    assert [description[name] for name in names] == [2, 3, 6, True, 2.0, 7.5]
+    assert not {"zunit", "tunit", "yunit"} & set(description)
+    found, read = read_tiff(path)
+    np.testing.assert_array_equal(found, data)
+    assert read == spatial
+
+
+@pytest.mark.parametrize(
+    "spatial",
+    [
+        SpatialMetadata("ZYX", (2.0, 0.5, 0.25), ("mm", "µm", "nm")),
+        SpatialMetadata("TYX", (3.0, 1 / 3, 0.0325), ("min", "Å", "Å")),
+        SpatialMetadata("ZYX", (2.0, 1.0, 1.0), ("µm", None, None)),
+    ],
+)
+def test_every_unit_is_read_back(path: Path, spatial: SpatialMetadata) -> None:
+    write_imagej_tiff(path, np.zeros((3, 4, 5), np.uint8), spatial)
+    _, read = read_tiff(path)
+    assert read.scale == pytest.approx(spatial.scale, rel=1e-8)
+    assert (read.axes, read.units) == (spatial.axes, spatial.units)
+
+
+def test_depth_in_front_of_time_is_brought_into_imagejs_order(path: Path) -> None:
+    data = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
+    spatial = SpatialMetadata("ZTYX", (2.0, 5.0, 1.0, 1.0), ("µm", "s", "µm", "µm"))
+    write_imagej_tiff(path, data, spatial)
+    found, read = read_tiff(path)
+    np.testing.assert_array_equal(found, data.swapaxes(0, 1))
+    assert read.axes == "TZYX"
+    assert read.scale == (5.0, 2.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("data", "stored"),
+    [
+        (np.array([[True, False]]), np.array([[255, 0]], np.uint8)),
+        (np.array([[0, 65_535]], np.int32), np.array([[0, 65_535]], np.uint16)),
+        (np.array([[0.5, 1e300]]), np.array([[0.5, np.inf]], np.float32)),
+        (np.array([[0, 255]], np.uint8), np.array([[0, 255]], np.uint8)),
+    ],
+)
+def test_types_are_those_that_imagej_has(
+    path: Path, data: npt.NDArray[Any], stored: npt.NDArray[Any]
+) -> None:
+    write_imagej_tiff(path, data, PIXELS)
+    found = tifffile.imread(path).reshape(data.shape)
+    assert found.dtype.newbyteorder("=") == stored.dtype
+    np.testing.assert_array_equal(found, stored)
+    assert "unit" not in _tags(path)[0]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        np.array([[0, 65_536]]),
+        np.array([[-1, 3]]),
+        np.array([[1j, 0]]),
+        np.zeros((0, 5)),
+    ],
+)
+def test_what_imagej_cannot_hold_is_refused_with_nothing_written(
+    path: Path, data: npt.NDArray[Any]
+) -> None:
+    with pytest.raises(InputError, match=r"Cannot write '.*map\.tif'"):
+        write_imagej_tiff(path, data, PIXELS)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_more_than_four_gigabytes_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imagej, "BIG_TIFF_BYTES", 79)
+    with pytest.raises(InputError, match="ends at 4 GB; choose OME-TIFF"):
+        write_imagej_tiff(path, np.zeros((4, 5)), PIXELS)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_axes_that_imagej_has_no_name_for_are_refused(path: Path) -> None:
+    spatial = SpatialMetadata("QYX", (1.0, 1.0, 1.0), (None, None, None))
+    with pytest.raises(InputError, match="no axes QYX"):
+        write_imagej_tiff(path, np.zeros((2, 4, 5)), spatial)
