@@ -19,7 +19,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_ssim_defects import cli
+from napari_ssim_defects import train_command
 from napari_ssim_defects.cli import main
 from napari_ssim_defects.core.calibration import Calibration
 from napari_ssim_defects.core.config import PRESETS, TrainingConfig
@@ -156,7 +156,7 @@ def test_names_that_are_no_text_do_not_lose_the_training(
     assert "good_2.png" in DefectModel.load(path).provenance["training images"]
 
 
-class _Interrupted(cli.Bar):
+class _Interrupted(train_command.Bar):
     """A bar during which somebody presses Ctrl-C."""
 
     moment = "show"
@@ -180,7 +180,7 @@ def test_interrupt_saves_the_best_model_so_far(
 ) -> None:
     """Even before the first look at the held-out patches, after which there is a history."""
     monkeypatch.setattr(_Interrupted, "moment", "show")
-    monkeypatch.setattr(cli, "Bar", _Interrupted)
+    monkeypatch.setattr(train_command, "Bar", _Interrupted)
     path = tmp_path / "model.safetensors"
     result = _result(capsys, "train", good, "-o", path, "--minutes", 60, "--device", "cpu")
     assert result["stopped"] is True
@@ -194,7 +194,7 @@ def test_interrupt_before_the_first_step_saves_nothing(
     good: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_Interrupted, "moment", "say")
-    monkeypatch.setattr(cli, "Bar", _Interrupted)
+    monkeypatch.setattr(train_command, "Bar", _Interrupted)
     path = tmp_path / "model.safetensors"
     assert _run("train", good, "-o", path, "--minutes", 60, "--device", "cpu") == 1
     out, err = capsys.readouterr()
