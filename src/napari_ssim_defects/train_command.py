@@ -98,7 +98,7 @@ class _Checkpoint:
                 "(--resume would go on with it)."
             )
             return None
-        return read_checkpoint(self.path)[0]
+        return read_checkpoint(self.path)
 
     def write(self, bar: Bar, state: TrainingState) -> None:
         """Keep the state; what cannot be written is said once, and the training goes on."""

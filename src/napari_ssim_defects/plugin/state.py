@@ -147,6 +147,8 @@ class PanelState(EventedModel):
         Heatmaps to export, and where to.
     export_residual, export_labels, export_table
         What to export.
+    resumable
+        Whether there is an interrupted training to go on with.
     activity, stopping, pausing
         What the background thread does, whether it was asked to end, and whether it pauses.
     progress
@@ -211,6 +213,7 @@ class PanelState(EventedModel):
     export_labels: bool = True
     export_table: bool = True
 
+    resumable: bool = False
     activity: Activity = "idle"
     stopping: bool = False
     pausing: bool = False
