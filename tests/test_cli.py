@@ -703,3 +703,27 @@ def test_reader_that_goes_away_is_no_error_message(model_path: Path) -> None:
         )
     assert run.stderr == b""
     assert run.returncode == 1
+
+
+# models whose training went wrong
+
+
+def test_a_model_that_did_not_learn_says_so_wherever_it_is_used(
+    grey_model: DefectModel, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / "model.safetensors"
+    replace(grey_model, warnings=("The training did not learn the material.",)).save(path)
+    assert _run("detect", path, bad, "-o", tmp_path / "out") == 0
+    assert "did not learn the material" in capsys.readouterr().err
+    assert _run("evaluate", path, bad, tmp_path / "masks") == 0
+    assert "did not learn the material" in capsys.readouterr().err
+    assert _run("info", path) == 0
+    assert "warning: The training did not learn the material." in capsys.readouterr().out
+    result = _result(capsys, "info", path)
+    assert result["warnings"] == ["The training did not learn the material."]
+
+
+def test_a_model_that_learned_is_used_without_a_word(
+    model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    assert _result(capsys, "info", model_path)["warnings"] == []

@@ -58,11 +58,10 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _detect(options: argparse.Namespace) -> int:
-    from .core.model import DefectModel
     from .io.images import find_images
     from .scale.folders import FileFailed, FileProgress, detect_files
 
-    model = DefectModel.load(options.model).with_residual(options.residual)
+    model = _model(options)
     segmentation = _segmentation(options)
     threshold = _threshold(options, model)
     done: list[dict[str, Any]] = []  # without the pixels: there may be many images
@@ -103,7 +102,6 @@ def _detect(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from .core.model import DefectModel
     from .io.images import find_images
     from .scale.folders import FileProgress, evaluate_files
 
@@ -113,7 +111,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
         refuse_other_formats(options.plot)
         ensure_writable(options.plot)  # before the work, not after it
-    model = DefectModel.load(options.model).with_residual(options.residual)
+    model = _model(options)
     threshold = _threshold(options, model)
     with Bar("evaluating") as bar:
         for message in evaluate_files(
@@ -208,6 +206,16 @@ def _calibrate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _model(options: argparse.Namespace) -> DefectModel:
+    """Read the model to inspect with, and pass its warnings on."""
+    from .core.model import DefectModel
+
+    model = DefectModel.load(options.model).with_residual(options.residual)
+    for text in model.warnings:
+        print(f"napari-ssim-defects: {text}", file=sys.stderr)
+    return model
+
+
 def _segmentation(options: argparse.Namespace) -> SegmentationConfig:
     names = SegmentationConfig.model_fields
     return SegmentationConfig(**{name: getattr(options, name) for name in names})
@@ -236,6 +244,7 @@ def _info(options: argparse.Namespace) -> int:
         "residuals": [scoring.residual.kind for scoring in model.scorings],
         "calibration_pixels": model.calibration.pixels,
         "calibration_held_out": model.calibration.held_out,
+        "warnings": list(model.warnings),
         "provenance": dict(model.provenance),
         "history": [asdict(entry) for entry in model.history],
     }

@@ -57,6 +57,7 @@ def run_train(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         "validation_loss": last.validation_loss,
         "training_seconds": last.elapsed,
         "auto_threshold": model.auto_threshold,
+        "warnings": list(model.warnings),
     }
     text = (
         f"Saved {options.output}: loss {loss:.4f} after {last.elapsed:.0f} s, "

@@ -33,6 +33,7 @@ from .progress import (
 from .threads import thread_race
 from .training_set import fingerprint, read_areas, spread_over, training_planes
 from .training_state import TrainingState
+from .validation import Validation
 
 __all__ = ["STOP", "train"]
 
@@ -118,7 +119,7 @@ def train(
     training, held_out = split(areas, config.validation, config.patch_size)
     source = PatchSource(training, config.patch_size, config.augmentation, where)
     samples = PatchSource(held_out or training, config.patch_size, config.augmentation, where)
-    validation = samples.cut(
+    fixed = samples.cut(
         samples.positions(_VALIDATION_PATCHES, np.random.default_rng(config.seed + 1))
     )
 
@@ -128,15 +129,15 @@ def train(
     network = Autoencoder.of(config, planes[0].channels)
     initialise(network, config.seed)
     network = place(network, where)
+    objective = Objective(config, torch.Generator(where), features)
     with thread_race() as race:
         run = Optimisation(
             config,
             network,
             where,
             Batches(source, config.patches, config.fixed_patches, config.seed),
-            Objective(config, torch.Generator(where), features),
-            validation,
-            held_out=bool(held_out),
+            objective,
+            Validation(config, objective, fixed, held_out=bool(held_out)),
             race=race if config.minutes is not None and where.type == "cpu" else None,
         )
         if state is not None:
@@ -155,18 +156,22 @@ def train(
             run.step()
             while run.fraction < 1 and run.elapsed < yield_at and not run.validation_due:
                 run.step()
-            diverged = run.recover()
-            if diverged is not None:
-                stopped |= (yield TrainingNotice(diverged)) == STOP
-                continue
-            if run.validation_due:
-                run.validate()
+            recovered = run.recover()
+            if run.validation_due and not recovered:
+                run.look()
                 stopped |= (yield run.preview()) == STOP
+            for notice in run.notices():
+                stopped |= (yield notice) == STOP
+            if recovered or not run.steps:
+                continue
             stopped |= (yield run.report()) == STOP
             if run.elapsed >= checkpoint_at or run.fraction >= 1 or stopped:
                 checkpoint_at = run.elapsed + _CHECKPOINT_SECONDS
                 stopped |= (yield TrainingCheckpoint(run.state(mark))) == STOP
     run.restore_best()
+    warnings = run.warnings()
+    for text in warnings:
+        yield TrainingNotice(text)
     # A held-out band is all border, where few reconstructions overlap: whole images count.
     unseen = [area for area in held_out if any(area is other for other in areas)]
     good = spread_over(unseen, _CALIBRATION_PIXELS) or spread_over(areas, _CALIBRATION_PIXELS)
@@ -183,6 +188,7 @@ def train(
             calibration=own.calibration,
             alternatives=tuple(others),
             history=run.history,
+            warnings=warnings,
             provenance=_provenance(planes, where, run.elapsed),
         ),
         stopped,
