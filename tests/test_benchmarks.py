@@ -70,3 +70,33 @@ def test_systems_and_sweeps_are_trained_once_and_fmae_never_without_weights(
     assert files == {
         path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "weave").iterdir()
     }
+
+
+def test_the_benchmark_of_training_compares_and_names_its_limits(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    for package in ("pytorch_msssim", "kornia", "torchmetrics"):
+        pytest.importorskip(package)
+    command = ["training.py", "--quick", "--rounds", "1", "--json"]
+    monkeypatch.setattr(sys, "argv", command)
+    runpy.run_path(str(SCRIPT.with_name("training.py")), run_name="__main__")
+    result = json.loads(capsys.readouterr().out)
+    assert result["training"]["times_straightforward"] > 0
+    assert result["training"]["limit_patches_per_second"] > 0
+    for window in ("gaussian", "uniform"):
+        assert result["ssim_loss"][window]["gradient_error"] < 1e-4
+        assert result["ssim_loss"][window]["times_fastest_other"] > 0
+    assert result["reconstruction"]["seconds"] > 0
+
+
+def test_the_benchmark_of_collapse_counts_for_each_material(
+    material: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    Image.fromarray(material(1, (200, 200))).save(tmp_path / "good.png")
+    command = ["collapse.py", str(tmp_path), "--seeds", "1", "--minutes", "0.002", "--json"]
+    monkeypatch.setattr(sys, "argv", command)
+    runpy.run_path(str(SCRIPT.with_name("collapse.py")), run_name="__main__")
+    (result,) = json.loads(capsys.readouterr().out)["materials"]
+    assert result["material"] == tmp_path.name
+    assert result["collapsed"] in (0, 1)
+    assert result["runs"][0]["steps"] > 0

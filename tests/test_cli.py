@@ -19,7 +19,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_ssim_defects import cli
+from napari_ssim_defects import train_command
 from napari_ssim_defects.cli import main
 from napari_ssim_defects.core.calibration import Calibration
 from napari_ssim_defects.core.config import TrainingConfig
@@ -160,7 +160,7 @@ def test_names_that_are_no_text_do_not_lose_the_training(
     assert "good_2.png" in DefectModel.load(path).provenance["training images"]
 
 
-class _Interrupted(cli.Bar):
+class _Interrupted(train_command.Bar):
     """A bar during which somebody presses Ctrl-C."""
 
     moment = "show"
@@ -184,7 +184,7 @@ def test_interrupt_saves_the_best_model_so_far(
 ) -> None:
     """Even before the first look at the held-out patches, after which there is a history."""
     monkeypatch.setattr(_Interrupted, "moment", "show")
-    monkeypatch.setattr(cli, "Bar", _Interrupted)
+    monkeypatch.setattr(train_command, "Bar", _Interrupted)
     path = tmp_path / "model.safetensors"
     result = _result(capsys, "train", good, "-o", path, "--minutes", 60, "--device", "cpu")
     assert result["stopped"] is True
@@ -198,7 +198,7 @@ def test_interrupt_before_the_first_step_saves_nothing(
     good: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_Interrupted, "moment", "say")
-    monkeypatch.setattr(cli, "Bar", _Interrupted)
+    monkeypatch.setattr(train_command, "Bar", _Interrupted)
     path = tmp_path / "model.safetensors"
     assert _run("train", good, "-o", path, "--minutes", 60, "--device", "cpu") == 1
     out, err = capsys.readouterr()
@@ -761,3 +761,27 @@ def test_reader_that_goes_away_is_no_error_message(model_path: Path) -> None:
         )
     assert run.stderr == b""
     assert run.returncode == 1
+
+
+# models whose training went wrong
+
+
+def test_a_model_that_did_not_learn_says_so_wherever_it_is_used(
+    grey_model: DefectModel, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / "model.safetensors"
+    replace(grey_model, warnings=("The training did not learn the material.",)).save(path)
+    assert _run("detect", path, bad, "-o", tmp_path / "out") == 0
+    assert "did not learn the material" in capsys.readouterr().err
+    assert _run("evaluate", path, bad, tmp_path / "masks") == 0
+    assert "did not learn the material" in capsys.readouterr().err
+    assert _run("info", path) == 0
+    assert "warning: The training did not learn the material." in capsys.readouterr().out
+    result = _result(capsys, "info", path)
+    assert result["warnings"] == ["The training did not learn the material."]
+
+
+def test_a_model_that_learned_is_used_without_a_word(
+    model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    assert _result(capsys, "info", model_path)["warnings"] == []

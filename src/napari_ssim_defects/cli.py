@@ -57,12 +57,11 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _detect(options: argparse.Namespace) -> int:
-    from .core.model import DefectModel
     from .io.images import find_images
     from .io.results import TABLE_NAME
     from .scale.folders import FileFailed, FileProgress, detect_files
 
-    model = DefectModel.load(options.model).with_residual(options.residual)
+    model = _model(options)
     segmentation = segmentation_config(options)
     threshold = _threshold(options, model)
     outputs = output_config(options)
@@ -113,7 +112,6 @@ def _names(paths: Sequence[Path]) -> str | list[str]:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from .core.model import DefectModel
     from .io.images import find_images
     from .scale.folders import FileProgress, evaluate_files
 
@@ -123,7 +121,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
         refuse_other_formats(options.plot)
         ensure_writable(options.plot)  # before the work, not after it
-    model = DefectModel.load(options.model).with_residual(options.residual)
+    model = _model(options)
     threshold = _threshold(options, model)
     with Bar("evaluating") as bar:
         for message in evaluate_files(
@@ -219,6 +217,16 @@ def _calibrate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _model(options: argparse.Namespace) -> DefectModel:
+    """Read the model to inspect with, and pass its warnings on."""
+    from .core.model import DefectModel
+
+    model = DefectModel.load(options.model).with_residual(options.residual)
+    for text in model.warnings:
+        print(f"napari-ssim-defects: {text}", file=sys.stderr)
+    return model
+
+
 def _threshold(options: argparse.Namespace, model: DefectModel) -> float:
     if options.threshold is None:
         return model.auto_threshold
@@ -242,6 +250,7 @@ def _info(options: argparse.Namespace) -> int:
         "residuals": [scoring.residual.kind for scoring in model.scorings],
         "calibration_pixels": model.calibration.pixels,
         "calibration_held_out": model.calibration.held_out,
+        "warnings": list(model.warnings),
         "provenance": dict(model.provenance),
         "history": [asdict(entry) for entry in model.history],
     }

@@ -87,6 +87,8 @@ def outline(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
         if isinstance(value, Mapping):
             yield f"{indent}{name}:"
             yield from outline(value, indent + "  ")
+        elif name == "warnings":
+            yield from (f"{indent}warning: {text}" for text in value)
         elif name == "history":
             yield f"{indent}history (step, seconds, training loss, validation loss):"
             for entry in value:

@@ -57,6 +57,7 @@ def run_train(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         "validation_loss": last.validation_loss,
         "training_seconds": last.elapsed,
         "auto_threshold": model.auto_threshold,
+        "warnings": list(model.warnings),
     }
     text = (
         f"Saved {options.output}: loss {loss:.4f} after {last.elapsed:.0f} s, "
@@ -98,7 +99,7 @@ class _Checkpoint:
                 "(--resume would go on with it)."
             )
             return None
-        return read_checkpoint(self.path)[0]
+        return read_checkpoint(self.path)
 
     def write(self, bar: Bar, state: TrainingState) -> None:
         """Keep the state; what cannot be written is said once, and the training goes on."""

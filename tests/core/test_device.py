@@ -3,14 +3,23 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_ssim_defects.core.device import autocast, choose_device, fast_dtype
+from napari_ssim_defects.core import device
+from napari_ssim_defects.core.device import (
+    autocast,
+    choose_device,
+    fast_dtype,
+    full_precision,
+    is_out_of_memory,
+    release_memory,
+)
 from napari_ssim_defects.core.errors import InputError
+
+STEP_TIME = device._step_time  # before it is replaced for all tests of the core
 
 
 @pytest.mark.parametrize("name", [None, "auto"])
 def test_automatic_choice_is_a_device_that_computes(name):
-    device = choose_device(name)
-    assert torch.ones(2, device=device).sum().item() == 2
+    assert torch.ones(2, device=choose_device(name)).sum().item() == 2
 
 
 def test_cpu_is_always_there():
@@ -44,7 +53,7 @@ def test_fast_format_is_one_that_training_is_stable_in(cpu):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_autocast_runs_matrix_work_in_the_fast_format(cpu, dtype, monkeypatch):
-    monkeypatch.setattr("napari_ssim_defects.core.device.fast_dtype", lambda device: dtype)
+    monkeypatch.setattr("napari_ssim_defects.core.device.fast_dtype", lambda where: dtype)
     layer = torch.nn.Linear(4, 4)
     with autocast(cpu):
         assert layer(torch.ones(1, 4)).dtype == dtype
@@ -56,3 +65,64 @@ def test_fast_format_is_found_where_gradients_are_switched_off(cpu, context):
     # Detection, which needs no gradients, may be the first to ask; the answer is remembered.
     with context():
         assert fast_dtype.__wrapped__(cpu) in (torch.float32, torch.bfloat16)
+
+
+def test_finding_the_fast_format_leaves_random_numbers_alone(cpu):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    STEP_TIME(torch.float32)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"), True),
+        (RuntimeError("XPU out of memory"), True),
+        (RuntimeError("Expected 4D input"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_errors_of_memory_are_told_from_others(error, expected):
+    assert is_out_of_memory(error) is expected
+
+
+def test_releasing_memory_is_possible_everywhere(cpu):
+    release_memory(cpu)
+
+
+@pytest.mark.parametrize(("half", "expected"), [(0.5, torch.bfloat16), (0.95, torch.float32)])
+def test_the_faster_format_must_win_clearly(cpu, monkeypatch, half, expected):
+    times = {torch.float32: 1.0, torch.bfloat16: half}
+    monkeypatch.setattr(device, "_step_time", times.get)
+    assert fast_dtype.__wrapped__(cpu) == expected
+
+
+def test_one_slow_step_does_not_decide(cpu, monkeypatch):
+    busy = iter([9.0, *[1.0] * 100])
+    monkeypatch.setattr(
+        device, "_step_time", lambda dtype: next(busy) if dtype == torch.bfloat16 else 1.5
+    )
+    assert fast_dtype.__wrapped__(cpu) == torch.bfloat16
+
+
+def test_devices_without_autocast_compute_in_full_precision(cpu, monkeypatch):
+    """As MPS before torch 2.5, where even asking for no autocast is an error."""
+
+    def refuse(*_, **__):
+        raise RuntimeError("User specified an unsupported autocast device_type")
+
+    monkeypatch.setattr(torch, "autocast", refuse)
+    monkeypatch.setattr(torch.amp, "is_autocast_available", lambda kind: False)
+    with full_precision(cpu), autocast(cpu):
+        assert torch.ones(2).sum() == 2
+
+
+def test_full_precision_holds_inside_autocast(cpu):
+    layer = torch.nn.Linear(4, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16), full_precision(cpu):
+        assert layer(torch.ones(1, 4)).dtype == torch.float32

@@ -37,7 +37,7 @@ def test_objective_adds_the_cross_entropy_of_what_was_corrupted():
     generator = torch.Generator().manual_seed(5)
     corrupted, mask = corrupt(vary(squares, generator), generator)
     with torch.no_grad():
-        whole = Objective(config, torch.Generator())(network, squares)
+        whole = Objective(config, torch.Generator().manual_seed(5))(network, squares)
         odds = network.discriminator(corrupted).double()
         network.discriminator = None
         alone = Objective(config, torch.Generator())(network, tiles(squares, 16))

@@ -53,6 +53,18 @@ def test_patches_are_exact_cuts():
         np.testing.assert_array_equal(patch, expected)
 
 
+def test_pixels_that_do_not_fit_on_the_device_stay_in_main_memory(monkeypatch):
+    def to(tensor, where):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    area = mapped(20, 30)
+    expected = augmented(source_of(area), 20)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "to", to)
+        source = source_of(area)
+    np.testing.assert_array_equal(augmented(source, 20), expected)
+
+
 def test_every_position_of_every_area_is_drawn_equally_often():
     source = source_of(mapped(11, 10, number=0), mapped(8, 14, number=1), mapped(7, 50, number=2))
     positions = source.positions(31_000, np.random.default_rng(0))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from napari_ssim_defects.core import training
+from napari_ssim_defects.core import optimisation, training
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.errors import InputError
 from napari_ssim_defects.core.progress import (
@@ -146,7 +147,8 @@ def test_a_stopped_training_can_go_on(grating):
 
 def test_checkpoints_come_early_then_twice_a_minute_and_at_the_end(grating, monkeypatch):
     seconds = iter(np.arange(0, 1e6, 0.25))
-    monkeypatch.setattr("time.perf_counter", lambda: float(next(seconds)))
+    clock = SimpleNamespace(perf_counter=lambda: float(next(seconds)))
+    monkeypatch.setattr(optimisation, "time", clock)
     messages = list(train([grating()], TINY.replace(minutes=1.5), device="cpu"))
     elapsed = 0.0
     at = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_ssim_defects.core import losses, optimisation, training
+from napari_ssim_defects.core import course, losses, optimisation, training, validation
 from napari_ssim_defects.core.calibration import Calibration
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.errors import InputError
@@ -43,14 +43,15 @@ def same_weights(first, second):
 class Clock:
     """Time that passes only as the work is done: the same on every machine."""
 
-    def __init__(self, step=0.01, look=0.01):
-        self.now, self.seconds = 0.0, {True: step, False: look}
+    def __init__(self, step=0.01, look=0.01, first=0.0):
+        self.now, self.seconds, self.first = 0.0, {True: step, False: look}, first
 
     def perf_counter(self):
         return self.now
 
     def loss(self, patches, reconstructions, config):
-        self.now += self.seconds[reconstructions.requires_grad]
+        self.now += self.seconds[reconstructions.requires_grad] + self.first
+        self.first = 0.0
         return training_loss(patches, reconstructions, config)
 
 
@@ -455,6 +456,120 @@ def test_a_diverging_training_says_so_and_never_ends_with_a_broken_model():
     notices = [m.text for m in messages if isinstance(m, TrainingNotice)]
     assert notices
     assert all("diverged" in text for text in notices)
+
+
+class Scarce:
+    """A loss that needs more memory than there is for more patches than so many."""
+
+    def __init__(self, most, error):
+        self.most, self.error, self.sizes = most, error, []
+
+    def loss(self, patches, reconstructions, config):
+        if reconstructions.grad_fn is not None or not reconstructions.is_leaf:
+            if len(patches) > self.most:
+                raise self.error
+            self.sizes.append(len(patches))
+        return training_loss(patches, reconstructions, config)
+
+
+OUT_OF_MEMORY = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_too_little_memory_halves_the_batches_and_says_so(grating, monkeypatch, error):
+    monkeypatch.setattr(losses, "training_loss", Scarce(2, error).loss)
+    messages = list(train([grating()], TINY, device="cpu"))
+    notices = [m.text for m in messages if isinstance(m, TrainingNotice)][:2]
+    assert "not enough memory for 8 patches at once; the training goes on with 4" in notices[0]
+    assert "goes on with 2" in notices[1]
+    steps = [message for message in messages if isinstance(message, TrainingStep)]
+    assert steps[-1].fraction == 1
+    assert steps[-1].step == 4 * 20
+    assert messages[-1].model.history[-1].validation_loss is not None
+    assert messages[-1].model.config == TINY
+
+
+def test_too_little_memory_for_any_batch_is_one_sentence(grating, monkeypatch):
+    monkeypatch.setattr(losses, "training_loss", Scarce(0, OUT_OF_MEMORY[0]).loss)
+    with pytest.raises(InputError, match="choose smaller patches"):
+        list(train([grating()], TINY, device="cpu"))
+
+
+def test_any_other_error_is_raised(grating, monkeypatch):
+    monkeypatch.setattr(losses, "training_loss", Scarce(2, RuntimeError("shapes differ")).loss)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(train([grating()], TINY, device="cpu"))
+
+
+def test_a_training_that_did_not_learn_says_so_and_its_model_too(rng):
+    noise = rng.random((64, 64))  # nothing to learn from noise
+    messages = list(train([noise], TINY, device="cpu"))
+    (warning,) = messages[-1].model.warnings
+    assert "did not learn the material" in warning
+    assert [m.text for m in messages if isinstance(m, TrainingNotice)][-1] == warning
+
+
+def test_a_training_that_learned_has_no_warning(grating):
+    config = TINY.replace(batch_size=16, patches=128, epochs=8)
+    messages = list(train([grating(96, 96)], config, device="cpu"))
+    assert messages[-1].model.warnings == ()
+    assert not any(isinstance(message, TrainingNotice) for message in messages)
+
+
+def flat(patches, reconstructions, config):
+    """A loss that nothing lowers, so that nothing is ever learned."""
+    return 1 + 0 * training_loss(patches, reconstructions, config)
+
+
+def test_a_training_that_learns_nothing_begins_again_and_says_so(grating, monkeypatch):
+    monkeypatch.setattr(course, "_FLAT_STEPS", 5)
+    monkeypatch.setattr(losses, "training_loss", flat)
+    monkeypatch.setattr(validation, "training_loss", flat)
+    messages = list(train([grating()], TINY.replace(epochs=8), device="cpu"))
+    notices = [m.text for m in messages if isinstance(m, TrainingNotice)]
+    assert sum("begins again from other weights" in text for text in notices) == 2
+    states = [m.state for m in messages if isinstance(m, TrainingCheckpoint)]
+    assert states[-1].standing.course.attempt == 2
+
+
+def test_a_training_that_improves_no_more_ends_early_with_its_best_model(grating, monkeypatch):
+    def loss(patches, reconstructions, config):
+        if reconstructions.requires_grad:
+            return training_loss(patches, reconstructions, config)
+        return torch.tensor(next(looks))
+
+    looks = iter([0.5, 0.2, *[0.3] * 100])
+    monkeypatch.setattr(losses, "training_loss", loss)
+    monkeypatch.setattr(course, "_PATIENT_STEPS", 0)
+    monkeypatch.setattr(validation.Validation, "learned", lambda self, outputs: 0.5)
+    messages = list(train([grating()], TINY.replace(epochs=20), device="cpu"))
+    steps = [m for m in messages if isinstance(m, TrainingStep)]
+    assert [m.text for m in messages if isinstance(m, TrainingNotice)] == [
+        "The loss improves no more; the training ends early."
+    ]
+    assert steps[-1].step < 0.5 * 20 * 5
+    assert steps[-1].fraction == 1
+    assert steps[-1].remaining == 0
+    assert not messages[-1].stopped
+    fractions = [step.fraction for step in steps]
+    assert fractions == sorted(fractions)
+    previews = [message for message in messages if isinstance(message, TrainingPreview)]
+    model = messages[-1].model
+    np.testing.assert_allclose(output(model, previews[1]), previews[1].reconstructions, atol=1e-5)
+
+
+def test_slow_first_steps_do_not_spoil_the_time_left(grating, clock):
+    clock(step=0.1, look=0.0, first=5.0)
+    messages = train([grating()], TINY.replace(epochs=40), device="cpu")
+    left = {m.step: m.remaining for m in messages if isinstance(m, TrainingStep)}
+    for step, seconds in left.items():
+        if step > 20:
+            assert seconds == pytest.approx(0.1 * (200 - step), abs=0.01)
 
 
 def test_the_intensity_range_comes_from_the_allowed_pixels_only():

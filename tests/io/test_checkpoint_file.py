@@ -23,6 +23,7 @@ from napari_ssim_defects.io.checkpoint_file import (
     read_checkpoint,
     write_checkpoint,
 )
+from napari_ssim_defects.io.safetensors_file import read_metadata
 
 CONFIG = TrainingConfig(
     patch_size=16, latent_dimension=8, patches=32, epochs=2, minutes=None, batch_size=8
@@ -44,8 +45,8 @@ def written(state: TrainingState, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_a_checkpoint_is_read_as_it_was_written(state: TrainingState, written: Path) -> None:
-    found, notes = read_checkpoint(written)
-    assert notes == {"layers": "[1, 2]"}
+    found = read_checkpoint(written)
+    assert read_metadata(written)["layers"] == "[1, 2]"
     assert (found.config, found.images) == (state.config, state.images)
     assert found.standing == state.standing
     assert found.standing.history
@@ -59,7 +60,7 @@ def test_a_checkpoint_is_read_as_it_was_written(state: TrainingState, written: P
 
 def test_a_training_goes_on_from_a_file(written: Path, material: Callable[..., Any]) -> None:
     *_, whole = train([material(1)], CONFIG, device="cpu")
-    *_, last = train([material(1)], device="cpu", state=read_checkpoint(written)[0])
+    *_, last = train([material(1)], device="cpu", state=read_checkpoint(written))
     for name, weights in whole.model.network.state_dict().items():
         np.testing.assert_array_equal(weights, last.model.network.state_dict()[name])
 

@@ -14,7 +14,7 @@ def train_on(controller, state, viewer, wait_idle):
             for number, array in enumerate(arrays, start=1)
         ]
         state.training_layers = tuple(layers)
-        controller.train()
+        controller.training.start()
         wait_idle()
         assert state.status_is_error
         return state.status
@@ -29,7 +29,7 @@ def holed(image):
 
 
 def test_no_training_layer(controller, state):
-    controller.train()
+    controller.training.start()
     assert state.status == "Choose at least one image layer without defects to train on."
     assert state.activity == "idle"
 
@@ -53,7 +53,7 @@ def test_mixed_channels(controller, state, viewer, images, wait_idle):
     grey = viewer.add_image(images.texture(1), name="grey")
     rgb = viewer.add_image(np.stack([images.texture(1)] * 3, -1), rgb=True, name="colour")
     state.training_layers = (grey, rgb)
-    controller.train()
+    controller.training.start()
     wait_idle()
     assert "must have the same channels" in state.status
     assert "'colour' has 3" in state.status
@@ -74,7 +74,7 @@ def test_a_region_beside_the_image(controller, state, viewer, images):
         np.ones((10, 10), int), translate=(500, 500), name="elsewhere"
     )
     state.training_layers = (image,)
-    controller.train()
+    controller.training.start()
     assert "No pixel of 'image' lies inside 'elsewhere'" in state.status
 
 

@@ -90,7 +90,7 @@ def test_rgb_images_have_a_heatmap_without_colour(
     rgb = np.stack([images.texture(seed) for seed in (1, 2, 3)], axis=-1)
     image = viewer.add_image(rgb, rgb=True, scale=(0.5, 0.5))
     state.training_layers = (image,)
-    controller.train()
+    controller.training.start()
     wait_idle()
     colour_model = state.model
     state.keep_reconstruction = True

@@ -28,3 +28,19 @@ def test_without_a_model_there_is_nothing_to_save(controller, state, tmp_path):
     controller.save_model(tmp_path / "model")
     assert "There is no model to save" in state.status
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_did_not_learn_says_so_when_it_is_opened(
+    controller, state, model, tmp_path, wait_idle, qtbot
+):
+    from dataclasses import replace
+
+    from napari_ssim_defects.plugin.views.detect import DetectView
+
+    path = tmp_path / "model.safetensors"
+    replace(model, warnings=("The training did not learn the material.",)).save(path)
+    view = DetectView(controller)
+    qtbot.addWidget(view)
+    controller.open_model(path)
+    wait_idle()
+    assert "⚠ The training did not learn the material." in view.model_label.text()

@@ -217,6 +217,27 @@ def test_closing_the_viewer_mid_training_leaves_no_thread(endless, viewer, qtbot
     assert endless.state.activity == "idle"
 
 
+def test_a_training_whose_viewer_was_closed_goes_on_by_a_click_in_the_next_one(
+    endless, viewer, images, qtbot, make_napari_viewer
+):
+    assert not endless.train.resume_button.isVisibleTo(endless.train)
+    viewer.close()
+    qtbot.waitUntil(no_thread_is_left, timeout=10_000)
+    other = make_napari_viewer()
+    panel = DefectPanel(other)
+    other.window.add_dock_widget(panel, name="SSIM defects")
+    layer = other.add_image(images.texture(1), name="good")
+    assert panel.train.resume_button.isVisibleTo(panel.train)
+    click(qtbot, panel.train.resume_button)
+    assert panel.train.picker.selected() == [layer]
+    qtbot.waitUntil(lambda: len(panel.state.losses) > 1, timeout=30_000)
+    assert not panel.train.resume_button.isVisibleTo(panel.train)
+    assert "training" in panel.train.plot.accessibleDescription()
+    panel.controller.stop()
+    qtbot.waitUntil(lambda: not panel.state.busy, timeout=30_000)
+    assert panel.state.model is not None
+
+
 def test_closing_the_viewer_while_the_training_pauses_leaves_no_thread(endless, viewer, qtbot):
     endless.train.pause_button.click()
     assert endless.train.pause_button.text() == "Resume"

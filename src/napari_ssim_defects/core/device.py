@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import TypeVar
 
@@ -10,8 +12,19 @@ import torch
 from torch import nn
 
 from .errors import InputError
+from .networks import Autoencoder
 
-__all__ = ["autocast", "choose_device", "fast_dtype", "place"]
+__all__ = [
+    "autocast",
+    "choose_device",
+    "fast_dtype",
+    "full_precision",
+    "is_out_of_memory",
+    "place",
+    "release_memory",
+]
+
+_LAPS = 5  # of the race between number formats
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
@@ -63,14 +76,24 @@ def fast_dtype(device: torch.device) -> torch.dtype:
         return torch.bfloat16
     if device.type != "cpu":
         return torch.float32
-    times = {dtype: _step_time(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    return torch.bfloat16 if times[torch.bfloat16] < 0.9 * times[torch.float32] else torch.float32
+    # They take turns, so that a busy moment does not hit one of them only.
+    laps = [[_step_time(dtype) for dtype in (torch.float32, torch.bfloat16)] for _ in range(_LAPS)]
+    single, half = map(min, zip(*laps, strict=True))
+    return torch.bfloat16 if half < 0.9 * single else torch.float32
 
 
-def autocast(device: torch.device) -> torch.autocast:
+def autocast(device: torch.device) -> AbstractContextManager[object]:
     """Context in which a network's matrix work runs in the device's fast format."""
-    dtype = fast_dtype(device)
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+    if fast_dtype(device) == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Context in which nothing runs in another format than its own."""
+    if not torch.amp.is_autocast_available(device.type):  # on MPS before torch 2.5
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def place(network: _Network, device: torch.device) -> _Network:
@@ -78,14 +101,44 @@ def place(network: _Network, device: torch.device) -> _Network:
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on any device.
+
+    Examples
+    --------
+    >>> is_out_of_memory(RuntimeError("MPS backend out of memory"))
+    True
+    >>> is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    False
+    """
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text
+    )
+
+
+def release_memory(device: torch.device) -> None:
+    """Give memory that no tensor uses back to the device."""
+    gc.collect()
+    if device.type != "cpu":
+        getattr(torch, device.type).empty_cache()
+
+
 def _step_time(dtype: torch.dtype) -> float:
-    """Shortest of three forward and backward passes of a small convolution, in seconds."""
-    layer = place(nn.Conv2d(32, 32, 3, padding=1), torch.device("cpu"))
-    maps = torch.ones(8, 32, 64, 64).to(memory_format=torch.channels_last).requires_grad_()
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            layer(maps).sum().backward()
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+    """Time of a forward and backward pass of a few patches on the CPU, in seconds.
+
+    Of this thread alone where the system can tell: other programs must not decide the race.
+    """
+    precise = time.get_clock_info("thread_time").resolution < 1e-4
+    clock = time.thread_time if precise else time.perf_counter
+    # The real network: a single convolution does not tell which format wins on the whole.
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
+        network = place(Autoencoder(64, 1, 64), torch.device("cpu"))
+    patches = torch.ones(4, 1, 64, 64).to(memory_format=torch.channels_last)
+    start = clock()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        outputs = network(patches)
+    outputs.float().mean().backward()
+    return clock() - start

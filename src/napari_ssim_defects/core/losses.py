@@ -95,10 +95,7 @@ class Objective:
 
     def _discrimination(self, discriminator: nn.Module, squares: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of the discriminator's odds, in nats per pixel."""
-        generator = self.generator
-        if not discriminator.training:  # the same corruptions every time, to compare by
-            generator = torch.Generator(squares.device).manual_seed(self.config.seed)
-        corrupted, mask = corrupt(vary(squares, generator), generator)
+        corrupted, mask = corrupt(vary(squares, self.generator), self.generator)
         with autocast(squares.device):
             odds = discriminator(corrupted.contiguous(memory_format=torch.channels_last))
         return functional.binary_cross_entropy_with_logits(odds.float(), mask)

@@ -64,6 +64,8 @@ class DefectModel:
         it, before post-processing.
     history
         Losses over the training.
+    warnings
+        What whoever uses the model should know about how its training went, as sentences.
     provenance
         Versions, device, date, duration and names of the training images; informative only.
     """
@@ -77,6 +79,7 @@ class DefectModel:
     alternatives: tuple[Scoring, ...] = ()
     threshold: ThresholdPolicy = _AUTOMATIC
     history: tuple[HistoryEntry, ...] = ()
+    warnings: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod

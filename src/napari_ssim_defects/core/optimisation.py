@@ -5,31 +5,31 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 from .batches import Batches, step_seed
 from .config import TrainingConfig
-from .device import autocast
+from .course import LEARNED, Course, Look
+from .device import is_out_of_memory, release_memory
 from .errors import InputError
 from .losses import Objective
 from .model import HistoryEntry
 from .networks import Autoencoder, initialise
-from .patches import tiles
-from .progress import TrainingPreview, TrainingStep
-from .reconstruction import reconstructor
-from .residual import residual_map
+from .progress import TrainingNotice, TrainingPreview, TrainingStep
 from .threads import ThreadRace
 from .training_state import Standing, TrainingState, load_arrays, load_moments, to_arrays
+from .validation import Validation
 
 __all__ = ["Optimisation"]
 
 _LOOKS = 25  # at the validation patches, over the whole training
-_PREVIEW_PATCHES = 4
-_WARM_UP = 0.1  # part of the training in which the learning rate rises
+_SMALLEST_BATCH = 2  # batch normalisation needs more than one
+_STEADY_SECONDS = 3.0  # after which the speed tells the time left: first steps are slow
 
 
 @dataclass
@@ -49,13 +49,12 @@ class Optimisation:
     objective
         The loss.
     validation
-        Fixed patches of shape (N, C, P, P) to look at between steps.
-    held_out
-        Whether these patches are kept out of the training, so that they can choose the best
-        weights; else the last weights count.
+        What it is judged by.
     race
         What chooses the number of threads; None leaves it as it is, which training by epochs
         needs to give the same weights again.
+    steps
+        Optimiser steps so far.
     elapsed
         Seconds of work so far; waiting for whoever reads the messages does not count.
     """
@@ -65,9 +64,9 @@ class Optimisation:
     device: torch.device
     batches: Batches
     objective: Objective
-    validation: torch.Tensor
-    held_out: bool
+    validation: Validation
     race: ThreadRace | None = None
+    steps: int = field(default=0, init=False)
     elapsed: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +76,7 @@ class Optimisation:
             weight_decay=self.config.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        self._seen = self._steps = self._looks = 0
+        self._seen = self._looks = 0
         self._since_look: list[torch.Tensor] = []  # training losses
         self._since_report: list[torch.Tensor] = []
         self._history: list[HistoryEntry] = []
@@ -85,7 +84,11 @@ class Optimisation:
         self._best_weights: dict[str, Any] = {}
         self._batch_size = self.config.batch_size
         self._rate = self.config.learning_rate
-        self._resumed_at = (0.0, 0.0)  # part of the budget, and seconds, used before this session
+        self._course = Course()
+        self._notices: list[str] = []
+        self._pace = (0.0, 0.0)  # part of the budget, and seconds, since which speed is measured
+        self._steady_at = _STEADY_SECONDS
+        self._outputs = self.validation.patches  # of the network, at the last look
 
     @property
     def history(self) -> tuple[HistoryEntry, ...]:
@@ -94,6 +97,11 @@ class Optimisation:
 
     @property
     def fraction(self) -> float:
+        """Part of the training that is done, in [0, 1]; 1 also when it ends early."""
+        return min(1.0, self._used / self._course.end) if self._course.end else 1.0
+
+    @property
+    def _used(self) -> float:
         """Part of the budget that is used, in [0, 1]."""
         if self.config.minutes is not None:
             return min(1.0, self.elapsed / (60 * self.config.minutes))
@@ -102,54 +110,58 @@ class Optimisation:
     @property
     def validation_due(self) -> bool:
         """Whether it is time to look at the validation patches again."""
-        return int(self.fraction * _LOOKS) > self._looks
+        unseen = self.steps > (self._history[-1].step if self._history else 0)
+        return unseen and (self.fraction >= 1 or int(self._used * _LOOKS) > self._looks)
 
     def step(self) -> None:
-        """Make one optimiser step."""
+        """Make one optimiser step, or find out that it needs more memory than there is."""
         if self.race is not None and self.race.threads != torch.get_num_threads():
             torch.set_num_threads(self.race.threads)
         start = time.perf_counter()
-        patches = self.batches.after(self._seen, self._batch_size)
-        rate = self._rate * _schedule(self.config.schedule, self.fraction)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        self.network.train()
-        self._optimiser.zero_grad(set_to_none=True)
-        self.objective.generator.manual_seed(step_seed(self.config.seed, self._seen))
-        loss = self.objective(self.network, patches.contiguous(memory_format=torch.channels_last))
-        loss.backward()
-        self._optimiser.step()
-        self._since_look.append(loss.detach())
-        self._since_report.append(loss.detach())
-        self._seen += len(patches)
-        self._steps += 1
+        with self._less_if_too_much():
+            patches = self.batches.after(self._seen, self._batch_size)
+            rate = self._rate * self._course.rate(self.config.schedule, self._used)
+            for group in self._optimiser.param_groups:
+                group["lr"] = rate
+            self.network.train()
+            self._optimiser.zero_grad(set_to_none=True)
+            self.objective.generator.manual_seed(step_seed(self.config.seed, self._seen))
+            loss = self.objective(
+                self.network, patches.contiguous(memory_format=torch.channels_last)
+            )
+            loss.backward()
+            self._optimiser.step()
+            self._since_look.append(loss.detach())
+            self._since_report.append(loss.detach())
+            self._seen += len(patches)
+            self.steps += 1
         seconds = time.perf_counter() - start
         self.elapsed += seconds
         if self.race is not None:
             self.race.step_took(seconds)
 
-    def validate(self) -> None:
-        """Add to the history; with held-out patches, keep the weights if they are the best."""
+    def look(self) -> None:
+        """Look at the validation patches: history, best weights, and what the course becomes.
+
+        With held-out patches, the weights are kept if they are the best.
+        """
         start = time.perf_counter()
-        loss = None
-        if self.held_out:
-            self.network.eval()
-            with torch.no_grad():
-                patches = self.validation.contiguous(memory_format=torch.channels_last)
-                loss = float(self.objective(self.network, patches))
-            if not math.isfinite(loss):  # the next steps show it too, and `recover` acts on it
-                loss = None
-            elif self._best_loss is None or loss < self._best_loss:
+        with self._less_if_too_much():
+            loss = self.validation.loss(self.network)  # if not finite, `recover` acts on it
+            self._outputs = self.validation.reconstruct(self.network)
+            learned = self.validation.learned(self._outputs)
+            if loss is not None and (self._best_loss is None or loss < self._best_loss):
                 self._best_loss = loss
                 self._best_weights = copy.deepcopy(self.network.state_dict())
+            training = float(torch.stack(self._since_look).mean())
+            self._since_look.clear()
+            self._history.append(HistoryEntry(self.steps, self.elapsed, training, loss))
+            self._follow(Look(used=self._used, step=self.steps, learned=learned, loss=loss))
         self.elapsed += time.perf_counter() - start
-        self._looks = int(self.fraction * _LOOKS)  # slow looks do not pile up
-        training = float(torch.stack(self._since_look).mean())
-        self._since_look.clear()
-        self._history.append(HistoryEntry(self._steps, self.elapsed, training, loss))
+        self._looks = int(self._used * _LOOKS)  # slow looks do not pile up
 
-    def recover(self) -> str | None:
-        """Undo a divergence: back to the best weights at half the rate; say so, if it happened.
+    def recover(self) -> bool:
+        """Undo a divergence, if it happened: back to the best weights at half the rate.
 
         Raises
         ------
@@ -157,7 +169,7 @@ class Optimisation:
             If it keeps happening.
         """
         if all(torch.isfinite(loss) for loss in self._since_report):
-            return None
+            return False
         self._rate /= 2
         if self._rate < self.config.learning_rate / 100:
             raise InputError(
@@ -171,7 +183,27 @@ class Optimisation:
         self._optimiser.state.clear()
         for losses in (self._since_look, self._since_report):
             losses[:] = [loss for loss in losses if torch.isfinite(loss)]
-        return "The training diverged; it goes on from its best weights at half the learning rate."
+        self._notices.append(
+            "The training diverged; it goes on from its best weights at half the learning rate."
+        )
+        return True
+
+    def notices(self) -> list[TrainingNotice]:
+        """Return what happened that a person should know, and was not told yet."""
+        notices = [TrainingNotice(text) for text in self._notices]
+        self._notices.clear()
+        return notices
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what whoever uses the network as it is now should know."""
+        outputs = self.validation.reconstruct(self.network)
+        if self.validation.learned(outputs) >= LEARNED:
+            return ()
+        return (
+            "The training did not learn the material: what the network redraws is hardly better "
+            "than flat grey. Do not rely on its residuals; train longer, or with patches that "
+            "show the texture's repeat.",
+        )
 
     def restore_best(self) -> None:
         """Give the network its best weights and put it into evaluation mode."""
@@ -183,28 +215,19 @@ class Optimisation:
         """Describe the steps since the last report."""
         loss = float(torch.stack(self._since_report).mean())
         del self._since_report[:-1]
-        fraction, seconds = self._resumed_at
         return TrainingStep(
-            step=self._steps,
+            step=self.steps,
             fraction=self.fraction,
             loss=loss,
             validation_loss=self._history[-1].validation_loss if self._history else None,
             elapsed=self.elapsed,
-            remaining=(self.elapsed - seconds) * (1 - self.fraction) / (self.fraction - fraction),
+            remaining=self._remaining(),
             patches_per_second=self._seen / self.elapsed,
         )
 
     def preview(self) -> TrainingPreview:
-        """Show the first validation patches as the network sees them now."""
-        patches = tiles(self.validation, self.config.patch_size)[:_PREVIEW_PATCHES]
-        outputs = self._reconstruct(patches)
-        inputs, reconstructions = (tensor.cpu().numpy() for tensor in (patches, outputs))
-        residuals = [
-            residual_map(x, y, self.config.reconstruction_residual)
-            for x, y in zip(inputs, reconstructions, strict=True)
-        ]
-        channels = inputs.shape[1]  # a variance may follow the reconstruction
-        return TrainingPreview(inputs, reconstructions[:, :channels], np.stack(residuals))
+        """Show validation patches as the network saw them at the last look."""
+        return self.validation.preview(self._outputs)
 
     def state(self, images: str) -> TrainingState:
         """Copy all that it needs to go on; ``images`` tells what it learns from."""
@@ -214,12 +237,13 @@ class Optimisation:
             images=images,
             standing=Standing(
                 seen=self._seen,
-                steps=self._steps,
+                steps=self.steps,
                 elapsed=self.elapsed,
                 looks=self._looks,
                 batch_size=self._batch_size,
                 learning_rate=self._rate,
                 best_loss=self._best_loss,
+                course=self._course,
                 losses=tuple(torch.stack(self._since_look).tolist() if self._since_look else ()),
                 history=self.history,
             ),
@@ -244,27 +268,68 @@ class Optimisation:
         load_arrays(self.network, state.network)
         load_moments(self._optimiser, state.optimiser)
         standing = state.standing
-        self._seen, self._steps, self._looks = standing.seen, standing.steps, standing.looks
+        self._seen, self.steps, self._looks = standing.seen, standing.steps, standing.looks
         self._batch_size, self._rate = standing.batch_size, standing.learning_rate
-        self._best_loss = standing.best_loss
+        self._best_loss, self._course = standing.best_loss, standing.course
+        if self._batch_size < self.config.batch_size:
+            self.validation.at_once = self._batch_size
         self._since_look = list(torch.tensor(standing.losses, device=self.device))
         self._history = list(standing.history)
         self.elapsed = standing.elapsed
-        self._resumed_at = (self.fraction, self.elapsed)
+        self._pace = (self._used, self.elapsed)
+        self._steady_at = self.elapsed + _STEADY_SECONDS
 
-    def _reconstruct(self, patches: torch.Tensor) -> torch.Tensor:
-        self.network.eval()
-        with torch.no_grad(), autocast(self.device):
-            outputs: torch.Tensor = reconstructor(self.network, self.config)(
-                patches.contiguous(memory_format=torch.channels_last)
+    def _follow(self, look: Look) -> None:
+        """Take the course that a look leads to, and say so where it turns."""
+        before, self._course = self._course, self._course.after(look, self.config.schedule)
+        if self._course.attempt > before.attempt:
+            initialise(self.network, self.config.seed + self._course.attempt)
+            self._optimiser.state.clear()
+            self._notices.append(
+                "Nothing was learned so far; the training begins again from other weights, at "
+                "half the learning rate."
             )
-        return outputs.float()
+        elif self._course.cooling is not None and before.cooling is None:
+            self._notices.append("The loss improves no more; the training ends early.")
 
+    def _remaining(self) -> float:
+        """Seconds until the training ends, by its speed after the first steps."""
+        left = self._course.end - self._used
+        if self.config.minutes is not None:
+            return max(0.0, 60 * self.config.minutes * left)
+        used, seconds = self._pace
+        speed = (self._used - used) / (self.elapsed - seconds)
+        if self.elapsed >= self._steady_at:
+            self._pace, self._steady_at = (self._used, self.elapsed), math.inf
+        return max(0.0, left / speed)
 
-def _schedule(kind: str, fraction: float) -> float:
-    """Learning rate as a fraction of its peak."""
-    if kind == "constant":
-        return 1.0
-    if fraction < _WARM_UP:
-        return 0.1 + 0.9 * fraction / _WARM_UP
-    return 0.5 + 0.5 * math.cos(math.pi * (fraction - _WARM_UP) / (1 - _WARM_UP))
+    @contextmanager
+    def _less_if_too_much(self) -> Iterator[None]:
+        """Halve the batches when memory runs out; what was begun is not done then.
+
+        Raises
+        ------
+        InputError
+            If the smallest batch needs too much.
+        """
+        try:
+            yield
+            return
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Only now that the error is gone can what it referred to be released.
+        self._optimiser.zero_grad(set_to_none=True)
+        release_memory(self.device)
+        if self._batch_size <= _SMALLEST_BATCH:
+            raise InputError(
+                "There is not enough memory to train on patches of "
+                f"{self.config.patch_size} pixels; choose smaller patches, another device, or "
+                "close other programs."
+            )
+        smaller = self._batch_size // 2
+        self._notices.append(
+            f"There is not enough memory for {self._batch_size} patches at once; the training "
+            f"goes on with {smaller}."
+        )
+        self._batch_size = self.validation.at_once = smaller

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as functional
 
 from .config import AugmentationConfig, TrainingConfig
+from .device import is_out_of_memory, release_memory
 from .errors import InputError
 from .intensity import IntensityRange
 
@@ -145,7 +146,7 @@ class PatchSource:
     augmentation
         How a patch may differ from its image.
     device
-        Where the pixels live and the patches are cut.
+        Where the pixels live and the patches are cut; pixels that do not fit stay on the CPU.
 
     Raises
     ------
@@ -168,21 +169,22 @@ class PatchSource:
         self._warps = augmentation.rotation > 0 or augmentation.scale > 0
         reach = (1 + augmentation.scale) * (np.cos(angle) + np.sin(angle))
         self._margin = int(np.ceil(patch_size * (reach - 1) / 2)) + 1 if self._warps else 0
-        self._planes: list[torch.Tensor] = []
+        planes: list[torch.Tensor] = []
         self._corners: list[npt.NDArray[np.int64]] = []
         self._free: list[npt.NDArray[np.bool_]] = []  # where patches may be turned and scaled
         for area in areas:
             corners = np.flatnonzero(_corners(area, patch_size))
             if len(corners):
                 larger = area.mirrored(self._margin)
-                self._planes.append(torch.as_tensor(larger.pixels, device=device))
+                planes.append(torch.as_tensor(larger.pixels))
                 self._corners.append(corners)
                 self._free.append(_corners(larger, patch_size + 2 * self._margin))
-        if not self._planes:
+        if not planes:
             raise InputError(
                 f"No training image has room for a patch of {patch_size} x {patch_size} pixels; "
                 "choose larger images or a smaller patch size."
             )
+        self._planes = _on_device(planes, device)
         self._ends = np.cumsum([len(corners) for corners in self._corners])
 
     def positions(self, count: int, generator: np.random.Generator) -> _Positions:
@@ -225,7 +227,7 @@ class PatchSource:
     def _squares(self, positions: _Positions, side: int) -> torch.Tensor:
         return torch.stack([
             self._planes[area][:, y : y + side, x : x + side] for area, y, x in positions.tolist()
-        ])  # fmt: skip
+        ]).to(self._device)  # fmt: skip
 
     def _warped(self, positions: _Positions, generator: np.random.Generator) -> torch.Tensor:
         side, count = self._size + 2 * self._margin, len(positions)
@@ -251,6 +253,17 @@ def tiles(patches: torch.Tensor, side: int) -> torch.Tensor:
     across = size // side
     grid = patches.reshape(count, channels, across, side, across, side)
     return grid.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, side, side)
+
+
+def _on_device(planes: list[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
+    """Move planes to a device, all of them or, where they do not fit, none."""
+    try:
+        return [plane.to(device) for plane in planes]
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    release_memory(device)
+    return planes
 
 
 def _corners(area: TrainingArea, size: int) -> npt.NDArray[np.bool_]:

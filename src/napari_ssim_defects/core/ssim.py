@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as functional
 
 from .config import SSIMConfig
+from .device import full_precision
 from .errors import InputError
 
 __all__ = ["ssim_loss", "ssim_map"]
@@ -98,7 +99,7 @@ def ssim_map(
     c1, c2 = (0.01, 0.03)
     if constants == "standard":
         c1, c2 = (c1 * data_range) ** 2, (c2 * data_range) ** 2
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision(x.device):
         dtype = torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
         x, y = x.to(dtype), y.to(dtype)
         # Variances are differences of large sums: subtracting a constant first keeps float32

@@ -35,6 +35,7 @@ from .texture import fit_texture
 from .threads import thread_race
 from .training_set import fingerprint, read_areas, spread_over, training_planes
 from .training_state import TrainingState
+from .validation import Validation
 
 __all__ = ["STOP", "train"]
 
@@ -123,7 +124,7 @@ def train(
     source = PatchSource(training, side, config.augmentation, where)
     samples = PatchSource(held_out or training, side, config.augmentation, where)
     count = _VALIDATION_PATCHES * config.patch_size**2 // side**2
-    validation = samples.cut(samples.positions(count, np.random.default_rng(config.seed + 1)))
+    fixed = samples.cut(samples.positions(count, np.random.default_rng(config.seed + 1)))
 
     features = None
     if config.system == "fmae":
@@ -134,15 +135,15 @@ def train(
         for fraction in fit_texture(network.texture, training, config.seed):
             yield PreparationProgress("Learning the texture", fraction)
     network = place(network, where)
+    objective = Objective(config, torch.Generator(where), features)
     with thread_race() as race:
         run = Optimisation(
             config,
             network,
             where,
             Batches(source, config.patches, config.fixed_patches, config.seed),
-            Objective(config, torch.Generator(where), features),
-            validation,
-            held_out=bool(held_out),
+            objective,
+            Validation(config, objective, fixed, held_out=bool(held_out)),
             race=race if config.minutes is not None and where.type == "cpu" else None,
         )
         if state is not None:
@@ -161,18 +162,22 @@ def train(
             run.step()
             while run.fraction < 1 and run.elapsed < yield_at and not run.validation_due:
                 run.step()
-            diverged = run.recover()
-            if diverged is not None:
-                stopped |= (yield TrainingNotice(diverged)) == STOP
-                continue
-            if run.validation_due:
-                run.validate()
+            recovered = run.recover()
+            if run.validation_due and not recovered:
+                run.look()
                 stopped |= (yield run.preview()) == STOP
+            for notice in run.notices():
+                stopped |= (yield notice) == STOP
+            if recovered or not run.steps:
+                continue
             stopped |= (yield run.report()) == STOP
             if run.elapsed >= checkpoint_at or run.fraction >= 1 or stopped:
                 checkpoint_at = run.elapsed + _CHECKPOINT_SECONDS
                 stopped |= (yield TrainingCheckpoint(run.state(mark))) == STOP
     run.restore_best()
+    warnings = run.warnings()
+    for text in warnings:
+        yield TrainingNotice(text)
     good = spread_over(held_out, _CALIBRATION_PIXELS) or spread_over(areas, _CALIBRATION_PIXELS)
     own, *others = yield from measure(
         network, good, config, config.residuals, where, held_out=bool(held_out)
@@ -188,6 +193,7 @@ def train(
             calibration=own.calibration,
             alternatives=tuple(others),
             history=run.history,
+            warnings=warnings,
             provenance=_provenance(planes, where, run.elapsed),
         ),
         stopped,

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from .config import TrainingConfig
+from .course import Course
 from .errors import InputError
 from .model import HistoryEntry
 from .values import Values
@@ -45,6 +46,8 @@ class Standing(Values):
         Peak of the schedule; may have been lowered.
     best_loss
         Lowest loss on held-out patches; None before the first look and without such patches.
+    course
+        Attempts, and an early end if there is to be one.
     losses
         Training losses since the last look.
     history
@@ -58,6 +61,7 @@ class Standing(Values):
     batch_size: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
     best_loss: float | None = None
+    course: Course = Course()
     losses: tuple[float, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
 

@@ -33,7 +33,6 @@ class _Header(BaseModel):
     config: TrainingConfig
     images: str
     standing: Standing
-    notes: dict[str, str]
 
 
 def checkpoint_path(model: str | os.PathLike[str]) -> Path:
@@ -60,27 +59,28 @@ def write_checkpoint(
     path
         The file; one that exists is replaced.
     notes
-        What the caller wants to know when it reads the file again.
+        Other texts to keep in the file's metadata, by name.
 
     Raises
     ------
     InputError
         If the file cannot be written.
     """
-    header = _Header(
-        config=state.config, images=state.images, standing=state.standing, notes=dict(notes or {})
-    )
+    header = _Header(config=state.config, images=state.images, standing=state.standing)
     tensors = {
         f"{part}.{name}": array for part in _PARTS for name, array in getattr(state, part).items()
     }
     metadata = {
-        "format": _FORMAT, "format_version": _VERSION, "checkpoint": header.model_dump_json()
-    }  # fmt: skip
+        **(notes or {}),
+        "format": _FORMAT,
+        "format_version": _VERSION,
+        "checkpoint": header.model_dump_json(),
+    }
     write_safetensors(path, tensors, metadata)
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> tuple[TrainingState, dict[str, str]]:
-    """Read a checkpoint, and the notes that were written with it.
+def read_checkpoint(path: str | os.PathLike[str]) -> TrainingState:
+    """Read a checkpoint.
 
     Raises
     ------
@@ -108,5 +108,4 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[TrainingState, dict[s
         }
         for part in _PARTS
     )
-    state = TrainingState(header.config, header.images, header.standing, network, best, optimiser)
-    return state, header.notes
+    return TrainingState(header.config, header.images, header.standing, network, best, optimiser)

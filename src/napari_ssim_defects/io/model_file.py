@@ -58,6 +58,7 @@ class _Header(BaseModel):
     scorings: Annotated[tuple[_Scoring, ...], Field(min_length=1)]
     threshold: ThresholdPolicy
     history: tuple[tuple[int, float, float, float | None], ...]
+    warnings: tuple[str, ...] = ()
     provenance: dict[str, str]
 
 
@@ -102,6 +103,7 @@ def write_model(model: DefectModel, path: str | os.PathLike[str]) -> None:
             (entry.step, entry.seconds, entry.loss, entry.validation_loss)
             for entry in model.history
         ),
+        warnings=model.warnings,
         provenance={name: _text(value) for name, value in model.provenance.items()},
     )
     tensors = {
@@ -215,6 +217,7 @@ def _model(header: _Header, tensors: dict[str, np.ndarray]) -> DefectModel:
         alternatives=tuple(others),
         threshold=header.threshold,
         history=tuple(HistoryEntry(*entry) for entry in header.history),
+        warnings=header.warnings,
         provenance=header.provenance,
     )
 

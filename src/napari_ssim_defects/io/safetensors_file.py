@@ -16,7 +16,7 @@ from ..core.errors import InputError
 from .atomic import atomic_path
 from .file_errors import reading
 
-__all__ = ["read_safetensors", "write_safetensors"]
+__all__ = ["read_metadata", "read_safetensors", "write_safetensors"]
 
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 10 * 2**20
@@ -83,7 +83,22 @@ def read_safetensors(
             return tensors, dict(content.metadata() or {})
 
 
-def _check_header(file: Path, max_bytes: int) -> None:
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Read the texts of a safetensors file of any size, and none of its arrays.
+
+    Raises
+    ------
+    InputError
+        If it is missing, cannot be read, damaged, or no safetensors file.
+    """
+    file = Path(path)
+    with reading(file, "a safetensors file"):
+        _check_header(file)
+        with safe_open(file, framework="np") as content:
+            return dict(content.metadata() or {})
+
+
+def _check_header(file: Path, max_bytes: int | None = None) -> None:
     """Refuse what need not be parsed to be refused."""
     size = file.stat().st_size
     with file.open("rb") as stream:
@@ -98,7 +113,7 @@ def _check_header(file: Path, max_bytes: int) -> None:
         raise InputError(f"'{file}' is not a safetensors file; choose one that is.")
     if length > _LARGEST_HEADER or _LENGTH_BYTES + length > size:
         raise InputError(f"'{file}' is damaged or cut off; copy it again or restore a backup.")
-    if size > max_bytes:
+    if max_bytes is not None and size > max_bytes:
         raise InputError(
             f"'{file}' is larger than {max_bytes / 2**30:.3g} GiB, the most that is read; choose "
             "a smaller one."

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..core.config import SegmentationConfig, TrainingConfig
+from ..core.config import SegmentationConfig
 from ..core.errors import InputError
-from ..core.progress import InspectionProgress, PlaneInspected, TrainingMessage
+from ..core.progress import InspectionProgress, PlaneInspected
 
 if TYPE_CHECKING:
     from ..core.model import DefectModel
     from ..core.regions import Region
     from ..core.segmentation import Segmented, ThresholdIndex
     from .layers import Source
-    from .preferences import Preferences
 
 __all__ = [
     "Done",
@@ -33,14 +32,12 @@ __all__ = [
     "PlanePrepared",
     "PlaneSegmented",
     "Refused",
-    "TrainingImage",
     "inspection",
     "labelling",
     "opening",
     "preparation",
     "saving",
     "segmentation",
-    "training",
 ]
 
 Plane = npt.NDArray[np.float32]
@@ -65,14 +62,6 @@ class Refused:
     """One of several images could not be used; ``text`` says why. The others go on."""
 
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingImage:
-    """An image to train on, and what makes its mask; None: all of it is free of defects."""
-
-    source: Source
-    mask: npt.NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,36 +124,6 @@ class Labelled:
 
     labels: npt.NDArray[np.int32]
     regions: tuple[tuple[int, Region], ...]
-
-
-def training(
-    images: Sequence[TrainingImage], config: TrainingConfig, chosen: Preferences
-) -> Generator[TrainingMessage, bool | None, None]:
-    """Train on images; the messages are those of `core.training.train`.
-
-    Send True to end early with the best model so far.
-    """
-    import torch
-
-    from ..core.training import STOP, train
-
-    torch.set_num_threads(chosen.threads)
-    messages = train(
-        [image.source.image for image in images],
-        config,
-        masks=[image.mask for image in images],
-        names=[image.source.quoted for image in images],
-        device=chosen.device,
-        alexnet=chosen.alexnet,
-    )
-    stop: bool | None = None
-    while True:
-        try:
-            message = messages.send(STOP if stop else None)
-        except StopIteration:
-            return
-        # Once asked for, a stop stays: not every message is listened after.
-        stop = (yield message) or stop
 
 
 def inspection(

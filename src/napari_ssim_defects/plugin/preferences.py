@@ -6,9 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from qtpy.QtCore import QStandardPaths
+
 __all__ = ["Preferences", "preferences"]
 
 _PLUGIN = "napari-ssim-defects"
+_DATA = QStandardPaths.StandardLocation.GenericDataLocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,8 @@ class Preferences:
         Processor threads for training and detection.
     export_folder
         Where exports and models go unless another folder is chosen.
+    data_folder
+        Where the plugin keeps what must outlive napari.
     alexnet
         File with AlexNet's weights; None: they are fetched when they are first needed.
     """
@@ -30,6 +35,7 @@ class Preferences:
     device: str
     threads: int
     export_folder: Path
+    data_folder: Path
     alexnet: Path | None = None
 
 
@@ -52,5 +58,6 @@ def preferences() -> Preferences:
         device,
         threads,
         Path(folder).expanduser() if folder else Path.home(),
+        Path(QStandardPaths.writableLocation(_DATA)) / _PLUGIN,
         Path(alexnet).expanduser() if alexnet else None,
     )

@@ -193,6 +193,8 @@ class PanelState(EventedModel):
         Heatmaps to export, and where to.
     outputs, replace_files
         What to export, and whether files that are there already are replaced.
+    resumable
+        Whether there is an interrupted training to go on with.
     activity, stopping, pausing
         What the background thread does, whether it was asked to end, and whether it pauses.
     progress
@@ -263,6 +265,7 @@ class PanelState(EventedModel):
     outputs: OutputConfig = OutputConfig()
     replace_files: bool = False
 
+    resumable: bool = False
     activity: Activity = "idle"
     stopping: bool = False
     pausing: bool = False

@@ -120,7 +120,8 @@ class DetectView(QWidget):
             self.model_label.setToolTip("")
             return
         name = state.model_name if state.model_path else "Not saved yet"
-        self.model_label.setText(f"{name}: {model_details(state.model)}")
+        warnings = (f"⚠ {text}" for text in state.model.warnings)
+        self.model_label.setText("\n".join([f"{name}: {model_details(state.model)}", *warnings]))
         self.model_label.setToolTip(str(state.model_path or "Save the model to keep it."))
 
     def _show_choices(self) -> None:

@@ -26,6 +26,7 @@ class TrainView(QWidget):
         super().__init__(parent)
         self._controller = controller
         self._state = controller.state
+        self._drawn = 0  # points of the loss curve
         tip = "Image layers without any defect: the model learns what normal looks like."
         self.picker = LayerPicker(controller.viewer.layers, is_inspectable)
         self.picker.setToolTip(tip)
@@ -82,6 +83,10 @@ class TrainView(QWidget):
             0, 2**31 - 1, tip="Seed of everything random; the same seed repeats a training."
         )
         self.train_button = QPushButton("Train")
+        self.resume_button = QPushButton("Resume last")
+        self.resume_button.setToolTip(
+            "Go on with the last training, which was stopped, or interrupted when napari ended."
+        )
         self.pause_button = QPushButton("Pause")
         self.pause_button.setCheckable(True)
         self.pause_button.setToolTip("Hold the training and free the processor.")
@@ -93,6 +98,7 @@ class TrainView(QWidget):
         self._show_layers()
         self._show_activity()
         self._draw_losses()
+        self._show_preview()
 
     def _arrange(self, tip: str) -> None:
         advanced = QWidget()
@@ -116,6 +122,7 @@ class TrainView(QWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self.train_button, 2)
         buttons.addWidget(self.pause_button, 1)
+        buttons.addWidget(self.resume_button, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 6)
         layout.setSpacing(4)
@@ -148,7 +155,9 @@ class TrainView(QWidget):
                 )
             )
         self.train_button.clicked.connect(self._on_train)
-        self.pause_button.clicked.connect(self._controller.set_paused)
+        self.pause_button.clicked.connect(self._controller.training.set_paused)
+        self.resume_button.clicked.connect(self._controller.training.resume)
+        state.events.resumable.connect(self._show_activity)
         state.events.config.connect(self._show_config)
         state.events.training_layers.connect(self._show_layers)
         state.events.region_layer.connect(self._show_layers)
@@ -164,7 +173,7 @@ class TrainView(QWidget):
         if self._state.activity == "training":
             self._controller.stop()
         else:
-            self._controller.train()
+            self._controller.training.start()
 
     def _show_config(self) -> None:
         config = self._state.config
@@ -197,6 +206,7 @@ class TrainView(QWidget):
             else "Train a model on the chosen images, in the background."
         )
         self.train_button.setEnabled(not state.stopping and (training or not state.busy))
+        self.resume_button.setVisible(state.resumable)
         self.pause_button.setVisible(training)
         self.pause_button.setEnabled(not state.stopping)
         self.pause_button.setChecked(state.pausing)
@@ -204,19 +214,20 @@ class TrainView(QWidget):
 
     def _add_loss(self) -> None:
         losses = self._state.losses
-        if not losses:
-            self.plot.clear()
-        else:
+        if len(losses) == self._drawn + 1:
             last = losses[-1]
             self.plot.add(last.seconds, last.loss, last.validation_loss)
-        self.plot.setVisible(bool(losses))
+            self._drawn = len(losses)
+            self.plot.setVisible(True)
+        else:  # a training begins, or goes on with the losses it had
+            self._draw_losses()
 
     def _draw_losses(self) -> None:
         self.plot.clear()
         for point in self._state.losses:
             self.plot.add(point.seconds, point.loss, point.validation_loss)
+        self._drawn = len(self._state.losses)
         self.plot.setVisible(bool(self._state.losses))
-        self._show_preview()
 
     def _show_preview(self) -> None:
         # The residuals' range is fixed, so that the picture darkens as the training goes on.

@@ -1,0 +1,131 @@
+"""How a training spends its budget: learning rate, new attempts, and an early end.
+
+With the SSIM loss a network may redraw nothing but flat grey for a long time, or for ever
+(benchmarks/README.md). So the course of a training follows from looks at validation patches:
+where nothing is learned it begins again from other weights, and where nothing improves any more
+it anneals and ends before its budget is used up.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .values import Values
+
+__all__ = ["LEARNED", "Course", "Look"]
+
+LEARNED = 0.02
+"""Part of a flat reconstruction's loss that must be gone for a network to have learned anything."""
+
+_WARM_UP = 0.1  # part of an attempt in which the learning rate rises
+_LAST_START = 0.5  # no new attempt begins after this part of the budget
+_FLAT_PATIENCE = 0.25  # part of an attempt after which it must have learned something
+_FLAT_STEPS = 600  # and number of steps: a plateau of this length is usual
+_PATIENCE = 0.25  # part of the budget in which the loss must improve
+_PATIENT_STEPS = 500  # and number of steps: shorter plateaus are usual
+_IMPROVEMENT = 0.01  # by this fraction at least
+_COOLING = 0.1  # part of the budget that the annealing before an early end takes
+
+_Part = Annotated[float, Field(ge=0, le=1)]
+
+
+class Look(Values):
+    """What a look at the validation patches shows.
+
+    Attributes
+    ----------
+    used
+        Part of the budget that is used.
+    step
+        Number of steps made.
+    learned
+        Part of a flat reconstruction's loss that is gone, at most 1; 0 or less: nothing learned.
+    loss
+        Loss on held-out patches; None without them, and where it is not finite.
+    """
+
+    used: _Part
+    step: int
+    learned: float
+    loss: float | None
+
+
+class Course(Values):
+    """Where a training is between its beginning and its end, in parts of its budget.
+
+    Attributes
+    ----------
+    attempt
+        Number of attempts that were given up before.
+    begun, begun_step
+        When the present attempt began.
+    best
+        Loss at the last clear improvement; None before the first look.
+    improved, improved_step
+        When that was.
+    cooling
+        When the annealing before an early end began; None: it has not.
+    end
+        When the training ends.
+    """
+
+    attempt: Annotated[int, Field(ge=0)] = 0
+    begun: _Part = 0.0
+    begun_step: Annotated[int, Field(ge=0)] = 0
+    best: float | None = None
+    improved: _Part = 0.0
+    improved_step: Annotated[int, Field(ge=0)] = 0
+    cooling: _Part | None = None
+    end: _Part = 1.0
+
+    def after(self, look: Look, schedule: Literal["constant", "one_cycle"]) -> Course:
+        """Return the course after a look."""
+        if look.learned < LEARNED:
+            return self._again(look) if self._in_vain(look) else self
+        if look.loss is None:
+            return self
+        if self.best is None or look.loss < (1 - _IMPROVEMENT) * self.best:
+            return self.replace(best=look.loss, improved=look.used, improved_step=look.step)
+        end = look.used + (_COOLING if schedule == "one_cycle" else 0.0)
+        if self.cooling is None and self._stagnates(look) and end < 1:
+            return self.replace(cooling=look.used, end=end)
+        return self
+
+    def rate(self, schedule: Literal["constant", "one_cycle"], used: float) -> float:
+        """Return the learning rate as a fraction of its peak when so much of the budget is used."""
+        peak = 0.5**self.attempt
+        if schedule == "constant":
+            return peak
+        part = (used - self.begun) / (1 - self.begun)
+        if part < _WARM_UP:
+            peak *= 0.1 + 0.9 * part / _WARM_UP
+        else:
+            peak *= _fall((part - _WARM_UP) / (1 - _WARM_UP))
+        if self.cooling is not None and self.end > self.cooling:
+            peak *= _fall((used - self.cooling) / (self.end - self.cooling))
+        return peak
+
+    def _in_vain(self, look: Look) -> bool:
+        return (
+            self.best is None
+            and look.used <= _LAST_START
+            and look.used - self.begun >= _FLAT_PATIENCE * (1 - self.begun)
+            and look.step - self.begun_step >= _FLAT_STEPS
+        )
+
+    def _stagnates(self, look: Look) -> bool:
+        return (
+            look.used - self.improved >= _PATIENCE
+            and look.step - self.improved_step >= _PATIENT_STEPS
+        )
+
+    def _again(self, look: Look) -> Course:
+        return Course(attempt=self.attempt + 1, begun=look.used, begun_step=look.step)
+
+
+def _fall(part: float) -> float:
+    """Cosine from 1 to 0 over a part in [0, 1]."""
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, part))

@@ -1,0 +1,105 @@
+"""Fixed patches that a training is judged by between its steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from .config import TrainingConfig
+from .device import autocast
+from .losses import Objective, training_loss
+from .networks import Autoencoder
+from .patches import tiles
+from .progress import TrainingPreview
+from .reconstruction import reconstructor
+from .residual import residual_map
+
+__all__ = ["Validation"]
+
+_RECONSTRUCTED = 16  # patches: enough to tell a picture from flat grey
+_PREVIEW_PATCHES = 4
+
+
+@dataclass
+class Validation:
+    """Patches, and what a network makes of them.
+
+    Attributes
+    ----------
+    config
+        The recipe.
+    objective
+        The loss.
+    patches
+        Of shape (N, C, S, S), on the network's device; S as in `Objective`.
+    held_out
+        Whether these patches are kept out of the training, so that they can choose the best
+        weights; else the last weights count.
+    at_once
+        Most patches that the network sees at once.
+    """
+
+    config: TrainingConfig
+    objective: Objective
+    patches: torch.Tensor
+    held_out: bool
+    at_once: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.at_once = len(self.patches)
+        self._shown = tiles(self.patches, self.config.patch_size)[:_RECONSTRUCTED]
+        self._flat_loss = self._loss_of(self._shown.mean(dim=(2, 3), keepdim=True))
+
+    def loss(self, network: Autoencoder) -> float | None:
+        """Return the loss; None if they are not held out, or if it is not finite."""
+        if not self.held_out:
+            return None
+        network.eval()
+        self.objective.generator.manual_seed(self.config.seed)
+        total = 0.0
+        with torch.no_grad():
+            for patches in self._portions(self.patches):
+                total += len(patches) * float(self.objective(network, patches))
+        loss = total / len(self.patches)
+        return loss if math.isfinite(loss) else None
+
+    def reconstruct(self, network: Autoencoder) -> torch.Tensor:
+        """Return what the residual needs to know of the first patches, float32 (n, R, P, P)."""
+        network.eval()
+        outputs = reconstructor(network, self.config)
+        with torch.no_grad(), autocast(self.patches.device):
+            return torch.cat([outputs(part).float() for part in self._portions(self._shown)])
+
+    def learned(self, outputs: torch.Tensor) -> float:
+        """Return the part of a flat reconstruction's loss that is gone, at most 1.
+
+        Parameters
+        ----------
+        outputs
+            From `reconstruct`.
+        """
+        learned = 1 - self._loss_of(outputs) / self._flat_loss
+        return learned if math.isfinite(learned) else -1.0
+
+    def preview(self, outputs: torch.Tensor) -> TrainingPreview:
+        """Show the first patches and their ``outputs`` (see `reconstruct`)."""
+        tensors = self._shown[:_PREVIEW_PATCHES], outputs[:_PREVIEW_PATCHES]
+        inputs, reconstructions = (tensor.cpu().numpy() for tensor in tensors)
+        residuals = [
+            residual_map(x, y, self.config.reconstruction_residual)
+            for x, y in zip(inputs, reconstructions, strict=True)
+        ]
+        channels = inputs.shape[1]  # a variance may follow the reconstruction
+        return TrainingPreview(inputs, reconstructions[:, :channels], np.stack(residuals))
+
+    def _loss_of(self, outputs: torch.Tensor) -> float:
+        outputs = outputs[:, : self._shown.shape[1]].expand_as(self._shown)
+        return float(training_loss(self._shown, outputs, self.config))
+
+    def _portions(self, patches: torch.Tensor) -> Iterator[torch.Tensor]:
+        for part in patches.split(self.at_once):
+            yield part.contiguous(memory_format=torch.channels_last)
