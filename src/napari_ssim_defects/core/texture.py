@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import nn
 
-from .patches import TrainingArea
+if TYPE_CHECKING:
+    from .patches import TrainingArea
 
 __all__ = ["TextureModel", "fit_texture"]
 
@@ -139,7 +141,10 @@ def fit_texture(model: TextureModel, areas: Sequence[TrainingArea], seed: int) -
 
 
 def _neighbourhoods(
-    areas: Sequence[TrainingArea], scale: int, generator: torch.Generator
+    areas: Sequence[TrainingArea],
+    scale: int,
+    generator: torch.Generator,
+    everywhere: bool = False,
 ) -> torch.Tensor:
     """Draw neighbourhoods of good pixels, float64 of shape (N, C * 7 * 7)."""
     share = -(-_SAMPLES // len(areas))
@@ -147,7 +152,9 @@ def _neighbourhoods(
     drawn = []
     for area in areas:
         plane = _shrunk(torch.as_tensor(np.array(area.pixels))[None], scale)
-        allowed = np.ones(area.pixels.shape[1:], bool) if area.allowed is None else area.allowed
+        allowed = np.ones(area.pixels.shape[1:], dtype=bool)
+        if area.allowed is not None and not everywhere:
+            allowed = area.allowed
         forbidden = functional.max_pool2d(
             _shrunk(torch.as_tensor(~allowed, dtype=torch.float32)[None, None], scale),
             _WINDOW, stride=1, padding=margin,
@@ -160,8 +167,7 @@ def _neighbourhoods(
         windows = padded.unfold(1, _WINDOW, 1).unfold(2, _WINDOW, 1)
         drawn.append(windows[:, places[:, 0], places[:, 1]].transpose(0, 1).flatten(1))
     if not drawn:
-        whole = [TrainingArea(area.pixels) for area in areas]
-        return _neighbourhoods(whole, scale, generator)
+        return _neighbourhoods(areas, scale, generator, everywhere=True)
     return torch.cat(drawn).double()
 
 
