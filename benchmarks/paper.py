@@ -13,24 +13,15 @@ Every system is scored with its own residual, without smoothing, as in the paper
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
+from experiments import open_dataset, scored
 
-from napari_ssim_defects import DefectModel, InputError, TrainingConfig, train
+from napari_ssim_defects import InputError, TrainingConfig
 from napari_ssim_defects.core.config import SSIMResidual
-from napari_ssim_defects.core.measurement import calibrate
-from napari_ssim_defects.core.progress import TrainingFinished, TrainingStep
-from napari_ssim_defects.io.datasets import Dataset, find_dataset
-from napari_ssim_defects.io.images import read_image
-from napari_ssim_defects.samples import nanofibres
-from napari_ssim_defects.scale.folders import FilesEvaluated, evaluate_files
-from napari_ssim_defects.terminal import Bar
 
 SYSTEMS = ("ssim", "l2", "vae", "fmae")
 SWEEPS: dict[str, list[dict[str, Any]]] = {
@@ -69,12 +60,8 @@ def main() -> int:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    if options.dataset == "nanofibres":
-        dataset = find_dataset(_generated(options.out / "nanofibres-images"))
-    else:
-        dataset = find_dataset(options.dataset)
+    dataset = open_dataset(options.dataset, options.out)
     folder = options.out / Path(options.dataset).name
-    folder.mkdir(parents=True, exist_ok=True)
     changes: dict[str, Any] = {"seed": options.seed}
     names = ("minutes", "epochs", "patches", "batch_size", "learning_rate")
     changes |= {n: getattr(options, n) for n in names if getattr(options, n) is not None}
@@ -87,7 +74,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         config = _config(options.preset, system, {**changes, **change})
         row = {"system": system, "change": change}
         try:
-            runs.append({**row, **_scored(dataset, config, folder, options.alexnet)})
+            runs.append({**row, **scored(dataset, config, folder, alexnet=options.alexnet)})
         except InputError as error:  # no weights, or images smaller than the patches
             runs.append({**row, "not_run": str(error)})
     return {"dataset": str(options.dataset), "layout": dataset.layout, "preset": options.preset,
@@ -96,86 +83,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def _config(preset: str, system: str, changes: dict[str, Any]) -> TrainingConfig:
     config = TrainingConfig.preset(preset, system=system, **changes)
-    if system == "ssim":  # the window that is trained with, alone and unsmoothed
-        return config.replace(residual=SSIMResidual(ssim=(config.ssim,)))
-    return config
-
-
-def _scored(
-    dataset: Dataset, config: TrainingConfig, folder: Path, alexnet: Path | None
-) -> dict[str, Any]:
-    """Train and score, or read what an earlier run left."""
-    identity = json.dumps([config.model_dump(mode="json"), [str(p) for p in dataset.good]])
-    stem = f"{config.system}-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
-    scores_file, model_file = folder / f"{stem}.json", folder / f"{stem}.safetensors"
-    if scores_file.exists():
-        scores: dict[str, Any] = json.loads(scores_file.read_text("utf-8"))
-        return scores
-    if model_file.exists():
-        model = DefectModel.load(model_file)
-    else:
-        model = _trained(dataset, config, alexnet)
-        model.save(model_file)
-    with Bar(f"testing {config.system}") as bar:
-        for message in evaluate_files(model, dataset.test, dataset.masks):
-            if isinstance(message, FilesEvaluated):
-                found = message
-            else:
-                bar.show(message.fraction, message.path.name)
-    evaluation = found.evaluation
-    assert evaluation.confusion is not None
-    scores = {
-        "pixel_auroc": evaluation.auroc,
-        "pixel_auprc": evaluation.auprc,
-        "aupro": evaluation.aupro,
-        "overlap_at_fpr_0.05": {str(q): v for q, v in evaluation.overlap_quantiles.items()},
-        "iou": evaluation.confusion.iou,
-        "steps": model.history[-1].step,
-        "seconds": float(model.provenance["training seconds"]),
-        "seconds_per_image": found.seconds_per_image,
-    }
-    temporary = scores_file.with_suffix(".part")
-    temporary.write_text(json.dumps(scores), "utf-8")
-    temporary.replace(scores_file)
-    return scores
-
-
-def _trained(dataset: Dataset, config: TrainingConfig, alexnet: Path | None) -> DefectModel:
-    images = [read_image(path) for path in dataset.good]
-    axis = images[0].channel_axis
-    with Bar(f"training {config.system}") as bar:
-        for message in train(
-            [image.data for image in images], config, channel_axis=axis,
-            names=[str(path) for path in dataset.good], alexnet=alexnet,
-        ):  # fmt: skip
-            if isinstance(message, TrainingStep):
-                bar.show(message.fraction, f"loss {message.loss:.4f}")
-    assert isinstance(message, TrainingFinished)
-    if not dataset.validation:
-        return message.model
-    held_out = [read_image(path).data for path in dataset.validation]
-    steps = calibrate(message.model, held_out, channel_axis=axis)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            return finished.value
-
-
-def _generated(folder: Path) -> Path:
-    """Four good nanofibre images and five defective ones, always the same."""
-    for name in ("train_good", "test", "mask"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for seed in (1, 2, 3, 4, 101, 102, 103, 104, 105):
-        kind = "test" if seed > 100 else "train_good"
-        path = folder / kind / f"{seed}.png"
-        if not path.exists():
-            sample = nanofibres(seed, defects=seed > 100)
-            if seed > 100:
-                mask = Image.fromarray((255 * (sample.labels > 0)).astype(np.uint8))
-                mask.save(folder / "mask" / path.name)
-            Image.fromarray(sample.image).save(path)
-    return folder
+    if system != "ssim":
+        return config
+    # The paper's alone, with the window that is trained with, unsmoothed.
+    batch_size = TrainingConfig().batch_size if config.discriminator else config.batch_size
+    return config.replace(
+        discriminator=False,
+        texture=False,
+        residual=SSIMResidual(ssim=(config.ssim,)),
+        batch_size=changes.get("batch_size", batch_size),
+    )
 
 
 def table(result: dict[str, Any]) -> str:

@@ -1,0 +1,181 @@
+"""What the benchmarks share: data sets, trainings that are kept, and their scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from napari_ssim_defects import DefectModel, InputError, TrainingConfig, train
+from napari_ssim_defects.core.config import ResidualKind
+from napari_ssim_defects.core.evaluation import Evaluation
+from napari_ssim_defects.core.measurement import calibrate
+from napari_ssim_defects.core.progress import TrainingFinished, TrainingStep
+from napari_ssim_defects.io.atomic import atomic_path
+from napari_ssim_defects.io.datasets import Dataset, find_dataset
+from napari_ssim_defects.io.images import read_image
+from napari_ssim_defects.samples import nanofibres
+from napari_ssim_defects.scale.folders import FilesEvaluated, evaluate_files
+from napari_ssim_defects.terminal import Bar
+
+NANOFIBRES = "nanofibres"
+"""The word for generated images, where a data set is asked for."""
+
+_SECONDS = "wall-clock seconds"
+
+
+def open_dataset(name: str, out: Path) -> Dataset:
+    """Recognise the data set in a folder, or make the generated one in ``out``."""
+    if name == NANOFIBRES:
+        return find_dataset(_generated(out / f"{NANOFIBRES}-images"))
+    return find_dataset(name)
+
+
+def find_datasets(names: Sequence[str], out: Path) -> dict[str, Dataset]:
+    """Find data sets by name: each a data set, a folder of them, or the word for generated images.
+
+    In a folder of data sets, what is none is told on stderr and left out.
+    """
+    found: dict[str, Dataset] = {}
+    for name in names:
+        try:
+            found[Path(name).name] = open_dataset(name, out)
+        except InputError:
+            inside = _inside(Path(name))
+            if not inside:
+                raise
+            found |= inside
+    return found
+
+
+def _inside(folder: Path) -> dict[str, Dataset]:
+    found = {}
+    for path in sorted(path for path in folder.glob("*") if path.is_dir()):
+        try:
+            found[path.name] = find_dataset(path)
+        except InputError as error:
+            print(error, file=sys.stderr)
+    return found
+
+
+def kept(file: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what an earlier run left in a JSON file, or compute it and leave it there."""
+    if not file.exists():
+        found = compute()
+        with atomic_path(file) as temporary:
+            temporary.write_text(json.dumps(found), "utf-8")
+    result: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return result
+
+
+def identity(dataset: Dataset, values: object) -> str:
+    """Return a short name of an experiment on a data set with these (JSON) values."""
+    text = json.dumps([values, [str(path) for path in dataset.good]])
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def scored(
+    dataset: Dataset,
+    config: TrainingConfig,
+    folder: Path,
+    *,
+    residual: ResidualKind | None = None,
+    alexnet: Path | None = None,
+) -> dict[str, Any]:
+    """Train and score by a residual (None: the recipe's), or read what an earlier run left.
+
+    Raises
+    ------
+    InputError
+        If the images cannot be trained on, or there are no weights of AlexNet.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = f"{config.system}-{identity(dataset, config.model_dump(mode='json'))}"
+    model_file = folder / f"{stem}.safetensors"
+
+    def compute() -> dict[str, Any]:
+        if model_file.exists():
+            model = DefectModel.load(model_file)
+        else:
+            model = _trained(dataset, config, alexnet)
+            model.save(model_file)
+        return _scores(model.with_residual(residual), dataset)
+
+    return kept(folder / f"{stem}.{residual or config.residual.kind}.json", compute)
+
+
+def summary(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the scores that every benchmark tells."""
+    return {
+        "pixel_auroc": evaluation.auroc,
+        "pixel_auprc": evaluation.auprc,
+        "aupro": evaluation.aupro,
+        "overlap_at_fpr_0.05": {str(q): v for q, v in evaluation.overlap_quantiles.items()},
+    }
+
+
+def _scores(model: DefectModel, dataset: Dataset) -> dict[str, Any]:
+    with Bar(f"testing {model.config.residual.kind}") as bar:
+        for message in evaluate_files(model, dataset.test, dataset.masks):
+            if isinstance(message, FilesEvaluated):
+                found = message
+            else:
+                bar.show(message.fraction, message.path.name)
+    assert found.evaluation.confusion is not None
+    return {
+        **summary(found.evaluation),
+        "iou": found.evaluation.confusion.iou,
+        "steps": model.history[-1].step,
+        "seconds": float(model.provenance[_SECONDS]),
+        "seconds_per_image": found.seconds_per_image,
+    }
+
+
+def _trained(dataset: Dataset, config: TrainingConfig, alexnet: Path | None) -> DefectModel:
+    """Train; the wall-clock time of all of it is kept in the model's provenance."""
+    images = [read_image(path) for path in dataset.good]
+    axis = images[0].channel_axis
+    start = time.perf_counter()
+    with Bar(f"training {config.system}") as bar:
+        for message in train(
+            [image.data for image in images], config, channel_axis=axis,
+            names=[str(path) for path in dataset.good], alexnet=alexnet,
+        ):  # fmt: skip
+            if isinstance(message, TrainingStep):
+                bar.show(message.fraction, f"loss {message.loss:.4f}")
+    assert isinstance(message, TrainingFinished)
+    seconds = f"{time.perf_counter() - start:.1f}"
+    model = replace(message.model, provenance={**message.model.provenance, _SECONDS: seconds})
+    if not dataset.validation:
+        return model
+    held_out = [read_image(path).data for path in dataset.validation]
+    steps = calibrate(model, held_out, channel_axis=axis)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            return finished.value
+
+
+def _generated(folder: Path) -> Path:
+    """Four good nanofibre images and five defective ones, always the same."""
+    for name in ("train_good", "test", "mask"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for seed in (1, 2, 3, 4, 101, 102, 103, 104, 105):
+        kind = "test" if seed > 100 else "train_good"
+        path = folder / kind / f"{seed}.png"
+        if not path.exists():
+            sample = nanofibres(seed, defects=seed > 100)
+            if seed > 100:
+                mask = Image.fromarray((255 * (sample.labels > 0)).astype(np.uint8))
+                mask.save(folder / "mask" / path.name)
+            Image.fromarray(sample.image).save(path)
+    return folder
