@@ -1,4 +1,4 @@
-"""The reproduction of the paper trains each system once and goes on where it stopped."""
+"""Benchmarks train each model once, go on where they stopped, and say what could not be run."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from napari_ssim_defects import TrainingConfig
+from napari_ssim_defects.core import presets
 from napari_ssim_defects.io import alexnet_weights
+from napari_ssim_defects.io.datasets import find_dataset
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "paper.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+Run = Callable[..., str]
 
 
-@pytest.fixture
-def dataset(material: Callable[..., Any], tmp_path: Path) -> Path:
+def _make_dataset(root: Path, material: Callable[..., Any]) -> Path:
     for name in ("train_good", "test", "mask"):
-        (tmp_path / "weave" / name).mkdir(parents=True)
-    root = tmp_path / "weave"
+        (root / name).mkdir(parents=True)
     Image.fromarray(material(1, (80, 80))).save(root / "train_good" / "1.png")
     Image.fromarray(material(2, (80, 80), spoilt=True)).save(root / "test" / "2.png")
     mask = np.zeros((80, 80), np.uint8)
@@ -31,8 +35,33 @@ def dataset(material: Callable[..., Any], tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture
+def dataset(material: Callable[..., Any], tmp_path: Path) -> Path:
+    return _make_dataset(tmp_path / "weave", material)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Run:
+    """Run a benchmark as from a terminal and return what it printed."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+    def script(name: str, *arguments: str, status: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(BENCHMARKS / name), run_name="__main__")
+        printed = capsys.readouterr()
+        assert ended.value.code == status, printed.err
+        return str(printed.err if status else printed.out)
+
+    return script
+
+
+def _times(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
 def test_systems_and_sweeps_are_trained_once_and_fmae_never_without_weights(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     def unreachable(url: str, timeout: float) -> None:
         raise OSError("no route to host")
@@ -43,15 +72,7 @@ def test_systems_and_sweeps_are_trained_once_and_fmae_never_without_weights(
         "paper.py", str(dataset), "--preset", "quick", "--epochs", "1", "--patches", "16",
         "--out", str(tmp_path / "out"), "--systems", "ssim", "l2", "fmae", "--sweep", "patch",
     ]  # fmt: skip
-
-    def run(*more: str) -> str:
-        monkeypatch.setattr(sys, "argv", [*command, *more])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-        assert not ended.value.code
-        return str(capsys.readouterr().out)
-
-    first = json.loads(run("--json"))
+    first = json.loads(run(*command, "--json"))
     assert [row["system"] for row in first["runs"]] == [
         "ssim",
         "l2",
@@ -64,12 +85,115 @@ def test_systems_and_sweeps_are_trained_once_and_fmae_never_without_weights(
     assert first["runs"][3]["change"] == {"patch_size": 32}
     assert "128 x 128" in first["runs"][5]["not_run"]
     # The sweep's 64 px is the preset itself, and 128 px do not fit the images.
-    files = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "weave").iterdir()}
+    files = _times(tmp_path / "out" / "weave")
     assert len(files) == 2 * 3
-    assert "| l2 |" in run()
-    assert files == {
-        path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "weave").iterdir()
-    }
+    assert "| l2 |" in run(*command)
+    assert files == _times(tmp_path / "out" / "weave")
+
+
+@pytest.mark.parametrize("preset", ["quick", "best", "paper"])
+def test_the_papers_ssim_has_nothing_beyond_the_paper(
+    preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    config_of = runpy.run_path(str(BENCHMARKS / "paper.py"))["_config"]
+    config = config_of(preset, "ssim", {"ssim": {"window_size": 7}})
+    assert not config.discriminator
+    assert not config.texture
+    assert config.residual.kind == "ssim"
+    assert [(w.window_size, w.constants) for w in config.residual.ssim] == [(7, "standard")]
+    assert config.residual.smoothing == 0
+    assert config.batch_size == (128 if preset == "paper" else TrainingConfig().batch_size)
+    assert config_of(preset, "ssim", {"batch_size": 3}).batch_size == 3
+
+
+@pytest.fixture
+def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Preset ``quick``, trained in no time; the paper's does not fit the images."""
+    tiny = {"patch_size": 16, "latent_dimension": 8, "patches": 16, "epochs": 1}
+    monkeypatch.setitem(presets.PRESETS, "quick", tiny)
+
+
+def test_presets_are_compared_by_several_residuals_of_one_training_and_go_on(
+    tmp_path: Path, material: Callable[..., Any], run: Run, tiny_preset: None
+) -> None:
+    for name in ("weave", "felt"):
+        _make_dataset(tmp_path / "sets" / name, material)
+    (tmp_path / "sets" / "notes").mkdir()
+    out = tmp_path / "out"
+    command = [
+        "quality.py", str(tmp_path / "sets"), "--presets", "quick", "paper",
+        "--residuals", "own", "ssim", "squared_error", "texture", "--seeds", "0", "1", "--out", str(out),
+    ]  # fmt: skip
+    result = json.loads(run(*command, "--json"))
+    runs, means = result["runs"], result["means"]
+    quick = [row for row in runs if row["method"] == "quick"]
+    assert len(quick) == 2 * 2 * 2  # data sets, seeds, residuals
+    assert {row["residual"] for row in quick} == {"ssim", "squared_error"}
+    assert all("128 x 128" in row["not_run"] for row in runs if row["method"] == "paper")
+    assert len(list(out.glob("*/*.safetensors"))) == 2 * 2
+
+    def aurocs(rows: list[dict[str, Any]], dataset: str) -> list[float]:
+        return [
+            row["pixel_auroc"]
+            for row in rows
+            if (row["dataset"], row["method"], row["residual"])
+            == (dataset, "quick", "squared_error")
+        ]
+
+    assert len(aurocs(runs, "felt")) == 2
+    assert aurocs(means, "felt") == pytest.approx([np.mean(aurocs(runs, "felt"))])
+    both = aurocs(means, "felt") + aurocs(means, "weave")
+    assert aurocs(means, "mean") == pytest.approx([np.mean(both)])
+
+    before = {folder: _times(out / folder) for folder in ("weave", "felt")}
+    lines = run(*command).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert any(line.startswith("| mean | quick | ssim |") for line in lines)
+    assert any(line.startswith("| felt | paper | ssim | not run: ") for line in lines)
+    assert before == {folder: _times(out / folder) for folder in ("weave", "felt")}
+
+
+def test_a_folder_without_data_sets_is_refused_in_a_sentence(tmp_path: Path, run: Run) -> None:
+    error = run("quality.py", str(tmp_path), "--out", str(tmp_path / "out"), status=2)
+    assert "is no data set that is known" in error
+
+
+def test_patchcore_says_which_packages_it_needs(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    out = ("--out", str(tmp_path / "out"))
+    assert "pip install" in run("patchcore.py", str(dataset), *out, status=2)
+    table = run("quality.py", str(dataset), "--presets", "--patchcore", *out)
+    assert "| weave | patchcore |  | not run: PatchCore needs" in table
+
+
+@pytest.fixture
+def patchcore(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return runpy.run_path(str(BENCHMARKS / "patchcore.py"))
+
+
+def test_a_coreset_is_spread_over_all_points(patchcore: dict[str, Any]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    centres = 100 * torch.randn(5, 30, generator=generator)
+    # One cluster holds nearly all points: a random choice would miss the others.
+    sizes = (1000, 2, 2, 2, 2)
+    clusters = [centre + torch.randn(n, 30, generator=generator)
+                for centre, n in zip(centres, sizes, strict=True)]  # fmt: skip
+    chosen = patchcore["coreset"](torch.cat(clusters), 5, seed=0)
+    assert sorted(torch.cdist(chosen, centres).argmin(1).tolist()) == [0, 1, 2, 3, 4]
+    assert len(patchcore["coreset"](clusters[1], 5, seed=0)) == 2
+
+
+def test_patchcore_finds_what_no_good_image_has(dataset: Path, patchcore: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    fine = torch.nn.Conv2d(3, 8, 8, stride=8)
+    coarse = torch.nn.Conv2d(3, 8, 16, stride=16)
+    scores = patchcore["evaluated"](find_dataset(dataset), lambda x: [fine(x), coarse(x)], seed=0)
+    assert scores["pixel_auroc"] > 0.9
+    assert 0 < scores["aupro"] <= 1
 
 
 def test_the_benchmark_of_training_compares_and_names_its_limits(
@@ -79,7 +203,7 @@ def test_the_benchmark_of_training_compares_and_names_its_limits(
         pytest.importorskip(package)
     command = ["training.py", "--quick", "--rounds", "1", "--json"]
     monkeypatch.setattr(sys, "argv", command)
-    runpy.run_path(str(SCRIPT.with_name("training.py")), run_name="__main__")
+    runpy.run_path(str(BENCHMARKS / "training.py"), run_name="__main__")
     result = json.loads(capsys.readouterr().out)
     assert result["training"]["times_straightforward"] > 0
     assert result["training"]["limit_patches_per_second"] > 0
@@ -95,7 +219,7 @@ def test_the_benchmark_of_collapse_counts_for_each_material(
     Image.fromarray(material(1, (200, 200))).save(tmp_path / "good.png")
     command = ["collapse.py", str(tmp_path), "--seeds", "1", "--minutes", "0.002", "--json"]
     monkeypatch.setattr(sys, "argv", command)
-    runpy.run_path(str(SCRIPT.with_name("collapse.py")), run_name="__main__")
+    runpy.run_path(str(BENCHMARKS / "collapse.py"), run_name="__main__")
     (result,) = json.loads(capsys.readouterr().out)["materials"]
     assert result["material"] == tmp_path.name
     assert result["collapsed"] in (0, 1)
