@@ -25,7 +25,7 @@ _LAST_START = 0.5  # no new attempt begins after this part of the budget
 _FLAT_PATIENCE = 0.25  # part of an attempt after which it must have learned something
 _FLAT_STEPS = 300  # and number of steps; most that learn at all have begun by then
 _PATIENCE = 0.25  # part of the budget in which the loss must improve
-_PATIENT_STEPS = 500  # and number of steps: shorter plateaus are usual
+_PATIENT_STEPS = 800  # and number of steps: plateaus of 500 steps were seen to end well
 _IMPROVEMENT = 0.01  # by this fraction at least
 _COOLING = 0.1  # part of the budget that the annealing before an early end takes
 
