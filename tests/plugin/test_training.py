@@ -15,7 +15,7 @@ def endless(controller, viewer, images, qtbot):
     state.config = state.config.replace(epochs=ENDLESS)
     state.training_layers = (viewer.add_image(images.texture(1), name="good"),)
     controller.training.start()
-    qtbot.waitUntil(lambda: len(state.losses) > 1, timeout=30_000)
+    qtbot.waitUntil(lambda: len(state.losses) > 1, timeout=90_000)  # torch is imported first
     return controller
 
 

@@ -98,7 +98,7 @@ class Optimisation:
     @property
     def fraction(self) -> float:
         """Part of the training that is done, in [0, 1]; 1 also when it ends early."""
-        return min(1.0, self._used / self._course.end) if self._course.end else 1.0
+        return min(1.0, self._used / self._course.end)
 
     @property
     def _used(self) -> float:
@@ -112,6 +112,11 @@ class Optimisation:
         """Whether it is time to look at the validation patches again."""
         unseen = self.steps > (self._history[-1].step if self._history else 0)
         return unseen and (self.fraction >= 1 or int(self._used * _LOOKS) > self._looks)
+
+    @property
+    def reportable(self) -> bool:
+        """Whether there was a step since the training began or went on."""
+        return bool(self._since_report)
 
     def step(self) -> None:
         """Make one optimiser step, or find out that it needs more memory than there is."""
@@ -285,9 +290,9 @@ class Optimisation:
         if self._course.attempt > before.attempt:
             initialise(self.network, self.config.seed + self._course.attempt)
             self._optimiser.state.clear()
+            rate = ", at half the learning rate" if self._course.attempt > 1 else ""
             self._notices.append(
-                "Nothing was learned so far; the training begins again from other weights, at "
-                "half the learning rate."
+                f"Nothing was learned so far; the training begins again from other weights{rate}."
             )
         elif self._course.cooling is not None and before.cooling is None:
             self._notices.append("The loss improves no more; the training ends early.")

@@ -168,7 +168,7 @@ def train(
                 stopped |= (yield run.preview()) == STOP
             for notice in run.notices():
                 stopped |= (yield notice) == STOP
-            if recovered or not run.steps:
+            if recovered or not run.reportable:
                 continue
             stopped |= (yield run.report()) == STOP
             if run.elapsed >= checkpoint_at or run.fraction >= 1 or stopped:
