@@ -87,7 +87,8 @@ def main() -> None:
     window.resize(1400, 860)
     wait(lambda: True)
     viewer.reset_view()
-    viewer.scene.camera.zoom *= 1.5
+    viewer.scene.camera.zoom *= 2.5
+    state.heatmap.visible = False
     panel.regions.table.sortByColumn(1, Qt.SortOrder.DescendingOrder)
     rows, centres = panel.regions.model.regions(), state.regions.columns["centroid_row"]
     inside = [place for place, row in enumerate(rows) if 200 < centres[row] < 500]

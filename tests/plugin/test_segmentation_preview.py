@@ -154,6 +154,12 @@ def test_creating_again_replaces_the_labels_of_the_same_image(
     assert sum(layer.name.startswith("image defects") for layer in viewer.layers) == 1
 
 
+def test_the_preview_goes_with_its_heatmap(state, viewer, heatmap, qtbot):
+    viewer.layers.remove(heatmap)
+    assert state.heatmap is None
+    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == ["image"], timeout=5000)
+
+
 def test_painted_labels_are_never_replaced(controller, state, viewer, heatmap, settled, wait_idle):
     state.threshold = float(np.quantile(heatmap.data, 0.9))
     controller.labelling.start()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from . import workers
 from .heatmap_preview import HeatmapPreview
 from .layers import is_heatmap, provenance, show_only
 from .spatial import pixel_area
@@ -22,6 +23,9 @@ __all__ = ["SegmentationPreview"]
 
 _BINS = 256
 _HISTOGRAM_PIXELS = 1_000_000
+# Milliseconds in which the canvas is drawn without a layer before the next one is removed: when two
+# go at once, napari 0.9 on Mesa's software OpenGL crashes as soon as another layer comes.
+_DRAWN = 100
 
 
 class SegmentationPreview:
@@ -48,6 +52,8 @@ class SegmentationPreview:
         self._state = state
         self._on_failure = on_failure
         self._previews: dict[int, HeatmapPreview] = {}
+        self._leaving: list[HeatmapPreview] = []
+        self._later = workers.Later(self._remove_next, _DRAWN)
         self._loading = False
         state.events.heatmap.connect(self._on_heatmap)
         state.events.segmentation.connect(self._on_settings)
@@ -64,6 +70,7 @@ class SegmentationPreview:
         self._state.events.segmentation.disconnect(self._on_settings)
         self._state.events.threshold.disconnect(self._on_settings)
         self._state.events.shared_threshold.disconnect(self._on_settings)
+        self._later.cancel()
         for preview in self._previews.values():
             preview.close()
 
@@ -155,12 +162,19 @@ class SegmentationPreview:
         removed = event.value
         preview = self._previews.pop(id(removed), None)
         if preview is not None:
-            preview.remove()
+            preview.close()
+            self._leaving.append(preview)
+            self._later.request()
         for other in self._previews.values():
             other.forget_layer(removed)
         if self._state.heatmap is removed:
             others = [layer for layer in self._viewer.layers if is_heatmap(layer)]
             self._state.heatmap = others[-1] if others else None
+
+    def _remove_next(self) -> None:
+        self._leaving.pop(0).remove()
+        if self._leaving:
+            self._later.request()
 
     def _on_plane(self) -> None:
         for preview in self._previews.values():
