@@ -123,7 +123,8 @@ def test_presets_are_compared_by_several_residuals_of_one_training_and_go_on(
     out = tmp_path / "out"
     command = [
         "quality.py", str(tmp_path / "sets"), "--presets", "quick", "paper",
-        "--residuals", "own", "ssim", "squared_error", "texture", "--seeds", "0", "1", "--out", str(out),
+        "--residuals", "own", "ssim", "squared_error", "texture", "--seeds", "0", "1",
+        "--out", str(out),
     ]  # fmt: skip
     result = json.loads(run(*command, "--json"))
     runs, means = result["runs"], result["means"]
