@@ -43,16 +43,23 @@ def find_datasets(names: Sequence[str], out: Path) -> dict[str, Dataset]:
     """Find data sets by name: each a data set, a folder of them, or the word for generated images.
 
     In a folder of data sets, what is none is told on stderr and left out.
+
+    Raises
+    ------
+    InputError
+        If a name stands for no data set, or two of them have the same one.
     """
     found: dict[str, Dataset] = {}
     for name in names:
         try:
-            found[Path(name).name] = open_dataset(name, out)
+            here = {Path(name).name: open_dataset(name, out)}
         except InputError:
-            inside = _inside(Path(name))
-            if not inside:
+            here = _inside(Path(name))
+            if not here:
                 raise
-            found |= inside
+        for twice in here.keys() & found.keys():
+            raise InputError(f"Two data sets are called '{twice}'; rename one of the folders.")
+        found |= here
     return found
 
 
@@ -105,9 +112,12 @@ def scored(
         if model_file.exists():
             model = DefectModel.load(model_file)
         else:
-            model = _trained(dataset, config, alexnet)
+            with Bar(f"{folder.name}: training {config.name} {config.system}") as bar:
+                model = _trained(dataset, config, alexnet, bar)
             model.save(model_file)
-        return _scores(model.with_residual(residual), dataset)
+        model = model.with_residual(residual)
+        with Bar(f"{folder.name}: testing {config.name} {model.config.residual.kind}") as bar:
+            return _scores(model, dataset, bar)
 
     return kept(folder / f"{stem}.{residual or config.residual.kind}.json", compute)
 
@@ -122,13 +132,12 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _scores(model: DefectModel, dataset: Dataset) -> dict[str, Any]:
-    with Bar(f"testing {model.config.residual.kind}") as bar:
-        for message in evaluate_files(model, dataset.test, dataset.masks):
-            if isinstance(message, FilesEvaluated):
-                found = message
-            else:
-                bar.show(message.fraction, message.path.name)
+def _scores(model: DefectModel, dataset: Dataset, bar: Bar) -> dict[str, Any]:
+    for message in evaluate_files(model, dataset.test, dataset.masks):
+        if isinstance(message, FilesEvaluated):
+            found = message
+        else:
+            bar.show(message.fraction, message.path.name)
     assert found.evaluation.confusion is not None
     return {
         **summary(found.evaluation),
@@ -139,18 +148,19 @@ def _scores(model: DefectModel, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _trained(dataset: Dataset, config: TrainingConfig, alexnet: Path | None) -> DefectModel:
+def _trained(
+    dataset: Dataset, config: TrainingConfig, alexnet: Path | None, bar: Bar
+) -> DefectModel:
     """Train; the wall-clock time of all of it is kept in the model's provenance."""
     images = [read_image(path) for path in dataset.good]
     axis = images[0].channel_axis
     start = time.perf_counter()
-    with Bar(f"training {config.system}") as bar:
-        for message in train(
-            [image.data for image in images], config, channel_axis=axis,
-            names=[str(path) for path in dataset.good], alexnet=alexnet,
-        ):  # fmt: skip
-            if isinstance(message, TrainingStep):
-                bar.show(message.fraction, f"loss {message.loss:.4f}")
+    for message in train(
+        [image.data for image in images], config, channel_axis=axis,
+        names=[str(path) for path in dataset.good], alexnet=alexnet,
+    ):  # fmt: skip
+        if isinstance(message, TrainingStep):
+            bar.show(message.fraction, f"loss {message.loss:.4f}")
     assert isinstance(message, TrainingFinished)
     seconds = f"{time.perf_counter() - start:.1f}"
     model = replace(message.model, provenance={**message.model.provenance, _SECONDS: seconds})

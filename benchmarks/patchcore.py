@@ -37,11 +37,13 @@ from napari_ssim_defects.io.datasets import Dataset
 from napari_ssim_defects.io.images import read_image, read_mask
 from napari_ssim_defects.terminal import Bar
 
+Plane = npt.NDArray[np.float32]
 Network = Callable[[torch.Tensor], list[torch.Tensor]]
 """Makes of an image (1, 3, H, W) feature maps (1, C, h, w), the finest first."""
 
 _BLOCKS = (4, 10)  # the last of strides 8 and 16: the middle of the network, as published
-_STRIDE = 32  # of the whole network: sides of images are filled up to a multiple
+_FINEST = 8  # pixels: the stride of the finer ones
+_MARGIN = 32  # mirrored pixels around an image: its border is nothing that good images lack
 _MEMORY = 4000  # neighbourhoods that are kept: between 1 and 10 % of all, as published
 _PROJECTED = 64  # dimensions in which they are chosen
 _SMOOTHING = 4.0  # pixels
@@ -82,7 +84,7 @@ def patchcore(dataset: Dataset, folder: Path, seed: int = 0) -> dict[str, Any]:
         If the packages are missing or an image cannot be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    settings = [_BLOCKS, _MEMORY, _PROJECTED, _SMOOTHING, seed]
+    settings = [_BLOCKS, _MARGIN, _MEMORY, _PROJECTED, _SMOOTHING, seed]
     file = folder / f"patchcore-{identity(dataset, settings)}.json"
     return kept(file, lambda: evaluated(dataset, pretrained(), seed))
 
@@ -119,13 +121,13 @@ def pretrained() -> Network:
 def evaluated(dataset: Dataset, network: Network, seed: int) -> dict[str, Any]:
     """Remember the good images, then score the test images by what is unlike them."""
     start = time.perf_counter()
-    good = [neighbourhoods(network, _pixels(path)).flatten(0, 1) for path in dataset.good]
+    good = [neighbourhoods(network, _plane(path)).flatten(0, 1) for path in dataset.good]
     memory = coreset(torch.cat(good), _MEMORY, seed)
     learnt = time.perf_counter()
     evaluator = Evaluator()
     with Bar("testing patchcore") as bar:
         for done, (path, mask) in enumerate(zip(dataset.test, dataset.masks, strict=True), 1):
-            residual = anomaly_map(network, memory, _pixels(path))
+            residual = anomaly_map(network, memory, _plane(path))
             truth = np.zeros(residual.shape, bool)
             evaluator.add(residual, truth if mask is None else read_mask(mask, residual.shape))
             bar.show(done / len(dataset.test), path.name)
@@ -137,15 +139,18 @@ def evaluated(dataset: Dataset, network: Network, seed: int) -> dict[str, Any]:
     }
 
 
-def neighbourhoods(network: Network, pixels: torch.Tensor) -> torch.Tensor:
-    """Describe the squares of an image (3, H, W) by locally pooled features, as (h, w, D)."""
-    height, width = pixels.shape[1:]
-    sides = (0, -width % _STRIDE, 0, -height % _STRIDE)
-    maps = network(functional.pad(pixels[None], sides, mode="replicate"))
+def neighbourhoods(network: Network, plane: Plane) -> torch.Tensor:
+    """Describe squares of 8 x 8 pixels of an image by locally pooled features, as (h, w, D)."""
+    # Sides of a multiple of the margin are one of every stride of the network, too.
+    sides = [(_MARGIN, _MARGIN + -side % _MARGIN) for side in plane.shape[1:]]
+    padded = np.pad(plane, [(0, 0), *sides], mode="symmetric")
+    maps = network(torch.as_tensor(padded)[None])
     pooled = [functional.avg_pool2d(m, 3, 1, 1, count_include_pad=False) for m in maps]
-    finest = pooled[0].shape[2:]
-    same = [functional.interpolate(m, finest, mode="bilinear") for m in pooled[1:]]
-    return torch.cat([pooled[0], *same], 1)[0].permute(1, 2, 0)
+    same = [functional.interpolate(m, pooled[0].shape[2:], mode="bilinear") for m in pooled]
+    rows, columns = (
+        slice(_MARGIN // _FINEST, -(-(_MARGIN + side) // _FINEST)) for side in plane.shape[1:]
+    )
+    return torch.cat(same, 1)[0, :, rows, columns].permute(1, 2, 0)
 
 
 def coreset(points: torch.Tensor, size: int, seed: int) -> torch.Tensor:
@@ -167,29 +172,24 @@ def coreset(points: torch.Tensor, size: int, seed: int) -> torch.Tensor:
     return points[chosen]
 
 
-def anomaly_map(
-    network: Network, memory: torch.Tensor, pixels: torch.Tensor
-) -> npt.NDArray[np.float32]:
-    """Return how far each pixel's neighbourhood is from the nearest that is remembered."""
-    described = neighbourhoods(network, pixels)
-    height, width = described.shape[:2]
+def anomaly_map(network: Network, memory: torch.Tensor, plane: Plane) -> Plane:
+    """Return how far each pixel (H, W) of an image is from the nearest that is remembered."""
+    described = neighbourhoods(network, plane)
     rows = described.flatten(0, 1).split(4096)
     nearest = torch.cat([torch.cdist(some, memory).amin(1) for some in rows])
-    coarse = nearest.reshape(1, 1, height, width)
-    filled = [side + -side % _STRIDE for side in pixels.shape[1:]]
-    fine = functional.interpolate(coarse, filled, mode="bilinear")
-    height, width = pixels.shape[1:]
+    coarse = nearest.reshape(1, 1, *described.shape[:2])
+    fine = functional.interpolate(coarse, scale_factor=_FINEST, mode="bilinear")
+    height, width = plane.shape[1:]
     return gaussian_filter(fine[0, 0, :height, :width].numpy(), _SMOOTHING)
 
 
-def _pixels(path: Path) -> torch.Tensor:
+def _plane(path: Path) -> Plane:
     """Read an image as RGB (3, H, W) in [0, 1]."""
     image = read_image(path)
     if image.data.dtype != np.uint8:
         raise InputError(f"'{path}' is not of 8 bits, as the network's images were; convert it.")
-    planes = as_planes(image.data, image.channel_axis, name=f"'{path}'")
-    plane = torch.as_tensor(np.array(planes[0])) / 255
-    return plane.expand(3, -1, -1) if len(plane) == 1 else plane
+    plane = as_planes(image.data, image.channel_axis, name=f"'{path}'")[0] / np.float32(255)
+    return np.repeat(plane, 3, axis=0) if len(plane) == 1 else plane
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def _scores(
 
 
 def _means(runs: Sequence[Row]) -> list[Row]:
-    """Average over the seeds, then over data sets that a method was run on with all others."""
+    """Average over the seeds, then over the data sets where a method could be run on them all."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in runs:
         groups.setdefault((row["dataset"], row["method"], row["residual"]), []).append(row)

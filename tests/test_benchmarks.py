@@ -155,9 +155,13 @@ def test_presets_are_compared_by_several_residuals_of_one_training_and_go_on(
     assert before == {folder: _times(out / folder) for folder in ("weave", "felt")}
 
 
-def test_a_folder_without_data_sets_is_refused_in_a_sentence(tmp_path: Path, run: Run) -> None:
-    error = run("quality.py", str(tmp_path), "--out", str(tmp_path / "out"), status=2)
+def test_no_data_set_and_two_of_one_name_are_refused_in_a_sentence(
+    dataset: Path, tmp_path: Path, run: Run
+) -> None:
+    error = run("quality.py", str(dataset / "mask"), "--out", str(tmp_path / "out"), status=2)
     assert "is no data set that is known" in error
+    error = run("quality.py", str(dataset), str(tmp_path), status=2)
+    assert "Two data sets are called 'weave'" in error
 
 
 def test_patchcore_says_which_packages_it_needs(
@@ -188,13 +192,25 @@ def test_a_coreset_is_spread_over_all_points(patchcore: dict[str, Any]) -> None:
     assert len(patchcore["coreset"](clusters[1], 5, seed=0)) == 2
 
 
-def test_patchcore_finds_what_no_good_image_has(dataset: Path, patchcore: dict[str, Any]) -> None:
+def test_patchcore_finds_what_no_good_image_has_in_images_of_any_size(
+    dataset: Path, patchcore: dict[str, Any]
+) -> None:
     torch.manual_seed(0)
-    fine = torch.nn.Conv2d(3, 8, 8, stride=8)
-    coarse = torch.nn.Conv2d(3, 8, 16, stride=16)
-    scores = patchcore["evaluated"](find_dataset(dataset), lambda x: [fine(x), coarse(x)], seed=0)
+    fine, coarse = (torch.nn.Conv2d(3, 8, side, stride=side) for side in (8, 16))
+
+    def network(image: torch.Tensor) -> list[torch.Tensor]:
+        return [fine(image), coarse(image)]
+
+    scores = patchcore["evaluated"](find_dataset(dataset), network, seed=0)
     assert scores["pixel_auroc"] > 0.9
     assert 0 < scores["aupro"] <= 1
+    plane = np.zeros((3, 83, 21), np.float32)
+    with torch.inference_mode():
+        memory = patchcore["neighbourhoods"](network, plane).flatten(0, 1)
+        found = patchcore["anomaly_map"](network, memory, plane)
+    assert found.shape == (83, 21)
+    # Nothing is unlike what is remembered, least of all the border.
+    assert found.max() < 1e-3
 
 
 def test_the_benchmark_of_training_compares_and_names_its_limits(

@@ -13,6 +13,7 @@ from . import layers
 from .exporting import Exportable, exporting
 from .preferences import preferences
 from .recipes import RecipeReady, writing_down
+from .region_features import regions_to_review
 from .runner import Runner
 from .segmentation_preview import SegmentationPreview
 from .spatial import file_metadata
@@ -20,7 +21,7 @@ from .state import Activity, PanelState
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels
+    from napari.layers import Image
 
 __all__ = ["ExportController"]
 
@@ -141,7 +142,7 @@ class ExportController:
             residual=heatmap.data,
             spatial=file_metadata(heatmap),
             labels=None if labels is None else labels.data,
-            review=frozenset() if labels is None else _to_review(labels),
+            review=frozenset() if labels is None else regions_to_review(labels),
             painted=labels is not None and layers.is_painted(labels),
             threshold=made.get("threshold", self._preview.threshold_of(heatmap)),
             segmentation=SegmentationConfig(**{name: made[name] for name in names})
@@ -157,11 +158,3 @@ class ExportController:
     def _on_layer_removed(self, event: Any) -> None:
         state, removed = self._state, event.value
         state.export_layers = tuple(layer for layer in state.export_layers if layer is not removed)
-
-
-def _to_review(labels: Labels) -> frozenset[int]:
-    """Return the committed regions that are to be reviewed rather than defects."""
-    table = labels.features
-    if not {"index", "verdict"} <= {*table}:
-        return frozenset()
-    return frozenset(map(int, table["index"][table["verdict"] == "review"]))

@@ -21,7 +21,14 @@ from .spatial import pixel_size
 if TYPE_CHECKING:
     from napari.layers import Labels
 
-__all__ = ["MeasuredLabels", "RegionsMeasured", "checksum", "measuring", "region_features"]
+__all__ = [
+    "MeasuredLabels",
+    "RegionsMeasured",
+    "checksum",
+    "measuring",
+    "region_features",
+    "regions_to_review",
+]
 
 _REST = 200  # milliseconds without a change after which regions are measured
 _PIXELS = ("paint", "labels_update", "set_data")  # undo is told by the last one only
@@ -90,7 +97,7 @@ class MeasuredLabels:
     def _measure(self) -> None:
         self._stop()
         layer = self._layer
-        review = _to_review(layer)
+        review = regions_to_review(layer)
         spacing = pixel_size(layer)
         known, known_spacing = self._known
         self._job = workers.start(
@@ -195,8 +202,9 @@ def checksum(labels: npt.NDArray[Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(labels).data)
 
 
-def _to_review(layer: Labels) -> set[int]:
+def regions_to_review(layer: Labels) -> frozenset[int]:
+    """Return the committed regions that are to be reviewed rather than defects."""
     features = layer.features
     if not {"index", "verdict"} <= set(features):
-        return set()
-    return set(features["index"][features["verdict"] == "review"])
+        return frozenset()
+    return frozenset(map(int, features["index"][features["verdict"] == "review"]))

@@ -25,6 +25,8 @@ class SegmentView(QWidget):
         tip = (
             "Pixels with a residual above the threshold are defects. Behind the slider: how many "
             "pixels have which residual (logarithmic), in this image and in defect-free ones. "
+            "After the presets Quick and Best quality, 3 is the residual of one good pixel in a "
+            "thousand, 4 of one in ten thousand. "
             "Arrow keys move the threshold, with Shift the one for review."
         )
         self.heatmap = LayerCombo(
