@@ -13,7 +13,13 @@ from napari_ssim_defects.core.config import (
     TrainingConfig,
 )
 from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.core.rarity import combined_rarity, fit_rarity, rarity, rarity_levels
+from napari_ssim_defects.core.rarity import (
+    combined_rarity,
+    fit_rarity,
+    rarity,
+    rarity_levels,
+    trusted,
+)
 from napari_ssim_defects.core.reconstruction import PlaneViews
 from napari_ssim_defects.core.residual import residual_map, score_plane
 
@@ -91,6 +97,23 @@ def test_a_rarity_needs_what_it_is_made_of():
 def test_levels_that_fall_are_refused():
     with pytest.raises(InputError, match="must not fall"):
         RarityResidual(views=VIEWS, levels=(1.0, 0.5))
+
+
+def test_a_view_counts_by_its_weight_and_a_reconstruction_by_what_was_learned(rng):
+    maps = [[rng.gamma(2, size=(100, 100)).astype(np.float32)] for _ in VIEWS]
+    learned = trusted(RarityResidual(views=VIEWS), 0.25)
+    assert [view.weight for view in learned.views] == [0.25, 1, 1]
+    fitted = fit_rarity(learned, maps)
+    rarities = [
+        rarity(found, view.levels) for (found,), view in zip(maps, fitted.views, strict=True)
+    ]
+    mean = (0.25 * rarities[0] + rarities[1] + rarities[2]) / 2.25
+    expected = rarity(mean.astype(np.float32), fitted.levels)
+    np.testing.assert_allclose(
+        combined_rarity([found for (found,) in maps], fitted), expected, atol=1e-4
+    )
+    assert trusted(RarityResidual(views=VIEWS), -3).views[0].weight == 0.01
+    assert trusted(SquaredErrorResidual(), 0.25) == SquaredErrorResidual()
 
 
 @pytest.mark.parametrize("name", ["quick", "best"])

@@ -45,7 +45,7 @@ def test_rarity_counts_decades_of_good_pixels_that_were_held_out(model):
     for decades in (1, 2):
         rate = model.calibration.false_positive_rate(decades)
         assert rate == pytest.approx(10.0**-decades, rel=0.1)
-    assert model.auto_threshold == pytest.approx(3, abs=0.05)
+    assert model.auto_threshold == pytest.approx(3, abs=0.3)  # few pixels: an estimate
 
 
 @pytest.mark.parametrize("kind", ["rarity", "ssim", "squared_error", "discriminator", "texture"])
@@ -86,9 +86,8 @@ def test_other_good_images_measure_the_rarity_anew(model, grating):
             other = end.value
             break
     assert other.config.residual.levels != model.config.residual.levels
-    assert [view.residual for view in other.config.residual.views] == [
-        view.residual for view in model.config.residual.views
-    ]
+    views, before = other.config.residual.views, model.config.residual.views
+    assert [(v.residual, v.weight) for v in views] == [(v.residual, v.weight) for v in before]
     assert other.calibration.false_positive_rate(2) == pytest.approx(0.01, rel=0.1)
     assert other.threshold == FixedThreshold(value=2.5)  # means what it did
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 
 from .batches import Batches, step_seed
 from .config import TrainingConfig
-from .course import LEARNED, Course, Look
+from .course import Course, Look
 from .device import is_out_of_memory, release_memory
 from .errors import InputError
 from .losses import Objective
@@ -199,17 +200,6 @@ class Optimisation:
         self._notices.clear()
         return notices
 
-    def warnings(self) -> tuple[str, ...]:
-        """Return what whoever uses the network as it is now should know."""
-        outputs = self.validation.reconstruct(self.network)
-        if self.validation.learned(outputs) >= LEARNED:
-            return ()
-        return (
-            "The training did not learn the material: what the network redraws is hardly better "
-            "than flat grey. Do not rely on its residuals; train longer, or with patches that "
-            "show the texture's repeat.",
-        )
-
     def restore_best(self) -> None:
         """Give the network its best weights and put it into evaluation mode."""
         if self._best_weights:
@@ -288,7 +278,9 @@ class Optimisation:
         """Take the course that a look leads to, and say so where it turns."""
         before, self._course = self._course, self._course.after(look, self.config.schedule)
         if self._course.attempt > before.attempt:
-            initialise(self.network, self.config.seed + self._course.attempt)
+            # Only what redraws begins again: a discriminator learns all the same.
+            autoencoder = nn.ModuleList([self.network.encoder, self.network.decoder])
+            initialise(autoencoder, self.config.seed + self._course.attempt)
             self._optimiser.state.clear()
             rate = ", at half the learning rate" if self._course.attempt > 1 else ""
             self._notices.append(

@@ -8,14 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .residual_kinds import RarityResidual
+from .residual_kinds import (
+    RarityResidual,
+    ReconstructionResidual,
+    ResidualConfig,
+)
 
-__all__ = ["combined_rarity", "fit_rarity", "rarity", "rarity_levels"]
+__all__ = ["combined_rarity", "fit_rarity", "rarity", "rarity_levels", "trusted"]
 
 _STEP = 0.25  # of rarity between two levels
 _MEASURED = 4.0  # up to this rarity, levels are quantiles; beyond they are extrapolated
 _TAIL = 2.0  # rarity from which on the tail is taken for exponential
 _HIGHEST = 10.0
+_LEAST_WEIGHT = 0.01
 _FEWEST = 30  # pixels beyond a level that is still taken from the data
 
 
@@ -98,7 +103,7 @@ def combined_rarity(
         float32 of shape (H, W), in [0, 10].
     """
     rarities = [rarity(found, view.levels) for found, view in zip(maps, config.views, strict=True)]
-    return rarity(np.mean(rarities, axis=0), config.levels)
+    return rarity(_mean(rarities, config), config.levels)
 
 
 def fit_rarity(
@@ -125,4 +130,43 @@ def fit_rarity(
         levels = rarity_levels(values)
         views.append(view.replace(levels=levels))
         rarities.append(rarity(values, levels))
-    return config.replace(views=tuple(views), levels=rarity_levels(np.mean(rarities, axis=0)))
+    return config.replace(views=tuple(views), levels=rarity_levels(_mean(rarities, config)))
+
+
+def trusted(config: ResidualConfig, learned: float) -> ResidualConfig:
+    """Let a reconstruction count in a rarity by how much of the material it redraws.
+
+    What a network has not learned to redraw is no defect, however rare the difference is.
+
+    Parameters
+    ----------
+    config
+        Any residual; all but a rarity stay as they are.
+    learned
+        Part of the loss of a flat reconstruction that is gone (see `Validation.learned`).
+
+    Examples
+    --------
+    >>> from napari_ssim_defects.core.config import RarityView, SSIMResidual
+    >>> view = RarityView(residual=SSIMResidual())
+    >>> trusted(RarityResidual(views=(view,)), learned=0.4).views[0].weight
+    0.4
+    """
+    if config.kind != "rarity":
+        return config
+    weight = min(1.0, max(_LEAST_WEIGHT, learned))
+    return config.replace(
+        views=tuple(
+            view.replace(weight=weight)
+            if isinstance(view.residual, ReconstructionResidual)
+            else view
+            for view in config.views
+        )
+    )
+
+
+def _mean(
+    rarities: Sequence[npt.NDArray[np.float32]], config: RarityResidual
+) -> npt.NDArray[np.float32]:
+    weights = [view.weight for view in config.views]
+    return np.asarray(np.average(rarities, axis=0, weights=weights), dtype=np.float32)

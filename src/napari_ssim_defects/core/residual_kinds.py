@@ -157,6 +157,9 @@ class RarityView(Values):
     ----------
     residual
         The residual.
+    weight
+        How much it counts, beside the others. A training that ends sets that of a reconstruction
+        to the part of the material that is redrawn (see `trusted`).
     levels
         What it is on good images (see `rarity_levels`); empty before it was measured.
     """
@@ -165,14 +168,15 @@ class RarityView(Values):
         SSIMResidual | SquaredErrorResidual | DiscriminatorResidual | TextureResidual,
         Field(discriminator="kind"),
     ]
+    weight: Annotated[float, Field(gt=0, le=1)] = 1.0
     levels: Levels = ()
 
 
 class RarityResidual(Values):
     """How rare a pixel is on good images, judged by several residuals together.
 
-    Each residual becomes minus log10 of the fraction of good pixels that exceed it; their mean is
-    put to the same scale once more. So 3 means: one good pixel in a thousand has as much.
+    Each residual becomes minus log10 of the fraction of good pixels that exceed it; their weighted
+    mean is put to the same scale once more. So 3 means: one good pixel in a thousand has as much.
 
     Attributes
     ----------

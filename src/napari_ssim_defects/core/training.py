@@ -31,6 +31,7 @@ from .progress import (
     TrainingNotice,
     TrainingStarted,
 )
+from .rarity import trusted
 from .texture import fit_texture
 from .threads import thread_race
 from .training_set import fingerprint, read_areas, spread_over, training_planes
@@ -136,6 +137,7 @@ def train(
             yield PreparationProgress("Learning the texture", fraction)
     network = place(network, where)
     objective = Objective(config, torch.Generator(where), features)
+    validation = Validation(config, objective, fixed, held_out=bool(held_out))
     with thread_race() as race:
         run = Optimisation(
             config,
@@ -143,7 +145,7 @@ def train(
             where,
             Batches(source, config.patches, config.fixed_patches, config.seed),
             objective,
-            Validation(config, objective, fixed, held_out=bool(held_out)),
+            validation,
             race=race if config.minutes is not None and where.type == "cpu" else None,
         )
         if state is not None:
@@ -175,10 +177,12 @@ def train(
                 checkpoint_at = run.elapsed + _CHECKPOINT_SECONDS
                 stopped |= (yield TrainingCheckpoint(run.state(mark))) == STOP
     run.restore_best()
-    warnings = run.warnings()
+    learned = validation.learned(validation.reconstruct(network))
+    warnings = validation.warnings(learned)
     for text in warnings:
         yield TrainingNotice(text)
     good = spread_over(held_out, _CALIBRATION_PIXELS) or spread_over(areas, _CALIBRATION_PIXELS)
+    config = config.replace(residual=trusted(config.residual, learned))
     own, *others = yield from measure(
         network, good, config, config.residuals, where, held_out=bool(held_out)
     )

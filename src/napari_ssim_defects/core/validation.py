@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from .config import TrainingConfig
+from .course import LEARNED
 from .device import autocast
 from .losses import Objective, training_loss
 from .networks import Autoencoder
@@ -84,6 +85,21 @@ class Validation:
         """
         learned = 1 - self._loss_of(outputs) / self._flat_loss
         return learned if math.isfinite(learned) else -1.0
+
+    def warnings(self, learned: float) -> tuple[str, ...]:
+        """Return what whoever uses a network that `learned` so much should know."""
+        if learned >= LEARNED:
+            return ()
+        if self.config.residual.kind == "rarity":
+            return (
+                "The autoencoder did not learn the material in this time, so that defects are "
+                "told by the discriminator and the texture only; train longer to have all three.",
+            )
+        return (
+            "The training did not learn the material: what the network redraws is hardly better "
+            "than flat grey. Do not rely on its residuals; train longer, or with patches that "
+            "show the texture's repeat.",
+        )
 
     def preview(self, outputs: torch.Tensor) -> TrainingPreview:
         """Show the first patches and their ``outputs`` (see `reconstruct`)."""
