@@ -26,7 +26,7 @@ from napari_ssim_defects.plugin.views.panel import DefectPanel
 from napari_ssim_defects.samples import nanofibres
 
 IMAGES = Path(__file__).parent / "images"
-DRAG = (0.30, 0.35, 0.40, 0.45, 0.50)
+DRAG = (2.0, 2.5, 3.0, 3.5, 4.0)
 SMALL = (720, 480)
 
 
@@ -91,7 +91,7 @@ def main() -> None:
     state.heatmap.visible = False
     panel.regions.table.sortByColumn(1, Qt.SortOrder.DescendingOrder)
     rows, centres = panel.regions.model.regions(), state.regions.columns["centroid_row"]
-    inside = [place for place, row in enumerate(rows) if 200 < centres[row] < 500]
+    inside = [place for place, row in enumerate(rows) if 100 < centres[row] < 600]
     panel.regions.table.selectRow(inside[0])
     wait(lambda: True)
     picture(viewer, "regions.png")
