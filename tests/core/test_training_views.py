@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.errors import InputError
@@ -59,6 +61,21 @@ def test_each_view_scores_by_itself(model, grating, kind):
     spoilt = other.residual(image)
     if kind not in ("ssim", "squared_error"):  # a reconstruction takes longer to learn
         assert spoilt[44:52, 66:74].mean() > 1.05 * residual[44:52, 66:74].mean()
+
+
+class Refusing(torch.nn.Module):
+    def forward(self, patches):
+        raise AssertionError("not needed")
+
+
+def test_views_that_a_residual_does_not_need_are_not_computed(model, grating):
+    network = copy.deepcopy(model.network)
+    network.discriminator = network.texture = Refusing()
+    partial = replace(model, network=network).with_residual("ssim")
+    image = grating(50, 70)
+    np.testing.assert_array_equal(
+        partial.residual(image), model.with_residual("ssim").residual(image)
+    )
 
 
 def test_model_file_gives_back_the_same_rarity(model, grating, tmp_path):

@@ -20,6 +20,7 @@ from .residual_kinds import (
     SSIMConfig,
     SSIMResidual,
     TextureResidual,
+    parts,
 )
 from .values import Values, describe
 
@@ -274,8 +275,8 @@ class TrainingConfig(Values):
         """
         preset: ResidualConfig | None = PRESETS.get(self.name, {}).get("residual")
         every: list[ResidualConfig] = [
-            *_parts(self.residual),
-            *(_parts(preset) if preset is not None else ()),
+            *parts(self.residual),
+            *(parts(preset) if preset is not None else ()),
             SSIMResidual(ssim=(self.ssim,)),
             SquaredErrorResidual(),
         ]
@@ -296,17 +297,10 @@ class TrainingConfig(Values):
 
     def _missing(self, residual: ResidualConfig) -> str:
         """What is not trained of what the residual needs, or nothing."""
-        kinds = [part.kind for part in _parts(residual)]
+        kinds = [part.kind for part in parts(residual)]
         if "discriminator" in kinds and not self.discriminator:
             return "discriminator"
         return "texture" if "texture" in kinds and not self.texture else ""
-
-
-def _parts(residual: ResidualConfig) -> tuple[ResidualConfig, ...]:
-    """The residual, followed by those that it is made of."""
-    if residual.kind == "rarity":
-        return (residual, *(view.residual for view in residual.views))
-    return (residual,)
 
 
 # What a system is scored by; the presets may have another one for SSIM.

@@ -125,7 +125,7 @@ def measure(
             if not sharing:
                 continue
             recipe = config.replace(residual=sharing[0])
-            steps = view_plane(network, area.pixels, recipe, config.stride, device)
+            steps = view_plane(network, area.pixels, recipe, config.stride, device, sharing)
             outputs = yield from relayed(steps, progress)
             for residual in sharing:
                 found = score_plane(area.pixels, outputs, residual)

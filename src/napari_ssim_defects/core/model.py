@@ -235,7 +235,9 @@ class DefectModel:
         network, residual = self.network_on(where), self.config.residual
         for index in range(len(planes)):
             plane = self.intensity.normalise(planes[index])
-            steps = view_plane(network, plane, self.config, stride or self.config.stride, where)
+            steps = view_plane(
+                network, plane, self.config, stride or self.config.stride, where, [residual]
+            )
 
             def progress(done: float, index: int = index) -> InspectionProgress:
                 return InspectionProgress(index, len(planes), (index + done) / len(planes))

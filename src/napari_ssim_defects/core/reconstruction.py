@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from torch import nn
 from .config import TrainingConfig
 from .device import autocast
 from .networks import Autoencoder
+from .residual_kinds import ResidualConfig, parts
 
 __all__ = [
     "PlaneViews",
@@ -175,10 +176,10 @@ class PlaneViews:
         float32 of shape (C, H, W); for the reconstruction probability (2C, H, W), followed by the
         variance of decoded samples.
     log_odds
-        Logarithm of the odds of a defect, float32 of shape (H, W); None without discriminator.
+        Logarithm of the odds of a defect, float32 of shape (H, W); None if no residual needs it.
     improbability
-        Minus the log-likelihood of each neighbourhood, float32 of shape (H, W); None without
-        texture model.
+        How improbable each neighbourhood is, float32 of shape (H, W); None if no residual needs
+        it.
     """
 
     reconstruction: npt.NDArray[np.float32]
@@ -192,8 +193,9 @@ def view_plane(
     config: TrainingConfig,
     stride: int,
     device: torch.device,
+    residuals: Iterable[ResidualConfig],
 ) -> Generator[float, None, PlaneViews]:
-    """Compute all that the residuals of a plane are made of.
+    """Compute what residuals of a plane are made of, and nothing else.
 
     Parameters
     ----------
@@ -207,6 +209,8 @@ def view_plane(
         Distance between reconstructed patches, in pixels.
     device
         Where the network runs.
+    residuals
+        What the plane is to be scored by. A reconstruction there is in any case.
 
     Yields
     ------
@@ -218,21 +222,24 @@ def view_plane(
     PlaneViews
         The views.
     """
+    kinds = {part.kind for residual in residuals for part in parts(residual)}
+    texture = network.texture if "texture" in kinds else None
+    discriminator = network.discriminator if "discriminator" in kinds else None
     improbability = None
-    if network.texture is not None:
+    if texture is not None:
         with torch.inference_mode():
             pixels = torch.as_tensor(np.array(plane), device=device)[None]
-            improbability = network.texture(pixels)[0, 0].cpu().numpy()
-    share = 1.0 if network.discriminator is None else _RECONSTRUCTION
+            improbability = texture(pixels)[0, 0].cpu().numpy()
+    share = 1.0 if discriminator is None else _RECONSTRUCTION
     reconstruction = yield from relayed(
         reconstruct_plane(reconstructor(network, config), plane, config.patch_size, stride, device),
         lambda fraction: share * fraction,
     )
     log_odds = None
-    if network.discriminator is not None:
+    if discriminator is not None:
         side = 2 * config.patch_size
         log_odds = yield from relayed(
-            reconstruct_plane(network.discriminator, plane, side, side // 2, device),
+            reconstruct_plane(discriminator, plane, side, side // 2, device),
             lambda fraction: share + (1 - share) * fraction,
         )
         log_odds = log_odds[0]

@@ -21,6 +21,7 @@ __all__ = [
     "SSIMResidual",
     "SquaredErrorResidual",
     "TextureResidual",
+    "parts",
 ]
 
 
@@ -200,6 +201,14 @@ ResidualConfig = Annotated[
     ReconstructionResidual | DiscriminatorResidual | TextureResidual | RarityResidual,
     Field(discriminator="kind"),
 ]
+
+
+def parts(residual: ResidualConfig) -> tuple[ResidualConfig, ...]:
+    """Return a residual, followed by those that it is made of."""
+    if residual.kind == "rarity":
+        return (residual, *(view.residual for view in residual.views))
+    return (residual,)
+
 
 ResidualKind = Literal[
     "ssim", "squared_error", "reconstruction_probability", "discriminator", "texture", "rarity"
