@@ -21,6 +21,16 @@ if sys.platform == "linux":
     os.environ.pop("WAYLAND_DISPLAY", None)  # Xvfb is an X server
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_number_format() -> Iterator[None]:
+    """Train in float32 everywhere: the race of formats may end otherwise the next time."""
+    from napari_ssim_defects.core import device
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device, "_step_time", lambda dtype: 1.0)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_window_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test of the interface that leaves a window, and with it its layers, behind."""

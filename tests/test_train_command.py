@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from napari_ssim_defects.cli import main
-from napari_ssim_defects.core import device, training
+from napari_ssim_defects.core import training
 from napari_ssim_defects.core.model import DefectModel
 from napari_ssim_defects.core.presets import PRESETS
 from napari_ssim_defects.io.checkpoint_file import checkpoint_path, read_checkpoint
@@ -52,8 +52,6 @@ def _tiny_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "quick", TINY)
     monkeypatch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(training, "_REPORT_SECONDS", 0.0)
-    monkeypatch.setattr(device, "_step_time", lambda dtype: 1.0)  # float32 everywhere
-    device.fast_dtype.cache_clear()
 
 
 @pytest.fixture(scope="module")

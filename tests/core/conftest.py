@@ -7,22 +7,16 @@ import pytest
 import torch
 from hypothesis import settings
 
-from napari_ssim_defects.core import device
-
 settings.register_profile("core", derandomize=True, deadline=None, max_examples=40, database=None)
 settings.load_profile("core")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _repeatable():
-    """Compute in float32 on every machine, on one thread: small networks are fastest there."""
+    """Compute on one thread: small networks are fastest there."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device, "_step_time", lambda dtype: 1.0)
-        device.fast_dtype.cache_clear()
-        yield
-    device.fast_dtype.cache_clear()
+    yield
     torch.set_num_threads(threads)
 
 

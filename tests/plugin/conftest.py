@@ -121,6 +121,8 @@ def commit(viewer: Any, controller: Any) -> Callable[..., Any]:
     """Add a layer of regions as Create labels does, on an image of its own; 2 is to be reviewed."""
     from napari_ssim_defects.core.regions import measure_planes
     from napari_ssim_defects.plugin import layers
+    from napari_ssim_defects.plugin.region_features import RegionsMeasured
+    from napari_ssim_defects.plugin.spatial import pixel_size
 
     def add(labels: np.ndarray, name: str = "image", **place: Any) -> Any:
         residual = np.random.default_rng(0).random(labels.shape, dtype=np.float32)
@@ -131,7 +133,8 @@ def commit(viewer: Any, controller: Any) -> Callable[..., Any]:
             for plane, found in measure_planes(labels, residual, {2})
             for region in found
         ]
-        layer = layers.new_labels(labels, heatmap, regions, {"threshold": 0.5})
+        measured = RegionsMeasured.of(labels, regions, pixel_size(heatmap))
+        layer = layers.new_labels(labels, measured, heatmap, {"threshold": 0.5})
         viewer.add_layer(layer)
         return layer
 

@@ -154,6 +154,62 @@ def test_creating_again_replaces_the_labels_of_the_same_image(
     assert sum(layer.name.startswith("image defects") for layer in viewer.layers) == 1
 
 
+def test_created_again_labels_keep_their_layer_and_its_looks(
+    controller, state, viewer, heatmap, settled, wait_idle
+):
+    controller.labelling.start()
+    wait_idle()
+    layer = viewer.layers["image defects"]
+    layer.name, layer.opacity, layer.visible = "mine", 0.3, False
+    state.selected_region = 0, 1
+    state.threshold = float(np.quantile(heatmap.data, 0.9))
+    viewer.layers.selection.active = heatmap
+    controller.labelling.start()
+    wait_idle()
+    assert viewer.layers["mine"] is layer is viewer.layers.selection.active
+    assert (layer.opacity, layer.visible) == (0.3, True)
+    expected = segment(heatmap.data, state.threshold, **state.segmentation.model_dump())
+    np.testing.assert_array_equal(layer.data, expected)
+    assert list(layer.features["area_px"]) == list(np.bincount(expected.ravel())[1:])
+    assert state.regions.columns["area_px"].tolist() == list(layer.features["area_px"])
+    assert state.selected_region is None
+    assert layer.metadata["napari-ssim-defects"]["threshold"] == state.threshold
+
+
+def test_labels_created_from_a_newer_residual_are_measured_on_it_when_painted(
+    controller, state, viewer, heatmap, settled, wait_idle, qtbot
+):
+    state.threshold = float(np.quantile(heatmap.data, 0.9))
+    controller.labelling.start()
+    wait_idle()
+    layer = viewer.layers["image defects"]
+    heatmap.data = heatmap.data + np.float32(1)
+    controller.labelling.start()
+    wait_idle()
+    layer.paint((0, 0), 1)
+    label = layer.features["index"].iloc[0]
+    inside = heatmap.data[layer.data == label]
+    qtbot.waitUntil(
+        lambda: layer.features["mean_residual"].iloc[0] == pytest.approx(inside.mean()),
+        timeout=5000,
+    )
+
+
+def test_labels_of_an_image_that_changed_its_size_are_replaced(
+    controller, state, viewer, heatmap, images, detected, settled, wait_idle
+):
+    controller.labelling.start()
+    wait_idle()
+    image = viewer.layers["image"]
+    image.data = images.spoilt(3, (64, 48))
+    detected(image)
+    settled()
+    controller.labelling.start()
+    wait_idle()
+    (labels,) = (layer for layer in viewer.layers if layer.name.endswith("defects"))
+    assert labels.data.shape == (64, 48)
+
+
 def test_the_preview_goes_with_its_heatmap(state, viewer, heatmap, qtbot):
     viewer.layers.remove(heatmap)
     assert state.heatmap is None
@@ -197,7 +253,7 @@ def test_labels_of_stacks_are_numbered_onward_with_their_plane(
     controller, state, viewer, images, detected, settled, wait_idle
 ):
     (heatmap,) = detected(viewer.add_image(images.spoilt(2, (2, 64, 64)), name="stack"))
-    state.threshold = float(np.quantile(heatmap.data, 0.9))
+    state.threshold = float(np.quantile(heatmap.data, 0.9, axis=(1, 2)).min())
     controller.labelling.start()
     wait_idle()
     labels = viewer.layers["stack defects"]

@@ -11,7 +11,9 @@ from ..core.config import SegmentationConfig
 from ..core.regions import measure_regions
 from . import layers
 from .model_text import model_origin
+from .region_features import RegionsMeasured
 from .session import controller_of
+from .spatial import pixel_size
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -57,7 +59,8 @@ def add_results(viewer: Viewer, results: DemoResults) -> None:
         )
         viewer.add_layer(heatmap)
         regions = [(0, region) for region in measure_regions(found.labels, found.residual)]
-        viewer.add_layer(layers.new_labels(found.labels, heatmap, regions, settings))
+        measured = RegionsMeasured.of(found.labels, regions, pixel_size(heatmap))
+        viewer.add_layer(layers.new_labels(found.labels, measured, heatmap, settings))
         heatmaps.append(heatmap)
     # The first image is shown; the others wait in the layer list.
     for layer in viewer.layers:

@@ -13,7 +13,8 @@ from napari.layers import Labels, Layer
 from ..core.config import SegmentationConfig
 from ..core.errors import InputError
 from . import jobs
-from .layers import provenance, source_name
+from .layers import source_name
+from .provenance import provenance
 from .regions_of_interest import region_mask
 from .runner import Runner
 from .state import Curve, CurveSet, EvaluationSummary, PanelState

@@ -12,6 +12,7 @@ from ..core.errors import InputError
 from . import layers
 from .exporting import Exportable, exporting
 from .preferences import preferences
+from .provenance import provenance
 from .recipes import RecipeReady, writing_down
 from .region_features import regions_to_review
 from .runner import Runner
@@ -132,13 +133,13 @@ class ExportController:
         image = self._source(heatmap)
         path = None if image is None else image.source.path
         labels = layers.created_labels(heatmap, self._viewer.layers)
-        made = {} if labels is None else layers.provenance(labels)
+        made = {} if labels is None else provenance(labels)
         names = SegmentationConfig.model_fields
         return Exportable(
             name=layers.source_name(heatmap) if image is None else image.name,
             source=None if image is None else layers.source_of(image),
             path=None if path is None else Path(path),
-            origin=layers.provenance(heatmap),
+            origin=provenance(heatmap),
             residual=heatmap.data,
             spatial=file_metadata(heatmap),
             labels=None if labels is None else labels.data,
@@ -152,7 +153,7 @@ class ExportController:
 
     def _source(self, heatmap: Image) -> Image | None:
         """Return the image that a heatmap was made from, if it is still there."""
-        key = layers.provenance(heatmap)["source_id"]
+        key = provenance(heatmap)["source_id"]
         return next((layer for layer in self._viewer.layers if str(layer.unique_id) == key), None)
 
     def _on_layer_removed(self, event: Any) -> None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ..core.config import SegmentationConfig
 from ..core.errors import InputError
 from ..core.progress import InspectionProgress, PlaneInspected
+from .torch_loading import load_torch
 
 if TYPE_CHECKING:
     from ..core.model import DefectModel
@@ -176,6 +177,7 @@ def inspection(
 
 def opening(path: Path) -> Generator[ModelOpened, None, None]:
     """Read a model file."""
+    load_torch()
     from ..core.model import DefectModel
 
     yield ModelOpened(DefectModel.load(path), path)

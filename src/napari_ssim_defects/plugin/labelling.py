@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
+from ..core.config import SegmentationConfig
 from . import jobs, layers
+from .provenance import provenance
+from .region_features import RegionsMeasured, Spacing
 from .runner import Runner
 from .segmentation_preview import SegmentationPreview
+from .spatial import pixel_size
 from .state import PanelState
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Labels
 
-__all__ = ["LabellingController"]
+__all__ = ["Created", "LabellingController", "creating"]
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The regions of a heatmap.
+
+    Attributes
+    ----------
+    labels
+        int32 of the heatmap's shape, numbered onward from plane to plane.
+    measured
+        Their measurements.
+    """
+
+    labels: npt.NDArray[np.int32]
+    measured: RegionsMeasured
 
 
 class LabellingController:
@@ -55,20 +81,51 @@ class LabellingController:
         self._runner.begin(
             "labelling",
             "Labelling …",
-            partial(jobs.labelling, state.heatmap.data, state.threshold, state.segmentation),
+            partial(
+                creating,
+                state.heatmap.data,
+                state.threshold,
+                state.segmentation,
+                pixel_size(state.heatmap),
+            ),
             partial(self._on_message, state.heatmap, settings),
         )
 
     def _on_message(self, heatmap: Any, settings: dict[str, Any], message: object) -> None:
-        if not isinstance(message, jobs.Labelled):
+        if not isinstance(message, Created):
             self._runner.report(message)
             return
-        layer = layers.new_labels(message.labels, heatmap, message.regions, settings)
-        key = layers.provenance(heatmap)["source_id"]
-        old = layers.find_derived(reversed(self._viewer.layers), "labels", key)
-        if old is not None and not layers.is_painted(old):
-            self._viewer.layers.remove(old)
         self._preview.hide(heatmap)
-        self._viewer.add_layer(layer)
-        count = len(message.regions)
+        key = provenance(heatmap)["source_id"]
+        layer = layers.find_derived(reversed(self._viewer.layers), "labels", key)
+        if layer is None or layers.is_painted(layer):
+            layer = self._add(message, heatmap, settings)
+        elif layer.data.shape != message.labels.shape:
+            self._viewer.layers.remove(layer)
+            layer = self._add(message, heatmap, settings)
+        else:
+            self._state.selected_region = None  # its number means another region now
+            layers.update_labels(layer, message.labels, message.measured, heatmap, settings)
+            self._viewer.layers.selection.active = layer
+        count = len(message.measured.features["index"])
         self._runner.say(f"Created {count} region{'s' * (count != 1)} in '{layer.name}'.")
+
+    def _add(self, found: Created, heatmap: Any, settings: dict[str, Any]) -> Labels:
+        layer = layers.new_labels(found.labels, found.measured, heatmap, settings)
+        self._viewer.add_layer(layer)
+        return layer
+
+
+def creating(
+    residual: npt.NDArray[np.float32],
+    threshold: float,
+    config: SegmentationConfig,
+    spacing: Spacing,
+) -> Generator[jobs.Fraction | Created, None, None]:
+    """Segment and measure a residual (..., H, W); pixels have this spacing."""
+    for message in jobs.labelling(residual, threshold, config):
+        if isinstance(message, jobs.Labelled):
+            measured = RegionsMeasured.of(message.labels, message.regions, spacing)
+            yield Created(message.labels, measured)
+        else:
+            yield message

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,15 @@ from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colorma
 
 from ..core.errors import InputError
 from ..io.overlay import DEFECT_COLOUR, REVIEW_COLOUR
-from .region_features import checksum, region_features
-from .spatial import pixel_size, spatial_metadata, without_axis
+from .provenance import PROVENANCE, provenance
+from .region_features import RegionsMeasured, checksum
+from .spatial import spatial_metadata, without_axis
 
 if TYPE_CHECKING:
     from napari.components import LayerList
 
-    from ..core.regions import Region
 
 __all__ = [
-    "PROVENANCE",
     "Source",
     "created_labels",
     "find_derived",
@@ -34,16 +33,12 @@ __all__ = [
     "new_labels",
     "new_preview",
     "new_reconstruction",
-    "provenance",
     "show_only",
     "source_name",
     "source_of",
     "update_heatmap",
-    "update_provenance",
+    "update_labels",
 ]
-
-PROVENANCE = "napari-ssim-defects"
-"""Key of ``layer.metadata`` that says where a derived layer came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +72,6 @@ class Source:
     def quoted(self) -> str:
         """The name as sentences show it."""
         return f"'{self.name}'"
-
-
-def provenance(layer: Layer) -> dict[str, Any]:
-    """Return where a derived layer came from; empty for any other layer."""
-    value = layer.metadata.get(PROVENANCE, {})
-    return value if isinstance(value, dict) else {}
-
-
-def update_provenance(layer: Layer, **values: Any) -> None:
-    """Correct what a derived layer knows about where it came from."""
-    layer.metadata = {**layer.metadata, PROVENANCE: {**provenance(layer), **values}}
 
 
 def is_heatmap(layer: Layer) -> bool:
@@ -268,8 +252,8 @@ def new_preview(mask: npt.NDArray[np.uint8], heatmap: Image) -> Labels:
 
 def new_labels(
     labels: npt.NDArray[np.int32],
+    measured: RegionsMeasured,
     heatmap: Image,
-    regions: Sequence[tuple[int, Region]],
     settings: Mapping[str, Any],
 ) -> Labels:
     """Make the layer of committed regions, with their measurements as features.
@@ -278,29 +262,56 @@ def new_labels(
     ----------
     labels
         int32 of the heatmap's shape.
+    measured
+        Their measurements.
     heatmap
         The layer that was segmented.
-    regions
-        Plane and measurements of each region, in the order of their labels.
     settings
         Threshold and post-processing.
     """
     return Labels(
         labels,
         name=f"{source_name(heatmap)} defects",
-        features=region_features(regions, labels.ndim, pixel_size(heatmap)),
-        metadata={
-            PROVENANCE: {
-                **provenance(heatmap),
-                "kind": "labels",
-                "checksum": checksum(labels),
-                # What regions that a person paints are measured on, even if the heatmap goes.
-                "residual": heatmap.data,
-                **settings,
-            }
-        },
+        features=measured.features,
+        metadata=_labels_metadata(measured, heatmap, settings),
         **spatial_metadata(heatmap),
     )
+
+
+def update_labels(
+    layer: Labels,
+    labels: npt.NDArray[np.int32],
+    measured: RegionsMeasured,
+    heatmap: Image,
+    settings: Mapping[str, Any],
+) -> None:
+    """Put newer regions of the same image into the layer that is there already.
+
+    It keeps its name and its looks, and napari is spared removing a layer and adding another,
+    which takes it several times as long.
+    """
+    layer.metadata = {**layer.metadata, **_labels_metadata(measured, heatmap, settings)}
+    for name, value in spatial_metadata(heatmap).items():
+        setattr(layer, name, value)
+    layer.data = labels
+    layer.features = measured.features
+    layer.visible = True
+
+
+def _labels_metadata(
+    measured: RegionsMeasured, heatmap: Image, settings: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    return {
+        PROVENANCE: {
+            **provenance(heatmap),
+            "kind": "labels",
+            "checksum": measured.checksum,
+            "measured": measured.checksum,  # the pixels that the features were measured on
+            # What regions that a person paints are measured on, even if the heatmap goes.
+            "residual": heatmap.data,
+            **settings,
+        }
+    }
 
 
 def source_name(layer: Layer) -> str:

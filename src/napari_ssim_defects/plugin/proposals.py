@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import InputError
-from .layers import is_heatmap, provenance, source_name, update_provenance
+from .layers import is_heatmap, source_name
+from .provenance import provenance, update_provenance
 from .runner import Runner
 from .state import PanelState
 

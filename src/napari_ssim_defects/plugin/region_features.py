@@ -16,6 +16,7 @@ from ..core.regions import Region, measure_planes
 from ..io.tables import REGION_COLUMNS, region_rows
 from . import workers
 from .jobs import Fraction
+from .provenance import provenance, update_provenance
 from .spatial import pixel_size
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MeasuredLabels",
     "RegionsMeasured",
+    "Spacing",
     "checksum",
     "measuring",
     "region_features",
@@ -53,6 +55,16 @@ class RegionsMeasured:
     features: Features
     checksum: int
 
+    @classmethod
+    def of(
+        cls,
+        labels: npt.NDArray[Any],
+        regions: Sequence[tuple[int, Region]],
+        spacing: Spacing,
+    ) -> RegionsMeasured:
+        """Put plane and measurements of each region of a layer together."""
+        return cls(region_features(regions, labels.ndim, spacing), checksum(labels))
+
 
 class MeasuredLabels:
     """Keeps the features of a layer of regions in step with its pixels and its scale.
@@ -60,25 +72,14 @@ class MeasuredLabels:
     Parameters
     ----------
     layer
-        Committed regions.
-    residual
-        float32 of the layer's shape: what they were found in.
-    known
-        Checksum of the pixels that its features were measured on.
+        Committed regions; it knows the residual they were found in and what was measured.
     on_failure
         Called with a sentence when the regions cannot be measured.
     """
 
-    def __init__(
-        self,
-        layer: Labels,
-        residual: npt.NDArray[np.float32],
-        known: int,
-        on_failure: Callable[[str], None],
-    ) -> None:
+    def __init__(self, layer: Labels, on_failure: Callable[[str], None]) -> None:
         self._layer = layer
-        self._residual = residual
-        self._known = known, pixel_size(layer)
+        self._spacing = pixel_size(layer)
         self._on_failure = on_failure
         self._job: workers.Job | None = None
         self._later = workers.Later(self._measure, _REST)
@@ -92,22 +93,22 @@ class MeasuredLabels:
         self._stop()
 
     def _on_change(self) -> None:
+        self._stop()
         self._later.request()
 
     def _measure(self) -> None:
-        self._stop()
         layer = self._layer
         review = regions_to_review(layer)
         spacing = pixel_size(layer)
-        known, known_spacing = self._known
+        origin = provenance(layer)
         self._job = workers.start(
             partial(
                 measuring,
                 layer.data,
-                self._residual,
+                origin["residual"],
                 review,
                 spacing,
-                known if spacing == known_spacing else None,
+                origin["measured"] if spacing == self._spacing else None,
             ),
             partial(self._on_measured, spacing),
         )
@@ -117,7 +118,8 @@ class MeasuredLabels:
             self._layer.features = {}  # rather none than those of other pixels
             self._on_failure(message.text)
         elif isinstance(message, RegionsMeasured):
-            self._known = message.checksum, spacing
+            self._spacing = spacing
+            update_provenance(self._layer, measured=message.checksum)
             self._layer.features = message.features
 
     def _stop(self) -> None:
@@ -152,8 +154,7 @@ def measuring(
     InputError
         If the shapes differ.
     """
-    pixels = checksum(labels)
-    if pixels == known:
+    if known is not None and checksum(labels) == known:
         return
     if labels.shape != residual.shape:
         raise InputError(
@@ -165,7 +166,7 @@ def measuring(
     for plane, found in measure_planes(labels, residual, review):
         regions += [(plane, region) for region in found]
         yield Fraction((plane + 1) / count)
-    yield RegionsMeasured(region_features(regions, labels.ndim, spacing), pixels)
+    yield RegionsMeasured.of(labels, regions, spacing)
 
 
 def region_features(regions: Sequence[tuple[int, Region]], ndim: int, spacing: Spacing) -> Features:

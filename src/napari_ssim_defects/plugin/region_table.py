@@ -12,7 +12,7 @@ from napari.layers import Labels
 from ..io.tables import REGION_COLUMNS, tab_separated, write_csv
 from . import workers
 from .jobs import Done
-from .layers import is_committed, provenance, source_name
+from .layers import is_committed, source_name
 from .region_features import MeasuredLabels
 from .region_selection import RegionSelection
 from .runner import Runner
@@ -114,10 +114,7 @@ class RegionTableController:
     def _follow(self, layer: Any) -> None:
         if not is_committed(layer):
             return
-        origin = provenance(layer)
-        self._measured[layer] = MeasuredLabels(
-            layer, origin["residual"], origin["checksum"], self._runner.fail
-        )
+        self._measured[layer] = MeasuredLabels(layer, self._runner.fail)
         layer.events.features.connect(self._on_features)
         self._state.labels_layer = layer
 

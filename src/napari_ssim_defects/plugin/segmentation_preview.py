@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from . import workers
 from .heatmap_preview import HeatmapPreview
-from .layers import is_heatmap, provenance, show_only
+from .layers import is_heatmap, show_only
+from .provenance import provenance
 from .spatial import pixel_area
 from .state import PanelState, RegionSummary
 

@@ -16,6 +16,7 @@ from ..core.config import TrainingConfig
 from ..core.errors import InputError
 from ..core.progress import TrainingCheckpoint, TrainingMessage, TrainingNotice
 from .last_training import LastTraining, checkpoint_file
+from .torch_loading import load_torch
 
 if TYPE_CHECKING:
     from ..core.model import HistoryEntry
@@ -65,6 +66,7 @@ def training(
     resume
         Whether to go on from the last checkpoint.
     """
+    load_torch()
     import torch
 
     from ..core.training import STOP, train

@@ -1,0 +1,48 @@
+"""PyTorch is loaded without keeping the viewer waiting."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# What another thread, which wants to run every millisecond, sees of the import.
+PROGRAM = """
+import sys, threading
+from napari_ssim_defects.plugin import torch_loading
+
+opened = []
+load_libraries = torch_loading._load_libraries
+
+def watched():
+    load_libraries()
+    opened.append(open("/proc/self/maps").read().count("libtorch_cpu"))
+
+torch_loading._load_libraries = watched
+thread = threading.Thread(target=torch_loading.load_torch)
+thread.start()
+thread.join()
+import torch
+assert torch.nn.functional.relu(torch.tensor([-1.0, 2.0])).tolist() == [0, 2]
+print(opened[0] > 0)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not tell")
+def test_the_libraries_of_pytorch_are_there_before_python_imports_it():
+    answer = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "True"
+
+
+def test_what_is_not_installed_is_said_by_the_import_itself(monkeypatch):
+    from napari_ssim_defects.plugin import torch_loading
+
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(torch_loading, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match="torch"):
+        torch_loading.load_torch()
