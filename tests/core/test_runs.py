@@ -66,6 +66,28 @@ def test_holes_are_those_of_scipy(mask, connectivity):
     assert (filled.start[1:] > filled.stop[:-1]).all()
 
 
+@given(masks, st.sampled_from([4, 8]))
+def test_filled_masks_and_their_regions_are_those_of_scipy(mask, connectivity):
+    runs, region, count = Runs.of(mask).filled(connectivity)
+    expected = ndimage.binary_fill_holes(mask, NEIGHBOURS[12 - connectivity])
+    labels, expected_count = ndimage.label(expected, NEIGHBOURS[connectivity])
+    np.testing.assert_array_equal(image(runs), expected)
+    np.testing.assert_array_equal(labels.ravel()[runs.pixels()], np.repeat(region + 1, runs.length))
+    assert count == expected_count
+
+
+@pytest.mark.parametrize("connectivity", [4, 8])
+@pytest.mark.parametrize("seed", range(3))
+def test_holes_in_holes_are_filled_as_scipy_does(seed, connectivity):
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(90, 110)), 1)
+    for level in (-0.1, 0.0, 0.1):
+        mask = noise > level
+        runs, _, count = Runs.of(mask).filled(connectivity)
+        expected = ndimage.binary_fill_holes(mask, NEIGHBOURS[12 - connectivity])
+        np.testing.assert_array_equal(image(runs), expected)
+        assert count == ndimage.label(expected, NEIGHBOURS[connectivity])[1]
+
+
 @given(st.data())
 def test_sets_are_joined_and_taken_away(data):
     shape = data.draw(arrays.array_shapes(min_dims=2, max_dims=2, max_side=9))

@@ -92,6 +92,23 @@ class Runs:
         region, count
             Region of each run, 0 to ``count - 1``, numbered by first pixels; and their number.
         """
+        return self._regions(connectivity)[:2]
+
+    def filled(self, connectivity: int) -> tuple[Runs, Integers, int]:
+        """Return the mask with its holes filled, and its regions as `regions` does.
+
+        A region with one more pair of neighbouring runs than its runs need to hold together
+        encloses a hole (Euler's number): where there is none, none is looked for.
+        """
+        region, count, enclosed = self._regions(connectivity)
+        if not enclosed.any():
+            return self, region, count
+        holes = self[enclosed[region] > 0].holes(connectivity)
+        filled = self.joined(holes)
+        return filled, *filled.regions(connectivity)
+
+    def _regions(self, connectivity: int) -> tuple[Integers, int, Integers]:
+        """Return region of each run, number of regions, and number of holes in each region."""
         reach = 1 if connectivity == 8 else 0
         # Runs of the row above that each run overlaps: from `low` up to and without `high`.
         low = np.searchsorted(self.stop, self.start - self.pitch - reach, side="right")
@@ -103,7 +120,9 @@ class Runs:
         indptr = np.concatenate([[0], ends])
         graph = csr_matrix((np.ones(total, np.int8), above, indptr), shape=(len(self),) * 2)
         count, region = connected_components(graph, directed=False)
-        return region.astype(np.int64, copy=False), int(count)
+        pairs = np.bincount(region, number, minlength=count).astype(np.int64)
+        enclosed = pairs - np.bincount(region, minlength=count) + 1
+        return region.astype(np.int64, copy=False), int(count), enclosed
 
     def touches_border(self) -> npt.NDArray[np.bool_]:
         """Whether each run holds a pixel of the first or last row or column."""

@@ -107,7 +107,8 @@ def segment_prepared(
         review[below_region[place[inside]]] = False
         return Segmented(below, below_region, review)
     below = _regions(prepared.above(low), config)[0].minus(runs)
-    rest, rest_region, rest_count = _kept(below, config)
+    regions = below.regions(config.connectivity)
+    rest, rest_region, rest_count = _kept(below, *regions, config)
     order = np.argsort(np.concatenate([runs.start, rest.start]), kind="stable")
     both = Runs(
         np.concatenate([runs.start, rest.start])[order],
@@ -230,18 +231,22 @@ def refuse_reversed(threshold: float, config: SegmentationConfig) -> None:
 
 def _regions(runs: Runs, config: SegmentationConfig) -> tuple[Runs, npt.NDArray[np.int64], int]:
     """Fill holes, drop regions by size and place, and make hulls."""
+    connectivity = config.connectivity
     if config.fill_holes:
-        runs = runs.joined(runs.holes(config.connectivity))
-    runs, region, count = _kept(runs, config)
+        runs, region, count = runs.filled(connectivity)
+    else:
+        region, count = runs.regions(connectivity)
+    runs, region, count = _kept(runs, region, count, config)
     if config.convex_hull and count:
         runs = runs.hulls(region)  # hulls that touch become one region
-        region, count = runs.regions(config.connectivity)
+        region, count = runs.regions(connectivity)
     return runs, region, count
 
 
-def _kept(runs: Runs, config: SegmentationConfig) -> tuple[Runs, npt.NDArray[np.int64], int]:
+def _kept(
+    runs: Runs, region: npt.NDArray[np.int64], count: int, config: SegmentationConfig
+) -> tuple[Runs, npt.NDArray[np.int64], int]:
     """Drop the regions that are too small, too large or, if so wanted, touch the border."""
-    region, count = runs.regions(config.connectivity)
     area = np.bincount(region, runs.length, minlength=count)
     keep = area >= config.min_area
     if config.max_area is not None:
