@@ -57,8 +57,9 @@ def test_stack_has_slices_frames_spacing_and_interval(path: Path) -> None:
 @pytest.mark.parametrize(
     "spatial",
     [
-        SpatialMetadata("ZYX", (2.0, 0.5, 0.25), ("mm", "µm", "nm")),
-        SpatialMetadata("TYX", (3.0, 1 / 3, 0.0325), ("min", "Å", "Å")),
+        SpatialMetadata("ZYX", (2.0, 0.5, 0.25), ("mm", "mm", "mm")),
+        SpatialMetadata("TYX", (3.0, 1 / 3, 0.0325), ("s", "in", "in")),
+        SpatialMetadata("ZYX", (2.0, 0.5, 0.25), ("µm", "s", "s")),
         SpatialMetadata("ZYX", (2.0, 1.0, 1.0), ("µm", None, None)),
     ],
 )
@@ -67,6 +68,58 @@ def test_every_unit_is_read_back(path: Path, spatial: SpatialMetadata) -> None:
     _, read = read_tiff(path)
     assert read.scale == pytest.approx(spatial.scale, rel=1e-8)
     assert (read.axes, read.units) == (spatial.axes, spatial.units)
+
+
+@pytest.mark.parametrize(
+    ("spatial", "read_back"),
+    [
+        # Macros of ImageJ, and Bio-Formats, take the unit of x for all axes, and seconds for time.
+        (
+            SpatialMetadata("ZYX", (300.0, 500.0, 0.25), ("nm", "nm", "µm")),
+            SpatialMetadata("ZYX", (0.3, 0.5, 0.25), ("µm", "µm", "µm")),
+        ),
+        (
+            SpatialMetadata("TYX", (3.0, 0.5, 0.25), ("min", "µm", "µm")),
+            SpatialMetadata("TYX", (180.0, 0.5, 0.25), ("s", "µm", "µm")),
+        ),
+        (
+            SpatialMetadata("TYX", (40.0, 5.0, 2.5), ("ms", "Å", "Å")),
+            SpatialMetadata("TYX", (0.04, 0.5, 0.25), ("s", "nm", "nm")),
+        ),
+        # TIFF's fractions have 32 bits.
+        (
+            SpatialMetadata("ZYX", (2.0, 6.5e-11, 6.5e-11), ("µm", "m", "m")),
+            SpatialMetadata("ZYX", (2000.0, 0.065, 0.065), ("nm", "nm", "nm")),
+        ),
+        (
+            SpatialMetadata("TYX", (1.0, 2.5e10, 2.5e10), ("s", "pm", "pm")),
+            SpatialMetadata("TYX", (1.0, 25.0, 25.0), ("s", "mm", "mm")),
+        ),
+    ],
+)
+def test_distances_are_written_in_units_that_every_program_reads_alike(
+    path: Path, spatial: SpatialMetadata, read_back: SpatialMetadata
+) -> None:
+    write_imagej_tiff(path, np.zeros((3, 4, 5), np.uint8), spatial)
+    _, read = read_tiff(path)
+    assert read.scale == pytest.approx(read_back.scale, rel=1e-8)
+    assert (read.axes, read.units) == (read_back.axes, read_back.units)
+    assert not {"zunit", "tunit", "yunit"} & set(_tags(path)[0])
+
+
+def test_pixels_of_a_size_that_no_unit_makes_storable_are_refused(path: Path) -> None:
+    spatial = SpatialMetadata("YX", (1e-30, 1e-30), ("m", "m"))
+    with pytest.raises(InputError, match=r"does not hold pixels of 1e-30 m; .* OME-TIFF"):
+        write_imagej_tiff(path, np.zeros((4, 5)), spatial)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_the_display_range_is_that_of_all_planes(path: Path) -> None:
+    data = np.zeros((3, 4, 5), np.float32)
+    data[1, 2, 2], data[2, 0, 0], data[2, 0, 1] = 0.8, np.nan, np.inf
+    write_imagej_tiff(path, data, SpatialMetadata("ZYX", (1.0,) * 3, (None,) * 3))
+    description = _tags(path)[0]
+    assert (description["min"], description["max"]) == (0.0, pytest.approx(0.8))
 
 
 def test_depth_in_front_of_time_is_brought_into_imagejs_order(path: Path) -> None:
@@ -95,7 +148,7 @@ def test_types_are_those_that_imagej_has(
     found = tifffile.imread(path).reshape(data.shape)
     assert found.dtype.newbyteorder("=") == stored.dtype
     np.testing.assert_array_equal(found, stored)
-    assert "unit" not in _tags(path)[0]
+    assert _tags(path)[0]["unit"] == "pixel"
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,30 @@ def test_residual_keeps_its_values_and_pixel_size(path: Path) -> None:
     assert pixels["PhysicalSizeXUnit"] == pixels["PhysicalSizeYUnit"] == "µm"
 
 
+@pytest.mark.parametrize(
+    ("size", "unit", "per_centimetre"),
+    [((0.5, 0.25), "µm", (40_000, 20_000)), ((0.02, 0.01), "mm", (1000, 500))],
+)
+def test_programs_that_do_not_know_ome_find_the_resolution(
+    path: Path, size: tuple[float, float], unit: str, per_centimetre: tuple[int, int]
+) -> None:
+    write_ome_tiff(path, np.zeros((4, 5), np.float32), pixel_size=size, unit=unit)
+    with tifffile.TiffFile(path) as tif:
+        tags = tif.pages[0].tags
+        found = tuple(tags[f"{axis}Resolution"].value for axis in "XY")
+        assert found == tuple((number, 1) for number in per_centimetre)
+        assert tags["ResolutionUnit"].value == 3  # centimetre
+    assert read_tiff(path)[1].scale == size  # OME's own, not by way of the resolution
+
+
+@pytest.mark.parametrize("size", [(1e-20, 1e-20), (1e20, 1e20)])
+def test_sizes_that_are_no_resolution_are_left_to_ome(
+    path: Path, size: tuple[float, float]
+) -> None:
+    write_ome_tiff(path, np.zeros((4, 5), np.float32), pixel_size=size, unit="m")
+    assert read_tiff(path)[1].scale == size
+
+
 @pytest.mark.parametrize("size", [(0.5, 0.5), None, (0.0, -1.0), (np.nan, np.inf)])
 def test_sizes_in_pixels_and_impossible_ones_are_left_out(
     path: Path, size: tuple[float, float] | None

@@ -156,7 +156,7 @@ class ResultWriter:
         if self._outputs.tiff == "imagej":
             for kind, (path, *_) in self.paths(result.stem, ()).items():
                 if kind != "overlay":
-                    refuse_unfit(_pixels(kind, result), path.name)
+                    refuse_unfit(_pixels(kind, result), result.spatial, path.name)
 
     def write(self, result: Result) -> dict[OutputKind, tuple[Path, ...]]:
         """Write the files about one image, existing ones are replaced; returns their `paths`.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..core.errors import InputError
 
-__all__ = ["DEFAULT_AXES", "SpatialMetadata", "unit_symbol"]
+__all__ = ["DEFAULT_AXES", "SpatialMetadata", "converted", "unit_symbol"]
 
 DEFAULT_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
 """What the axes of an image are called where nobody says so, by their number."""
@@ -29,6 +29,12 @@ _NAMES = {
     "min": ("min", "minute"),
     "h": ("h", "hour"),
 }
+# What a unit is in metres, or in seconds.
+_LENGTHS = {
+    "pm": 1e-12, "Å": 1e-10, "nm": 1e-9, "µm": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0, "km": 1e3,
+    "in": 0.0254,
+}  # fmt: skip
+_TIMES = {"µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _SYMBOLS = {name: symbol for symbol, names in _NAMES.items() for name in names}
 
 
@@ -53,6 +59,30 @@ def unit_symbol(unit: object) -> str | None:
     """
     name = str(unit).strip().lower()
     return _SYMBOLS.get(name) or _SYMBOLS.get(name.removesuffix("s"))
+
+
+def converted(size: float, unit: str, other: str) -> float | None:
+    """Return a length or a time in another unit; None if one is a length and the other a time.
+
+    Parameters
+    ----------
+    size
+        In ``unit``.
+    unit, other
+        Symbols as `unit_symbol` returns them.
+
+    Examples
+    --------
+    >>> converted(250.0, "nm", "µm"), converted(1.0, "s", "µm")
+    (0.25, None)
+    """
+    if unit == other:
+        return size
+    for known in (_LENGTHS, _TIMES):
+        if unit in known and other in known:
+            # Digits beyond those of the factors would be rounding errors.
+            return float(f"{size * known[unit] / known[other]:.15g}")
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import tifffile
 
 from ..core.errors import InputError
 from .atomic import atomic_path
-from .spatial import DEFAULT_AXES, SpatialMetadata, unit_symbol
+from .spatial import DEFAULT_AXES, SpatialMetadata, converted, unit_symbol
 from .tiff_reader import read_tiff
 
 __all__ = ["SpatialMetadata", "read_tiff", "write_ome_tiff"]
@@ -93,7 +93,13 @@ def write_ome_tiff(
     with atomic_path(path) as temporary:
         try:
             with tifffile.TiffWriter(temporary, bigtiff=big, ome=True) as writer:
-                writer.write(array, subifds=levels, metadata=metadata, **options)
+                writer.write(
+                    array,
+                    subifds=levels,
+                    metadata=metadata,
+                    **_resolution(axes, pixel_size, unit),
+                    **options,
+                )
                 for _ in range(levels):
                     array = _halved(array, axes)
                     writer.write(array, subfiletype=1, metadata=None, **options)
@@ -140,6 +146,21 @@ def _physical_sizes(
         if letter in "TZYX" and symbol is not None and math.isfinite(size) and size > 0:
             attributes |= {key: float(size), f"{key}Unit": symbol}
     return attributes
+
+
+def _resolution(
+    axes: str, pixel_size: Sequence[float] | None, unit: str | Sequence[str | None] | None
+) -> dict[str, Any]:
+    """Return TIFF's own resolution, for programs that do not read OME's description."""
+    known = _physical_sizes(axes, pixel_size, unit)
+    per_centimetre = []
+    for key in ("PhysicalSizeX", "PhysicalSizeY"):
+        size = known.get(key)
+        length = size and converted(float(size), str(known[f"{key}Unit"]), "cm")
+        if not length or not 1e-9 < length < 1e9:  # TIFF's fractions have 32 bits
+            return {}
+        per_centimetre.append(1 / length)
+    return {"resolution": tuple(per_centimetre), "resolutionunit": "CENTIMETER"}
 
 
 def _halved(array: npt.NDArray[Any], axes: str) -> npt.NDArray[Any]:
