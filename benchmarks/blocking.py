@@ -151,6 +151,7 @@ def measure(shape: tuple[int, int], repeats: int) -> list[dict[str, Any]]:
             studio.complete,
         )
         note("create labels", controller.labelling.start)
+        note("create labels again", controller.labelling.start)
         regions = state.regions
         note("paint a region", paint, lambda old=regions: state.regions is not old)
         row, column = int(random.integers(len(state.regions))), 1 + number % 3

@@ -121,10 +121,8 @@ def measure_size(shape: tuple[int, int], steps: int) -> list[dict[str, Any]]:
         for _ in range(20):
             QApplication.processEvents()
             time.sleep(0.01)
-        times, drawn, finding, regions = [], [], [], []
-        prepared = ThresholdIndex(prepare(residual, config))
+        times, drawn, regions = [], [], []
         for value in values:
-            finding.append(milliseconds(partial(segment_prepared, prepared, float(value), config)))
             times.append(milliseconds(partial(setattr, state, "threshold", float(value))))
             drawn.append(times[-1] + milliseconds(QApplication.processEvents))
             regions.append(state.summary.regions)
@@ -138,6 +136,11 @@ def measure_size(shape: tuple[int, int], steps: int) -> list[dict[str, Any]]:
         showing = [milliseconds(partial(setattr, layer, "data", mask)) for _ in range(5)]
         viewer.layers.remove(layer)
         QApplication.processEvents()
+        prepared = ThresholdIndex(prepare(residual, config))
+        finding = [
+            milliseconds(partial(segment_prepared, prepared, float(value), config))
+            for value in values
+        ]
         step, alone = float(np.percentile(times, 50)), float(np.percentile(finding, 50))
         results.append({
             "size": f"{shape[1]}x{shape[0]}",

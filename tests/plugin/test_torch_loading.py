@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,19 @@ def test_what_is_not_installed_is_said_by_the_import_itself(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match="torch"):
         torch_loading.load_torch()
+
+
+def test_nothing_that_was_loaded_is_kept_from_the_garbage_collector():
+    from napari_ssim_defects.plugin.torch_loading import load_torch
+
+    class Node:
+        pass
+
+    node = Node()
+    node.itself = node
+    gone = weakref.ref(node)
+    load_torch(optimiser=True)
+    assert gc.isenabled()
+    del node
+    gc.collect()
+    assert gone() is None

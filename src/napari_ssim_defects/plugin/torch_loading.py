@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 __all__ = ["load_torch"]
 
 
-def load_torch() -> None:
+def load_torch(*, optimiser: bool = False) -> None:
     """Import PyTorch in this thread.
 
-    Python keeps every other thread waiting while a native library is loaded, and PyTorch's take
-    the system a good part of a second. A foreign function does not: so it is the system that is
-    asked for them first, in the order and the way in which PyTorch does. Where that is not
-    possible, importing finds it out in its own words.
+    Python keeps every other thread waiting in two places, each for a good part of a second in all:
+    while a native library is loaded, and while the garbage collector goes through the hundreds of
+    thousands of objects that importing makes. Neither is left to it here.
+
+    Parameters
+    ----------
+    optimiser
+        Whether to import what PyTorch puts off until the first optimiser is made, too.
     """
-    if "torch" not in sys.modules and os.name == "posix":
-        _load_libraries()
-    import torch  # noqa: F401
+    with _no_collection():
+        if "torch" not in sys.modules and os.name == "posix":
+            _load_libraries()
+        import torch
+
+        if optimiser:
+            torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
 
 
 def _load_libraries() -> None:
+    """Ask the system for PyTorch's libraries, in the order and the way that PyTorch does.
+
+    Other threads run during a call of a foreign function. Where it fails, importing finds it out
+    in its own words.
+    """
     torch = find_spec("torch")
     if torch is None or torch.origin is None:
         return
@@ -34,3 +50,20 @@ def _load_libraries() -> None:
     for name, mode in (("global_deps", os.RTLD_GLOBAL), ("python", os.RTLD_LOCAL)):
         library = Path(torch.origin).parent / "lib" / f"libtorch_{name}{suffix}"
         load(os.fsencode(library), os.RTLD_NOW | mode)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Make objects that the garbage collector takes for old ones at once.
+
+    It goes through old ones only when there is a quarter more of them.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()  # with nothing gone through,
+        gc.unfreeze()  # as what is thawed counts as old
+        if enabled:
+            gc.enable()

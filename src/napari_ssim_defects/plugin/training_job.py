@@ -66,7 +66,7 @@ def training(
     resume
         Whether to go on from the last checkpoint.
     """
-    load_torch()
+    load_torch(optimiser=True)
     import torch
 
     from ..core.training import STOP, train
