@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.core.networks import Autoencoder, initialise
+from napari_ssim_defects.core.networks import Autoencoder, TransposedConv2d, initialise
 
 # Kernel, stride, output channels: the paper's table 1 for 128 x 128 grey images.
 ENCODER = [
@@ -56,7 +56,7 @@ def test_every_layer_but_the_last_of_either_half_has_leaky_relu(paper_network):
         kinds = [type(module) for module in half]
         assert kinds[:-1:2] == [type(m) for m in convolutions(half)[:-1]]
         assert set(kinds[1::2]) == {nn.LeakyReLU}
-        assert kinds[-1] in (nn.Conv2d, nn.ConvTranspose2d)
+        assert issubclass(kinds[-1], nn.Conv2d | nn.ConvTranspose2d)
         assert {m.negative_slope for m in half if isinstance(m, nn.LeakyReLU)} == {0.2}
 
 
@@ -138,3 +138,29 @@ def test_signals_neither_vanish_nor_explode_on_their_way(patch_size, batch_norm,
                 spreads.append(signal.square().mean().sqrt().item())
     assert min(spreads) > 0.3
     assert max(spreads) < 3
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(4, 2, 1), (8, 1, 0)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_transposed_convolutions_and_their_gradients_are_those_of_pytorch(
+    kernel, stride, padding, bias
+):
+    torch.manual_seed(0)
+    options = {"stride": stride, "padding": padding, "bias": bias}
+    plain = nn.ConvTranspose2d(5, 3, kernel, **options).double()
+    ours = TransposedConv2d(5, 3, kernel, **options).double()
+    ours.load_state_dict(plain.state_dict())
+    maps = torch.rand(2, 5, 6, 7, dtype=torch.double, requires_grad=True)
+    results = []
+    for layer in (plain, ours):
+        outputs = layer(maps)
+        wanted = (maps, *layer.parameters())
+        results.append((outputs, *torch.autograd.grad(outputs.square().sum(), wanted)))
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_bias_in_autocast_keeps_the_fast_format():
+    layer = TransposedConv2d(4, 2, 4, 2, padding=1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(torch.ones(1, 4, 5, 5)).dtype == torch.bfloat16

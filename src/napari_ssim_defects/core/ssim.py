@@ -1,27 +1,23 @@
 """Structural similarity (Wang et al. 2004; paper section 3.2), fast and differentiable.
 
-Every window is separable, so local sums are two one-dimensional filters. Small images are
-filtered by banded matrix products (one per axis, whatever the window), which is many times
-faster than convolutions, forward and backward; large ones by one-dimensional convolutions.
+Local means are those of `Window`; the gradient is computed by hand.
 """
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Iterator
+from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
-import torch.nn.functional as functional
+from torch.autograd.function import once_differentiable
 
 from .config import SSIMConfig
 from .device import full_precision
 from .errors import InputError
+from .window import AT_ONCE, Window
 
 __all__ = ["ssim_loss", "ssim_map"]
-
-_LARGEST_BAND = 512  # pixels per axis up to which a dense band matrix is the fastest filter
 
 
 def ssim_map(
@@ -29,11 +25,11 @@ def ssim_map(
     y: torch.Tensor,
     *,
     window_size: int = 11,
-    window: str = "uniform",
+    window: Literal["uniform", "gaussian"] = "uniform",
     sigma: float = 1.5,
     data_range: float = 1.0,
     constants: str = "standard",
-    border: str = "same",
+    border: Literal["same", "valid"] = "same",
 ) -> torch.Tensor:
     """Structural similarity of two images at each pixel (paper equation 5).
 
@@ -99,24 +95,8 @@ def ssim_map(
     c1, c2 = (0.01, 0.03)
     if constants == "standard":
         c1, c2 = (c1 * data_range) ** 2, (c2 * data_range) ** 2
-    with full_precision(x.device):
-        dtype = torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
-        x, y = x.to(dtype), y.to(dtype)
-        # Variances are differences of large sums: subtracting a constant first keeps float32
-        # exact to 1e-6. The constants cancel in every moment but the means.
-        level_x, level_y = (image.detach().mean(dim=(2, 3), keepdim=True) for image in (x, y))
-        x, y = x - level_x, y - level_y
-        moments = _local_mean(
-            torch.cat([x, y, x * x, y * y, x * y], dim=1), window_size, window, sigma, border
-        )
-        mean_x, mean_y, square_x, square_y, product = moments.chunk(5, dim=1)
-        variances = (square_x - mean_x * mean_x).clamp_min(0) + (
-            square_y - mean_y * mean_y
-        ).clamp_min(0)
-        covariance = product - mean_x * mean_y
-        mean_x, mean_y = mean_x + level_x, mean_y + level_y
-        luminance = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
-        return luminance * (2 * covariance + c2) / (variances + c2)
+    local = Window(window_size, window, sigma, border)
+    return torch.cat(list(_maps(x, y, local, c1, c2)))
 
 
 def ssim_loss(x: torch.Tensor, y: torch.Tensor, config: SSIMConfig) -> torch.Tensor:
@@ -124,62 +104,80 @@ def ssim_loss(x: torch.Tensor, y: torch.Tensor, config: SSIMConfig) -> torch.Ten
     return 1 - ssim_map(x, y, **config.model_dump()).mean()
 
 
-def _local_mean(
-    maps: torch.Tensor, size: int, window: str, sigma: float, border: str
-) -> torch.Tensor:
-    """Weighted mean over the window at every pixel of (N, C, H, W)."""
-    height, width = maps.shape[-2:]
-    if max(height, width) <= _LARGEST_BAND:
-        options = (size, window, sigma, border, maps.dtype, maps.device)
-        rows, columns = _band(height, *options), _band(width, *options)
-        return rows @ maps @ columns.T
-    weights = torch.as_tensor(_weights(size, window, sigma), dtype=maps.dtype, device=maps.device)
-    if border == "same":
-        maps = _mirror(_mirror(maps, size // 2, -1), size // 2, -2)
-    n, c, height, width = maps.shape
-    flat = maps.reshape(n * c, 1, height, width)
-    flat = functional.conv2d(flat, weights.view(1, 1, 1, size))
-    flat = functional.conv2d(flat, weights.view(1, 1, size, 1))
-    return flat.reshape(n, c, *flat.shape[-2:])
+def _maps(
+    x: torch.Tensor, y: torch.Tensor, window: Window, c1: float, c2: float
+) -> Iterator[torch.Tensor]:
+    """Compute the map of some images after the other."""
+    dtype = torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
+    count = max(1, AT_ONCE // max(1, x.shape[1])) if x.device.type == "cpu" else max(1, len(x))
+    with full_precision(x.device):
+        for first, second in zip(x.split(count), y.split(count), strict=True):
+            yield _SSIM.apply(first.to(dtype), second.to(dtype), window, c1, c2)  # type: ignore[no-untyped-call]
 
 
-def _weights(size: int, window: str, sigma: float) -> npt.NDArray[np.float64]:
-    if window == "uniform":
-        return np.full(size, 1 / size)
-    weights = np.exp(-0.5 * (np.arange(size) - size // 2) ** 2 / sigma**2)
-    return np.asarray(weights / weights.sum())
+class _SSIM(torch.autograd.Function):
+    """Structural similarity, with its gradient by hand.
 
+    In terms of local means a and b, variances v and w, and the covariance s, SSIM is the product
+    of luminance (2 a b + c1) / (a^2 + b^2 + c1) and structure (2 s + c2) / (v + w + c2). Its
+    derivatives by b, w and s go back to the pixels through the transposed window: three means, each
+    at the cost of one of the four on the way forward.
+    """
 
-def _mirrored_indices(length: int, radius: int) -> npt.NDArray[np.int64]:
-    """Indices of a mirrored axis: d c b a | a b c d | d c b a, repeated where it is short."""
-    indices = np.arange(-radius, length + radius) % (2 * length)
-    return np.where(indices < length, indices, 2 * length - 1 - indices)
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, y: torch.Tensor, window: Window, c1: float, c2: float
+    ) -> torch.Tensor:
+        filters = window.filter_of(x)
+        # Variances are differences of large sums: subtracting a constant first keeps float32
+        # exact to 1e-6. The constants cancel in every moment but the means.
+        level_x, level_y = filters.levels(x), filters.levels(y)
+        near_x, near_y = filters.prepared(x, level_x), filters.prepared(y, level_y)
+        mean_x, mean_y = filters.mean(near_x), filters.mean(near_y)
+        spread = filters.mean((near_x * near_x).addcmul_(near_y, near_y))
+        spread.addcmul_(mean_x, mean_x, value=-1).addcmul_(mean_y, mean_y, value=-1)
+        spread.clamp_min_(0).add_(c2)
+        structure = filters.mean(near_x * near_y).addcmul_(mean_x, mean_y, value=-1)
+        structure.mul_(2).add_(c2).div_(spread)
+        a, b = mean_x + level_x, mean_y + level_y
+        power = (a * a).addcmul_(b, b).add_(c1)
+        luminance = (a * b).mul_(2).add_(c1).div_(power)
+        ctx.filters = filters
+        ctx.save_for_backward(
+            near_x, near_y, mean_x, mean_y, a, b, spread, power, structure, luminance
+        )
+        return (luminance * structure).reshape(*x.shape[:2], *luminance.shape[-2:])
 
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        near_x, near_y, mean_x, mean_y, a, b, spread, power, structure, luminance = (
+            ctx.saved_tensors
+        )
+        filters = ctx.filters
+        shape, slope = slope.shape, slope.reshape(structure.shape)
+        # The slope comes last: maps take the arrangement in memory of what comes first.
+        by_luminance = (structure * slope).div_(power).mul_(2)
+        by_structure = luminance * slope
+        by_covariance = (by_structure / spread).mul_(2)
+        by_variance = by_structure.mul_(structure).div_(spread).neg_()
 
-def _mirror(maps: torch.Tensor, radius: int, axis: int) -> torch.Tensor:
-    indices = torch.as_tensor(_mirrored_indices(maps.shape[axis], radius), device=maps.device)
-    return maps.index_select(axis, indices)
+        def gradient(
+            near: torch.Tensor, mean: torch.Tensor, level: torch.Tensor,
+            other_near: torch.Tensor, other_mean: torch.Tensor, other_level: torch.Tensor,
+        ) -> torch.Tensor:  # fmt: skip
+            by_mean = torch.addcmul(other_level, level, luminance, value=-1).mul_(by_luminance)
+            by_mean.addcmul_(by_covariance, other_mean, value=-1)
+            by_mean.addcmul_(by_variance, mean, value=-2)
+            found = filters.inside(near) * filters.transposed(by_variance)
+            found.mul_(2).addcmul_(filters.inside(other_near), filters.transposed(by_covariance))
+            found.add_(filters.transposed(by_mean))
+            found = found.reshape(*shape[:2], *found.shape[-2:])
+            return torch.as_tensor(found)
 
-
-@lru_cache(maxsize=64)
-def _band(
-    length: int,
-    size: int,
-    window: str,
-    sigma: float,
-    border: str,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> torch.Tensor:
-    """Matrix whose product with a column is its local mean, of shape (rows, length)."""
-    radius = size // 2
-    if border == "same":
-        indices, rows = _mirrored_indices(length, radius), length
-    else:
-        indices, rows = np.arange(length), length - 2 * radius
-    band = np.zeros((rows, length))
-    for tap, weight in enumerate(_weights(size, window, sigma)):
-        np.add.at(band, (np.arange(rows), indices[tap : tap + rows]), weight)
-    # Made once for detection and training: a tensor of inference mode would not train.
-    with torch.inference_mode(False):
-        return torch.as_tensor(band, dtype=dtype, device=device)
+        first, second = (near_x, mean_x, a), (near_y, mean_y, b)
+        return (
+            gradient(*first, *second) if ctx.needs_input_grad[0] else None,
+            gradient(*second, *first) if ctx.needs_input_grad[1] else None,
+            *(None,) * 3,
+        )

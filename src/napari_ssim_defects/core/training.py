@@ -18,6 +18,7 @@ from .device import choose_device, fast_dtype, place
 from .intensity import IntensityRange
 from .losses import Objective
 from .measurement import measure
+from .memory import memory_kept
 from .model import DefectModel
 from .networks import Autoencoder, initialise
 from .optimisation import Optimisation
@@ -138,7 +139,7 @@ def train(
     network = place(network, where)
     objective = Objective(config, torch.Generator(where), features)
     validation = Validation(config, objective, fixed, held_out=bool(held_out))
-    with thread_race() as race:
+    with thread_race() as race, memory_kept():
         run = Optimisation(
             config,
             network,
