@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from napari_ssim_defects import TrainingConfig, train
-from napari_ssim_defects.core.progress import TrainingFinished, TrainingNotice
+from napari_ssim_defects.core.progress import (
+    CalibrationProgress,
+    TrainingNotice,
+    TrainingStep,
+)
 from napari_ssim_defects.io.images import find_images, read_image
 from napari_ssim_defects.samples import nanofibres
 
@@ -34,18 +38,22 @@ def images_of(material: str) -> list[Any]:
 
 
 def run(images: list[Any], config: TrainingConfig) -> dict[str, Any]:
-    notices = []
-    for message in train(images, config):
+    """Train, and say how that went; what is measured after the training is left out."""
+    notices, losses, steps = [], [], 0
+    messages = train(images, config)
+    for message in messages:
         if isinstance(message, TrainingNotice):
             notices.append(message.text)
-    assert isinstance(message, TrainingFinished)
-    history = message.model.history
-    losses = [entry.validation_loss or entry.loss for entry in history]
+        elif isinstance(message, TrainingStep):
+            steps = message.step
+            losses.append(message.validation_loss or message.loss)
+        elif isinstance(message, CalibrationProgress):
+            messages.close()
     return {
         "seed": config.seed,
-        "loss": min(losses, default=None),
-        "steps": history[-1].step if history else 0,
-        "collapsed": bool(message.model.warnings),
+        "loss": min(losses),
+        "steps": steps,
+        "collapsed": any("did not learn" in notice for notice in notices),
         "notices": notices,
     }
 

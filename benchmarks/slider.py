@@ -6,7 +6,8 @@ For each size and setting: the 50th and 95th percentile of the milliseconds that
 before the viewer draws, that percentile over the one with hulls and the usual morphology, and the
 same with drawing. Beside them what plain scikit-image takes for the same mask (without hulls for
 the large image, for which they take minutes), like with like: against finding the regions alone,
-and, shown by a plain `layer.data = mask`, against the step. `--quick` leaves the large image out.
+and, shown by a plain `layer.data = mask`, against the step. The last lines compare a drag
+with and without a training in the background. `--quick` leaves the large image out.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 from skimage import measure, morphology, segmentation
 
-from napari_ssim_defects import SegmentationConfig
+from napari_ssim_defects import SegmentationConfig, TrainingConfig
 from napari_ssim_defects.core.morphology import disk
 from napari_ssim_defects.core.runs import Runs
 from napari_ssim_defects.core.segmentation import ThresholdIndex, prepare, segment_prepared
 from napari_ssim_defects.plugin import layers
+from napari_ssim_defects.plugin.state import PanelState
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 
 SIZES = ((700, 1024), (4096, 4096))
@@ -99,33 +101,53 @@ def plain(
     return morphology.convex_hull_object(mask) if config.convex_hull else mask
 
 
-def measure_size(shape: tuple[int, int], steps: int) -> list[dict[str, Any]]:
-    residual = residual_with_defects(shape)
+def open_panel(residual: npt.NDArray[np.float32]) -> DefectPanel:
+    """Open a viewer with the panel, an image and its heatmap."""
     viewer = napari.Viewer(show=True)
     viewer.window._qt_window.resize(1400, 900)
     panel = DefectPanel(viewer)
     viewer.window.add_dock_widget(panel, name="SSIM defects")
-    state = panel.state
     image = viewer.add_image((255 * np.clip(residual, 0, 1)).astype(np.uint8), name="image")
     heatmap = layers.new_heatmap(residual, layers.source_of(image), (0.0, 1.0), {})
     viewer.add_layer(heatmap)
+    panel.state.training_layers = (image,)
+    panel.state.heatmap = heatmap
+    return panel
+
+
+def wait(until: Callable[[], bool], seconds: float = 120) -> None:
+    """Let the viewer work until something is true, and a little longer."""
+    deadline = time.monotonic() + seconds
+    while not until() and time.monotonic() < deadline:
+        QApplication.processEvents()
+    for _ in range(20):
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def drag(
+    state: PanelState, values: npt.NDArray[np.float64]
+) -> tuple[list[float], list[float], list[int]]:
+    """Move the slider; returns milliseconds, the same with drawing, and regions of each step."""
+    wait(lambda: state.summary is not None and state.summary.complete)
+    times, drawn, regions = [], [], []
+    for value in values:
+        times.append(milliseconds(partial(setattr, state, "threshold", float(value))))
+        drawn.append(times[-1] + milliseconds(QApplication.processEvents))
+        regions.append(state.summary.regions)
+    return times, drawn, regions
+
+
+def measure_size(shape: tuple[int, int], steps: int) -> list[dict[str, Any]]:
+    residual = residual_with_defects(shape)
+    panel = open_panel(residual)
+    state, viewer = panel.state, panel.controller.viewer
     results = []
     values = np.random.default_rng(1).uniform(*THRESHOLDS, steps)
     for name, config in {**SETTINGS, "expensive morphology": EXPENSIVE[shape]}.items():
         state.segmentation = config
         state.threshold = float(values[-1])
-        state.heatmap = heatmap
-        deadline = time.monotonic() + 120
-        while not (state.summary and state.summary.complete) and time.monotonic() < deadline:
-            QApplication.processEvents()
-        for _ in range(20):
-            QApplication.processEvents()
-            time.sleep(0.01)
-        times, drawn, regions = [], [], []
-        for value in values:
-            times.append(milliseconds(partial(setattr, state, "threshold", float(value))))
-            drawn.append(times[-1] + milliseconds(QApplication.processEvents))
-            regions.append(state.summary.regions)
+        times, drawn, regions = drag(state, values)
         # Hulls of a large image take scikit-image minutes; it is let off them.
         large = residual.size > 1_000_000
         reference = config.replace(convex_hull=config.convex_hull and not large)
@@ -163,6 +185,30 @@ def measure_size(shape: tuple[int, int], steps: int) -> list[dict[str, Any]]:
     return results
 
 
+def measure_training(steps: int) -> dict[str, dict[str, float]]:
+    """The same drag without and with a training in the background."""
+    panel = open_panel(residual_with_defects(SIZES[0]))
+    state, controller = panel.state, panel.controller
+    values = np.random.default_rng(1).uniform(*THRESHOLDS, steps)
+    results = {}
+    state.config = TrainingConfig.preset("quick")
+    for name in ("without a training", "with a training"):
+        if name == "with a training":
+            controller.training.start()
+            wait(lambda: len(state.losses) > 3)
+        times, drawn, _ = drag(state, values)
+        results[name] = {
+            "p50_ms": round(float(np.percentile(times, 50)), 2),
+            "p95_ms": round(float(np.percentile(times, 95)), 2),
+            "p95_with_drawing_ms": round(float(np.percentile(drawn, 95)), 2),
+        }
+        print(name, results[name], file=sys.stderr, flush=True)
+    controller.stop()
+    wait(lambda: not state.busy)
+    controller.viewer.close()
+    return results
+
+
 def measure_hulls() -> dict[str, Any]:
     mask = residual_with_defects((700, 1024)) > 0.4
     runs = Runs.of(mask)
@@ -191,12 +237,17 @@ def main() -> None:
     print(hulls, file=sys.stderr, flush=True)
     sizes = SIZES[:1] if options.quick else SIZES
     steps = [row for shape in sizes for row in measure_size(shape, options.steps)]
-    result = {"napari": napari.__version__, "hulls": hulls, "steps": steps}
+    beside = measure_training(options.steps)
+    result = {
+        "napari": napari.__version__, "hulls": hulls, "steps": steps, "1024x700 beside": beside
+    }  # fmt: skip
     if options.json:
         print(json.dumps(result, indent=2))
     else:
         for row in steps:
             print(", ".join(f"{name} {value}" for name, value in row.items()))
+        for name, row in beside.items():
+            print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
 
 
 if __name__ == "__main__":
