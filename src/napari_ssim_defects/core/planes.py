@@ -30,12 +30,21 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
         Whether the last of four channels is opacity, which is left out.
     name
         What error messages call the image.
+
+    Attributes
+    ----------
+    image, channel_axis, name
+        As given.
+    channels, height, width
+        Of each plane; opacity does not count.
+    leading_shape
+        Shape of the stack.
     """
 
     def __init__(
         self, image: ImageLike, channel_axis: int | None, alpha: bool = False, name: str = "image"
     ) -> None:
-        self._image = image
+        self.image = image
         self._alpha = alpha
         self.name = name
         self.dtype = np.dtype(image.dtype)
@@ -91,8 +100,8 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
         selection: list[Any] = [*leading, rows, columns]
         axis = self.channel_axis
         if axis is not None:
-            selection.insert(len(self._image.shape) + axis, slice(None))
-        plane = np.asarray(self._image[tuple(selection)])
+            selection.insert(len(self.image.shape) + axis, slice(None))
+        plane = np.asarray(self.image[tuple(selection)])
         if axis is None:
             plane = plane[np.newaxis]
         else:

@@ -21,6 +21,7 @@ from .tiles import Box, PatchGrid, tile_side, tiles
 __all__ = [
     "PlaneViews",
     "SampledReconstruction",
+    "discriminator_patches",
     "improbability_tile",
     "reconstruct_plane",
     "reconstruct_tile",
@@ -284,13 +285,19 @@ def view_plane(
     )
     log_odds = None
     if discriminator is not None:
-        side = 2 * config.patch_size
         log_odds = yield from relayed(
-            reconstruct_plane(discriminator, plane, side, side // 2, device),
+            reconstruct_plane(
+                discriminator, plane, *discriminator_patches(config.patch_size), device
+            ),
             lambda fraction: share + (1 - share) * fraction,
         )
         log_odds = log_odds[0]
     return PlaneViews(reconstruction, log_odds, improbability)
+
+
+def discriminator_patches(patch_size: int) -> tuple[int, int]:
+    """Return side and stride of the discriminator's patches, by the side of the others."""
+    return 2 * patch_size, patch_size
 
 
 def improbability_tile(
