@@ -172,7 +172,8 @@ def _outputs(parser: argparse.ArgumentParser) -> None:
                         f"{', '.join(get_args(OutputKind))} (default: "
                         f"{','.join(defaults.kinds)})")  # fmt: skip
     parser.add_argument("--format", choices=list(get_args(TiffFormat)), default=defaults.tiff,
-                        help="kind of TIFF (default: %(default)s)")  # fmt: skip
+                        help="format of images: OME-TIFF, ImageJ TIFF or OME-Zarr (default: "
+                        "%(default)s)")  # fmt: skip
     parser.add_argument("--pixel-size", type=_sizes, metavar="SIZE",
                         help="height and width of a pixel, or one number for both, instead of "
                         "what the files say: 0.5 or 0.5,0.25")  # fmt: skip

@@ -57,8 +57,8 @@ def test_tiff_of_any_layout_is_read_in_parts(options: dict[str, Any], tmp_path: 
 def test_the_full_resolution_of_a_pyramid_and_its_pixel_size_are_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_ssim_defects.io.tiff.LARGE_SIDE", 64)
-    monkeypatch.setattr("napari_ssim_defects.io.tiff._SMALLEST_SIDE", 32)
+    monkeypatch.setattr("napari_ssim_defects.io.pyramid.LARGE_SIDE", 64)
+    monkeypatch.setattr("napari_ssim_defects.io.pyramid._SMALLEST_SIDE", 32)
     path = tmp_path / "a.ome.tif"
     write_ome_tiff(path, PIXELS[0], pixel_size=(0.5, 0.25), unit="µm")
     image = open_image(path)

@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from ..core.errors import InputError
 from ..core.outputs import OutputConfig, OutputKind
-from ..core.planes import Planes
+from ..core.planes import ImageLike, Planes
 from ..core.regions import Region
 from .atomic import ensure_folder, ensure_writable
 from .imagej import refuse_unfit, write_imagej_tiff
+from .ome_zarr_writer import refuse_axes, refuse_without_zarr, write_ome_zarr
 from .overlay import display_limits, write_overlay
 from .spatial import SpatialMetadata
 from .tables import REGION_COLUMNS, region_rows, write_csv
@@ -27,7 +28,7 @@ __all__ = ["TABLE_NAME", "Result", "ResultWriter"]
 TABLE_NAME = "regions.csv"
 """The table of the regions of all images."""
 
-_ENDINGS = {"ome": ".ome.tif", "imagej": ".tif"}
+_ENDINGS = {"ome": ".ome.tif", "imagej": ".tif", "zarr": ".ome.zarr"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,9 +44,9 @@ class Result:
     spatial
         Axes, distances and units of the residual.
     residual
-        float32 of shape (..., H, W).
+        float32 of shape (..., H, W), in memory or not.
     labels
-        Regions, int32 of the same shape: 0 is background.
+        Regions, int32 of the same shape: 0 is background; in memory or not.
     regions
         Plane and measurements of each region.
     planes
@@ -55,8 +56,8 @@ class Result:
     name: str
     stem: str
     spatial: SpatialMetadata
-    residual: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int32]
+    residual: ImageLike
+    labels: ImageLike
     regions: Sequence[tuple[int, Region]]
     planes: Planes | None = None
 
@@ -69,12 +70,13 @@ class ResultWriter:
     folder
         Where to; made if it does not exist.
     outputs
-        What, and as which kind of TIFF.
+        What, and in which format.
 
     Raises
     ------
     InputError
-        If nothing is to be written, or the folder cannot be made or takes no files.
+        If nothing is to be written, the folder cannot be made or takes no files, or the package
+        that writes OME-Zarr is missing.
     """
 
     def __init__(self, folder: str | os.PathLike[str], outputs: OutputConfig) -> None:
@@ -83,6 +85,8 @@ class ResultWriter:
                 f"Nothing is chosen to be written; choose from {', '.join(get_args(OutputKind))}."
             )
         self._outputs = outputs
+        if outputs.tiff == "zarr":
+            refuse_without_zarr(os.fspath(folder))
         self._folder = ensure_folder(folder)
         self._rows: list[dict[str, object]] = []
         ensure_writable(self._folder / TABLE_NAME)
@@ -146,17 +150,19 @@ class ResultWriter:
         Raises
         ------
         InputError
-            If it is too much for ImageJ's TIFF, or there is no image to draw on.
+            If it is too much for ImageJ's TIFF, has other axes than OME-Zarr, or there is no image
+            to draw on.
         """
         if "overlay" in self._outputs.kinds and result.planes is None:
             raise InputError(
                 f"There is no image to draw the outlines of '{result.name}' on; open it again and "
                 "detect, or leave the overlay out."
             )
-        if self._outputs.tiff == "imagej":
-            for kind, (path, *_) in self.paths(result.stem, ()).items():
-                if kind != "overlay":
-                    refuse_unfit(_pixels(kind, result), path.name)
+        for kind, (path, *_) in self.paths(result.stem, ()).items():
+            if kind != "overlay" and self._outputs.tiff == "imagej":
+                refuse_unfit(np.asarray(_pixels(kind, result)), path.name)
+            elif kind != "overlay" and self._outputs.tiff == "zarr":
+                refuse_axes(path.name, result.spatial.axes)
 
     def write(self, result: Result) -> dict[OutputKind, tuple[Path, ...]]:
         """Write the files about one image, existing ones are replaced; returns their `paths`.
@@ -173,7 +179,9 @@ class ResultWriter:
             if kind == "overlay":
                 self._write_overlays(result, paths)
             elif self._outputs.tiff == "imagej":
-                write_imagej_tiff(paths[0], _pixels(kind, result), spatial)
+                write_imagej_tiff(paths[0], np.asarray(_pixels(kind, result)), spatial)
+            elif self._outputs.tiff == "zarr":
+                write_ome_zarr(paths[0], _pixels(kind, result), spatial)
             else:
                 write_ome_tiff(
                     paths[0],
@@ -210,8 +218,41 @@ class ResultWriter:
             write_overlay(path, plane, found, limits, review)
 
 
-def _pixels(kind: OutputKind, result: Result) -> npt.NDArray[Any]:
-    """Return what a TIFF of a kind holds."""
+def _pixels(kind: OutputKind, result: Result) -> ImageLike:
+    """Return what a file of a kind holds."""
     if kind == "residual":
         return result.residual
-    return result.labels if kind == "labels" else result.labels > 0
+    return result.labels if kind == "labels" else _mask(result.labels)
+
+
+def _mask(labels: ImageLike) -> ImageLike:
+    return labels > 0 if isinstance(labels, np.ndarray) else Mask(labels)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Mask:
+    """Where labels that are read in parts are not background."""
+
+    labels: ImageLike
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the labels."""
+        return tuple(self.labels.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[np.bool_]:
+        """Always bool."""
+        return np.dtype(np.bool_)
+
+    def __getitem__(self, index: Any) -> npt.NDArray[np.bool_]:
+        """Read a part."""
+        return np.asarray(np.asarray(self.labels[index]) > 0)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self[(slice(None),) * self.ndim], dtype=dtype)
