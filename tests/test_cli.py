@@ -319,7 +319,7 @@ def test_detect_writes_what_it_finds(
     assert "bad_3.png: " in out
     assert out.splitlines()[-1].startswith("Wrote residual, labels, table of 2 images to ")
     assert "detecting" in err
-    assert sorted(path.name for path in folder.iterdir()) == [
+    assert sorted(path.name for path in folder.glob("[!.]*")) == [
         "bad_3.labels.ome.tif", "bad_3.residual.ome.tif", "bad_4.labels.ome.tif",
         "bad_4.residual.ome.tif", "regions.csv",
     ]  # fmt: skip
@@ -406,7 +406,7 @@ def test_detect_saves_what_is_asked_for(
         "--format", "imagej", "--pixel-size", "0.5,0.25", "--unit", "mm",
     )  # fmt: skip
     names = ["bad_3.mask.tif", "bad_3.overlay.png"]
-    assert sorted(path.name for path in folder.iterdir()) == names
+    assert sorted(path.name for path in folder.glob("[!.]*")) == names
     (image,) = result["images"]
     assert [Path(image[kind]).name for kind in ("mask", "overlay")] == names
     assert "residual" not in image
@@ -491,6 +491,50 @@ def test_image_of_another_kind_than_the_training_images_is_one_line_on_stderr(
         assert err.count("\n") == 1
         assert has in err
         assert image.name in err
+
+
+def test_detect_goes_on_where_it_was_stopped(
+    model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = tmp_path / "results"
+    command = ("detect", model_path, bad, "-o", folder, "--device", "cpu")
+    first = _result(capsys, *command)
+    assert [image["earlier"] for image in first["images"]] == [False, False]
+    table = (folder / "regions.csv").read_bytes()
+    written = folder / "bad_3.labels.ome.tif"
+    written.unlink()
+    second = _result(capsys, *command)
+    assert {Path(i["image"]).name: i["earlier"] for i in second["images"]} == {
+        "bad_3.png": False, "bad_4.png": True,
+    }  # fmt: skip
+    assert written.exists()
+    assert (folder / "regions.csv").read_bytes() == table
+    for image, again in zip(
+        first["images"], sorted(second["images"], key=lambda i: i["image"]), strict=True
+    ):
+        assert again["regions"] == image["regions"]
+        assert again["defective_fraction"] == image["defective_fraction"]
+    assert _run(*command) == 0
+    out, _ = capsys.readouterr()
+    assert "2 images had been finished earlier" in out
+    assert "of 0 images to" in out
+    third = _result(capsys, *command, "--overwrite")
+    assert [image["earlier"] for image in third["images"]] == [False, False]
+    other = _result(capsys, *command, "--threshold", 0.9)
+    assert [image["earlier"] for image in other["images"]] == [False, False]
+
+
+def test_detect_sums_up_what_could_not_be_used_and_reports(
+    model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    (bad / "bad_1.png").write_text("no picture")
+    folder = tmp_path / "results"
+    assert _run("detect", model_path, bad, "-o", folder, "--report", "--threshold", "fpr:0.2") == 2
+    out, _ = capsys.readouterr()
+    assert "1 image could not be used: bad_1.png." in out
+    page = (folder / "report.html").read_text("utf-8")
+    assert "bad_1.png" in page
+    assert page.count("data:image/jpeg;base64,") == 2
 
 
 # evaluate

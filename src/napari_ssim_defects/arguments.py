@@ -80,6 +80,13 @@ def argument_parser() -> argparse.ArgumentParser:
     _scoring(detect)
     _segmentation(detect)
     _outputs(detect)
+    detect.add_argument("--overwrite", action="store_true",
+                        help="inspect images again that an earlier run has finished")  # fmt: skip
+    detect.add_argument("--report", action="store_true",
+                        help="write report.html, a page with the worst images")  # fmt: skip
+    detect.add_argument("--cluster", metavar="ADDRESS",
+                        help="scheduler of dask.distributed whose workers do it, such as "
+                        "tcp://host:8786 (default: this computer)")  # fmt: skip
     _device_and_json(detect)
 
     evaluate = commands.add_parser("evaluate", help="score a model against ground truth")

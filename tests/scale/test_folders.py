@@ -63,7 +63,7 @@ def _table(folder: Path) -> list[dict[str, str]]:
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _physical_sizes(path: Path) -> dict[str, str]:

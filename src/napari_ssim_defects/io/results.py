@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -18,16 +18,17 @@ from ..core.regions import Region
 from .atomic import ensure_folder, ensure_writable
 from .imagej import refuse_unfit, write_imagej_tiff
 from .ome_zarr_writer import refuse_axes, refuse_without_zarr, write_ome_zarr
-from .overlay import display_limits, write_overlay
+from .overlay import display_limits, reduced, write_overlay
 from .spatial import SpatialMetadata
 from .tables import REGION_COLUMNS, region_rows, write_csv
 from .tiff import write_ome_tiff
 
-__all__ = ["TABLE_NAME", "Result", "ResultWriter"]
+__all__ = ["TABLE_NAME", "Result", "ResultWriter", "table_rows"]
 
 TABLE_NAME = "regions.csv"
 """The table of the regions of all images."""
 
+_LARGEST_PICTURE = 8192  # pixels along the longer side
 _ENDINGS = {"ome": ".ome.tif", "imagej": ".tif", "zarr": ".ome.zarr"}
 
 
@@ -87,9 +88,9 @@ class ResultWriter:
         self._outputs = outputs
         if outputs.tiff == "zarr":
             refuse_without_zarr(os.fspath(folder))
-        self._folder = ensure_folder(folder)
+        self.folder = ensure_folder(folder)
         self._rows: list[dict[str, object]] = []
-        ensure_writable(self._folder / TABLE_NAME)
+        ensure_writable(self.folder / TABLE_NAME)
 
     def paths(self, stem: str, leading_shape: Sequence[int]) -> dict[OutputKind, tuple[Path, ...]]:
         """Return which files of each kind are written about an image; the table is not of one.
@@ -111,7 +112,7 @@ class ResultWriter:
                 names = [f"{stem}.{kind}{_ENDINGS[self._outputs.tiff]}"]
             else:
                 continue
-            paths[kind] = tuple(self._folder / name for name in names)
+            paths[kind] = tuple(self.folder / name for name in names)
         return paths
 
     def refuse_existing(self, images: Iterable[tuple[str, Sequence[int]]]) -> None:
@@ -134,13 +135,13 @@ class ResultWriter:
             for path in paths
         ]
         if "table" in self._outputs.kinds:
-            wanted.append(self._folder / TABLE_NAME)
+            wanted.append(self.folder / TABLE_NAME)
         there = [path.name for path in wanted if path.exists()]
         if there:
             others = f" and {len(there) - 1} more" if len(there) > 1 else ""
             verb = "are" if others else "is"
             raise InputError(
-                f"'{there[0]}'{others} {verb} already in '{self._folder}'; choose another folder, "
+                f"'{there[0]}'{others} {verb} already in '{self.folder}'; choose another folder, "
                 "or allow files to be replaced."
             )
 
@@ -173,6 +174,12 @@ class ResultWriter:
             If a file cannot be written; those before it are there.
         """
         self.refuse_unfit(result)
+        files = self.write_files(result)
+        self._rows += table_rows(result)
+        return files
+
+    def write_files(self, result: Result) -> dict[OutputKind, tuple[Path, ...]]:
+        """Do as `write` does, but leave its regions to whoever calls `finish`."""
         spatial = result.spatial
         files = self.paths(result.stem, result.residual.shape[:-2])
         for kind, paths in files.items():
@@ -190,14 +197,15 @@ class ResultWriter:
                     unit=spatial.units,
                     axes=spatial.axes,
                 )
-        for plane, region in result.regions:
-            self._rows += region_rows(
-                result.name, plane, [region], spatial.pixel_size, spatial.unit
-            )
         return files
 
-    def finish(self) -> tuple[Path, ...]:
+    def finish(self, rows: Iterable[Mapping[str, object]] | None = None) -> tuple[Path, ...]:
         """Write the table of the regions of all images; returns its path if it is wanted.
+
+        Parameters
+        ----------
+        rows
+            What it holds; None: the regions of all images that were written.
 
         Raises
         ------
@@ -206,16 +214,26 @@ class ResultWriter:
         """
         if "table" not in self._outputs.kinds:
             return ()
-        write_csv(self._folder / TABLE_NAME, self._rows, REGION_COLUMNS)
-        return (self._folder / TABLE_NAME,)
+        write_csv(self.folder / TABLE_NAME, self._rows if rows is None else rows, REGION_COLUMNS)
+        return (self.folder / TABLE_NAME,)
 
     def _write_overlays(self, result: Result, paths: Sequence[Path]) -> None:
         assert result.planes is not None
         limits = display_limits(result.planes)
-        labels = result.labels.reshape(-1, *result.labels.shape[-2:])
         review = np.array([region.label for _, region in result.regions if region.review], int)
-        for path, plane, found in zip(paths, result.planes, labels, strict=True):
+        for index, path in enumerate(paths):
+            plane, found = reduced(result.planes, index, result.labels, _LARGEST_PICTURE)
             write_overlay(path, plane, found, limits, review)
+
+
+def table_rows(result: Result) -> list[dict[str, object]]:
+    """Return the rows of the table of regions that are about an image."""
+    spatial = result.spatial
+    return [
+        row
+        for plane, region in result.regions
+        for row in region_rows(result.name, plane, [region], spatial.pixel_size, spatial.unit)
+    ]
 
 
 def _pixels(kind: OutputKind, result: Result) -> ImageLike:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -23,7 +24,7 @@ from ..core.threshold_index import ThresholdIndex
 from ..core.tiles import Box, PatchGrid, tile_side, tiles
 from .blocks import Array, improbability, joined, plane_blocks, scored, tile_sums, views
 
-__all__ = ["lazy_labels", "lazy_residual", "segment_blocks"]
+__all__ = ["LabelImage", "lazy_labels", "lazy_reconstruction", "lazy_residual", "segment_blocks"]
 
 
 def lazy_residual(
@@ -70,12 +71,41 @@ def lazy_residual(
     >>> bool((residual.compute() == last.model.residual(image, device="cpu")).all())
     True
     """
-    planes = model.planes(image, channel_axis)
+    return lazy_stack(model, model.planes(image, channel_axis), stride=stride, device=device)
+
+
+def lazy_stack(
+    model: DefectModel, planes: Planes, *, stride: int | None = None, device: str | None = None
+) -> Array:
+    """Return what `lazy_residual` does, of an image that is seen as planes."""
     maps = [
         lazy_plane(model, planes, index, stride=stride, device=device)
         for index in range(len(planes))
     ]
     return da.stack(maps).reshape(planes.shape)
+
+
+def lazy_reconstruction(
+    model: DefectModel, planes: Planes, *, stride: int | None = None, device: str | None = None
+) -> Array:
+    """Return the reconstruction of an image that is computed block by block.
+
+    Parameters as for `lazy_residual`, but for the image.
+
+    Returns
+    -------
+    dask.array.Array
+        float32 of shape (planes, C, H, W), in the intensities of the image.
+    """
+    prepare_model(stride, device)
+    grid = patch_grid(model, planes, "reconstruction", stride)
+    maps = []
+    for index in range(len(planes)):
+        plane = plane_blocks(model, planes, index)
+        sums = tile_sums(model, plane, grid, "reconstruction", device)
+        mean = joined(sums, grid)[: model.channels]
+        maps.append(mean.map_blocks(model.intensity.restore, dtype=np.float32))
+    return da.stack(maps)
 
 
 def lazy_plane(
@@ -86,10 +116,8 @@ def lazy_plane(
     stride: int | None = None,
     device: str | None = None,
 ) -> Array:
-    """Return the residual of one plane, as `lazy_residual` does of all."""
-    if stride is not None and stride < 1:
-        raise InputError(f"The stride must be at least 1 pixel, not {stride}.")
-    fast_dtype(choose_device(device))  # several threads would race at once
+    """Return the residual of one plane, as `lazy_residual` does of all of them."""
+    prepare_model(stride, device)
     plane = plane_blocks(model, planes, index)
     networks, texture = views(model.config)
     seen: dict[str, Array] = {}
@@ -99,6 +127,13 @@ def lazy_plane(
     if texture:
         seen["texture"] = improbability(model, plane, device)
     return scored(model, plane, seen)
+
+
+def prepare_model(stride: int | None, device: str | None) -> None:
+    """Refuse settings that do not work, and choose the number format before threads do."""
+    if stride is not None and stride < 1:
+        raise InputError(f"The stride must be at least 1 pixel, not {stride}.")
+    fast_dtype(choose_device(device))
 
 
 def patch_grid(model: DefectModel, planes: Planes, network: str, stride: int | None) -> PatchGrid:
@@ -179,7 +214,13 @@ def lazy_labels(
     config = config or SegmentationConfig()
     refuse_reversed(threshold, config)
     found = [plane for _, plane in segment_blocks(residual, threshold, config)]
-    return da.from_array(LabelImage(residual.shape, found), chunks=residual.chunks, name=False)
+    return labels_of(LabelImage(residual.shape, found), residual.chunks)
+
+
+def labels_of(labels: LabelImage, chunks: tuple[tuple[int, ...], ...] | None = None) -> Array:
+    """Return labels as a dask array of these blocks; None: one plane, or part of it, a block."""
+    tile = (*(1 for _ in labels.shape[:-2]), tile_side(), tile_side())
+    return da.from_array(labels, chunks=chunks or tile, name=False)
 
 
 class LabelImage:
@@ -195,16 +236,23 @@ class LabelImage:
 
     dtype = np.dtype(np.int32)
 
-    def __init__(self, shape: tuple[int, ...], planes: list[Segmented]) -> None:
+    def __init__(self, shape: Sequence[int], planes: Sequence[Segmented]) -> None:
         self.shape = tuple(shape)
         self.ndim = len(shape)
         self._planes = planes
         self._before = np.cumsum([0, *(plane.count for plane in planes)]).tolist()
 
-    def __getitem__(self, key: tuple[slice, ...]) -> npt.NDArray[np.int32]:
-        """Paint the labels of a box of each plane; one slice per axis, with steps of one."""
+    def __getitem__(self, key: tuple[int | slice, ...]) -> npt.NDArray[np.int32]:
+        """Paint part of the labels.
+
+        Parameters
+        ----------
+        key
+            A number or a slice per leading axis, and slices with steps of one of height and width.
+        """
+        parts = [slice(part, part + 1) if isinstance(part, int) else part for part in key]
         *leading, rows, columns = (
-            range(*part.indices(size)) for part, size in zip(key, self.shape, strict=True)
+            range(*part.indices(size)) for part, size in zip(parts, self.shape, strict=True)
         )
         box = Box(rows.start, columns.start, rows.stop, columns.stop)
         labels = np.empty((*map(len, leading), *box.shape), np.int32)
@@ -212,7 +260,10 @@ class LabelImage:
             whole = [axis[i] for axis, i in zip(leading, place, strict=True)]
             plane = int(np.ravel_multi_index(whole, self.shape[:-2])) if whole else 0
             labels[place] = self._planes[plane].labels_in(box, self._before[plane])
-        return labels
+        return labels[tuple(0 if isinstance(part, int) else slice(None) for part in key)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self[(slice(None),) * self.ndim], dtype=dtype)
 
 
 class _BlocksAbove:
