@@ -137,10 +137,14 @@ def _local_mean(
     if border == "same":
         maps = _mirror(_mirror(maps, size // 2, -1), size // 2, -2)
     n, c, height, width = maps.shape
-    flat = maps.reshape(n * c, 1, height, width)
-    flat = functional.conv2d(flat, weights.view(1, 1, 1, size))
-    flat = functional.conv2d(flat, weights.view(1, 1, size, 1))
-    return flat.reshape(n, c, *flat.shape[-2:])
+    # One at a time: torch unfolds what it filters, which takes as many copies as the window is wide.
+    filtered = [
+        functional.conv2d(
+            functional.conv2d(flat, weights.view(1, 1, 1, size)), weights.view(1, 1, size, 1)
+        )
+        for flat in maps.reshape(n * c, 1, 1, height, width)
+    ]
+    return torch.stack(filtered).reshape(n, c, *filtered[0].shape[-2:])
 
 
 def _weights(size: int, window: str, sigma: float) -> npt.NDArray[np.float64]:
