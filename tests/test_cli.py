@@ -504,14 +504,10 @@ def test_detect_goes_on_where_it_was_stopped(
     written = folder / "bad_3.labels.ome.tif"
     written.unlink()
     second = _result(capsys, *command)
-    assert {Path(i["image"]).name: i["earlier"] for i in second["images"]} == {
-        "bad_3.png": False, "bad_4.png": True,
-    }  # fmt: skip
+    assert [image["earlier"] for image in second["images"]] == [False, True]
     assert written.exists()
     assert (folder / "regions.csv").read_bytes() == table
-    for image, again in zip(
-        first["images"], sorted(second["images"], key=lambda i: i["image"]), strict=True
-    ):
+    for image, again in zip(first["images"], second["images"], strict=True):
         assert again["regions"] == image["regions"]
         assert again["defective_fraction"] == image["defective_fraction"]
     assert _run(*command) == 0

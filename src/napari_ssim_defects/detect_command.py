@@ -28,9 +28,10 @@ def run_detect(
     outputs = output_config(options)
     done: list[dict[str, Any]] = []  # without the pixels: there may be many images
     failed: list[dict[str, str]] = []
+    paths = find_images(options.images)
     with Bar("detecting") as bar:
         for message in detect_files(
-            model, find_images(options.images), options.output, threshold,
+            model, paths, options.output, threshold,
             segmentation_config(options), outputs, stride=options.stride, device=options.device,
             pixel_size=options.pixel_size, unit=options.unit, overwrite=options.overwrite,
             report=options.report, cluster=options.cluster,
@@ -49,6 +50,8 @@ def run_detect(
                     "seconds": message.seconds,
                     "earlier": not isinstance(message, FileDetected) and message.earlier,
                 })  # fmt: skip
+    order = {str(path): number for number, path in enumerate(paths)}
+    done.sort(key=lambda file: order[file["image"]])  # not as they were finished
     result = {
         "threshold": threshold,
         "table": str(options.output / TABLE_NAME) if "table" in outputs.kinds else None,

@@ -75,8 +75,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary folder to write to; it becomes ``path`` when the block ends well.
 
-    As `atomic_path`, for formats that are folders of files. What is in the way, such as the folder
-    of an earlier run, is moved aside before and removed after.
+    As `atomic_path`, for formats that are folders of files, but not forced to disk. What is in the
+    way, such as the folder of an earlier run, is moved aside before and removed after.
 
     Raises
     ------

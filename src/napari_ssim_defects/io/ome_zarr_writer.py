@@ -34,7 +34,7 @@ def write_ome_zarr(path: str | os.PathLike[str], data: ImageLike, spatial: Spati
         The folder; one that exists is replaced.
     data
         Array of up to five dimensions, numpy or any other that can be sliced (dask, zarr, ...); it
-        is read block by block.
+        is read block by block, by 512 pixels, so what is costly to compute is better stored first.
     spatial
         Its axes, of T, C, Z, Y and X in this order, with distances and units.
 

@@ -20,7 +20,7 @@ from ..core.errors import InputError
 from ..core.model import DefectModel
 from ..io.journal import Journal, Record
 from ..io.results import ResultWriter
-from .file_detection import Detection, Target, detect_file, file_done
+from .file_detection import Detection, NotWritten, Target, detect_file, file_done
 from .messages import FileDone, FileFailed, FileProgress
 
 __all__ = ["detect_on_cluster"]
@@ -58,7 +58,7 @@ def detect_on_cluster(
     Raises
     ------
     InputError
-        If the scheduler cannot be reached.
+        If the scheduler cannot be reached, or a worker cannot write.
     """
     try:
         client = Client(address, timeout=_PATIENCE, set_as_default=False)
@@ -81,7 +81,7 @@ def detect_on_cluster(
                 problem = future.exception()
                 if isinstance(problem, KilledWorker):
                     yield FileFailed(target.path, _killed(target.path))
-                elif isinstance(problem, InputError):
+                elif isinstance(problem, InputError) and not isinstance(problem, NotWritten):
                     yield FileFailed(target.path, str(problem))
                 elif problem is not None:
                     raise problem

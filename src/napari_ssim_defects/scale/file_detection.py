@@ -29,6 +29,7 @@ from .messages import FileDetected, FileDone
 
 __all__ = [
     "Detection",
+    "NotWritten",
     "Target",
     "detect_file",
     "file_done",
@@ -39,6 +40,10 @@ __all__ = [
 
 _MOST_AXES = 5  # of a TIFF: TZCYX
 _LARGEST_IN_MEMORY = 2**25  # pixels that are inspected in memory; more are inspected in blocks
+
+
+class NotWritten(InputError):
+    """What was found cannot be written; not the image is to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +121,10 @@ def detect_file(
 
     Raises
     ------
+    NotWritten
+        If a file cannot be written: others could not, either.
     InputError
-        If the image cannot be used, or a file not be written.
+        If the image cannot be used.
     """
     start = time.perf_counter()
     image = open_image(target.path)
@@ -130,15 +137,17 @@ def detect_file(
     if detection.pixel_size is not None:
         spatial = spatial.with_pixel_size(detection.pixel_size, detection.unit)
     planes = file_planes(model, image)
-
-    key = detection.key(model, target) if target.path.exists() else ""
+    key = detection.key(model, target)
 
     def written(found: _Found) -> Record:
         result = Result(
             target.name, target.stem, spatial, found.residual, found.labels, found.regions, planes
         )
         writer.refuse_unfit(result)
-        files = writer.write_files(result)
+        try:
+            files = writer.write_files(result)
+        except InputError as error:
+            raise NotWritten(str(error)) from error
         area = sum(region.area for _, region in found.regions)
         return {
             "key": key,

@@ -28,6 +28,7 @@ from ..io.report import REPORT_NAME, write_report
 from ..io.results import ResultWriter
 from .file_detection import (
     Detection,
+    NotWritten,
     Target,
     detect_file,
     file_planes,
@@ -173,6 +174,8 @@ def _detect_here(
         try:
             steps = detect_file(model, detection, target, writer)
             detected, record = yield from relayed(steps, progress)
+        except NotWritten:
+            raise
         except InputError as error:
             yield FileFailed(target.path, str(error))
             continue
