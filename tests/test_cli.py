@@ -493,6 +493,27 @@ def test_image_of_another_kind_than_the_training_images_is_one_line_on_stderr(
         assert image.name in err
 
 
+def test_zarr_is_trained_on_and_inspected_and_written(
+    material: Images, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    monkeypatch.setattr("napari_ssim_defects.io.images._SMALL", 0)
+    for name, seed in (("good", 1), ("bad", 3)):
+        pixels = material(seed, (96, 120), spoilt=name == "bad")
+        zarr.create_array(tmp_path / f"{name}.zarr", data=pixels, chunks=(32, 32))
+    model, folder = tmp_path / "model.safetensors", tmp_path / "results"
+    _result(capsys, "train", tmp_path / "good.zarr", "-o", model, "--epochs", 1)
+    _result(capsys, "calibrate", model, tmp_path / "good.zarr")
+    result = _result(
+        capsys, "detect", model, tmp_path / "bad.zarr", "-o", folder, "--format", "zarr",
+        "--device", "cpu",
+    )  # fmt: skip
+    (image,) = result["images"]
+    assert image["residual"] == str(folder / "bad.residual.ome.zarr")
+    expected = DefectModel.load(model).residual(material(3, (96, 120), spoilt=True), device="cpu")
+    np.testing.assert_array_equal(read_image(image["residual"]).data, expected)
+
+
 def test_detect_goes_on_where_it_was_stopped(
     model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
 ) -> None:
