@@ -42,8 +42,9 @@ from napari_ssim_defects.core.memory import memory_kept
 from napari_ssim_defects.core.networks import Autoencoder, initialise
 from napari_ssim_defects.core.optimisation import Optimisation
 from napari_ssim_defects.core.patches import PatchSource, TrainingArea
-from napari_ssim_defects.core.reconstruction import patch_starts, reconstruct_plane
+from napari_ssim_defects.core.reconstruction import reconstruct_plane
 from napari_ssim_defects.core.ssim import ssim_loss, ssim_map
+from napari_ssim_defects.core.tiles import patch_starts
 from napari_ssim_defects.core.validation import Validation
 from napari_ssim_defects.samples import nanofibres
 

@@ -25,9 +25,11 @@ RINGS = {
     "demo": {"demo", "terminal", "core", "io", "samples", "scale"},
     "arguments": {"arguments", "core"},
     "train_command": {"train_command", "terminal", "core", "io"},
+    "detect_command": {"detect_command", "arguments", "terminal", "core", "io", "scale"},
     "cli": {
         "cli",
         "arguments",
+        "detect_command",
         "train_command",
         "demo",
         "terminal",

@@ -230,6 +230,24 @@ def test_the_benchmark_of_training_compares_and_names_its_limits(
     assert result["reconstruction"]["seconds"] > 0
 
 
+@pytest.mark.slow
+def test_the_benchmark_of_scale_measures_each_part_in_a_process_of_its_own(
+    run: Run, tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed")
+    picture = tmp_path / "scale.png"
+    result = json.loads(run("scale.py", "--quick", "--json", "--plot", str(picture)))
+    assert [size["side"] for size in result["large"]["sizes"]] == [300, 600]
+    for measured in (*result["large"]["sizes"], result["folder"]):
+        assert measured["cpu_seconds"] > 0
+        assert measured["peak_mb"] > 50
+    assert result["folder"]["images"] == 6
+    for name in ("two", "killed"):
+        assert result["workers"][name]["done"] == 4
+        assert result["workers"][name]["same_as_one"]
+    assert picture.stat().st_size > 1000
+
+
 def test_the_benchmark_of_collapse_counts_for_each_material(
     material: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -319,7 +319,7 @@ def test_detect_writes_what_it_finds(
     assert "bad_3.png: " in out
     assert out.splitlines()[-1].startswith("Wrote residual, labels, table of 2 images to ")
     assert "detecting" in err
-    assert sorted(path.name for path in folder.iterdir()) == [
+    assert sorted(path.name for path in folder.glob("[!.]*")) == [
         "bad_3.labels.ome.tif", "bad_3.residual.ome.tif", "bad_4.labels.ome.tif",
         "bad_4.residual.ome.tif", "regions.csv",
     ]  # fmt: skip
@@ -406,7 +406,7 @@ def test_detect_saves_what_is_asked_for(
         "--format", "imagej", "--pixel-size", "0.5,0.25", "--unit", "mm",
     )  # fmt: skip
     names = ["bad_3.mask.tif", "bad_3.overlay.png"]
-    assert sorted(path.name for path in folder.iterdir()) == names
+    assert sorted(path.name for path in folder.glob("[!.]*")) == names
     (image,) = result["images"]
     assert [Path(image[kind]).name for kind in ("mask", "overlay")] == names
     assert "residual" not in image
@@ -491,6 +491,67 @@ def test_image_of_another_kind_than_the_training_images_is_one_line_on_stderr(
         assert err.count("\n") == 1
         assert has in err
         assert image.name in err
+
+
+def test_zarr_is_trained_on_and_inspected_and_written(
+    material: Images, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    monkeypatch.setattr("napari_ssim_defects.io.images._SMALL", 0)
+    for name, seed in (("good", 1), ("bad", 3)):
+        pixels = material(seed, (96, 120), spoilt=name == "bad")
+        zarr.create_array(tmp_path / f"{name}.zarr", data=pixels, chunks=(32, 32))
+    model, folder = tmp_path / "model.safetensors", tmp_path / "results"
+    _result(capsys, "train", tmp_path / "good.zarr", "-o", model, "--epochs", 1)
+    _result(capsys, "calibrate", model, tmp_path / "good.zarr")
+    result = _result(
+        capsys, "detect", model, tmp_path / "bad.zarr", "-o", folder, "--format", "zarr",
+        "--device", "cpu",
+    )  # fmt: skip
+    (image,) = result["images"]
+    assert image["residual"] == str(folder / "bad.residual.ome.zarr")
+    expected = DefectModel.load(model).residual(material(3, (96, 120), spoilt=True), device="cpu")
+    np.testing.assert_array_equal(read_image(image["residual"]).data, expected)
+
+
+def test_detect_goes_on_where_it_was_stopped(
+    model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = tmp_path / "results"
+    command = ("detect", model_path, bad, "-o", folder, "--device", "cpu")
+    first = _result(capsys, *command)
+    assert [image["earlier"] for image in first["images"]] == [False, False]
+    table = (folder / "regions.csv").read_bytes()
+    written = folder / "bad_3.labels.ome.tif"
+    written.unlink()
+    second = _result(capsys, *command)
+    assert [image["earlier"] for image in second["images"]] == [False, True]
+    assert written.exists()
+    assert (folder / "regions.csv").read_bytes() == table
+    for image, again in zip(first["images"], second["images"], strict=True):
+        assert again["regions"] == image["regions"]
+        assert again["defective_fraction"] == image["defective_fraction"]
+    assert _run(*command) == 0
+    out, _ = capsys.readouterr()
+    assert "2 images had been finished earlier" in out
+    assert "of 0 images to" in out
+    third = _result(capsys, *command, "--overwrite")
+    assert [image["earlier"] for image in third["images"]] == [False, False]
+    other = _result(capsys, *command, "--threshold", 0.9)
+    assert [image["earlier"] for image in other["images"]] == [False, False]
+
+
+def test_detect_sums_up_what_could_not_be_used_and_reports(
+    model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    (bad / "bad_1.png").write_text("no picture")
+    folder = tmp_path / "results"
+    assert _run("detect", model_path, bad, "-o", folder, "--report", "--threshold", "fpr:0.2") == 2
+    out, _ = capsys.readouterr()
+    assert "1 image could not be used: bad_1.png." in out
+    page = (folder / "report.html").read_text("utf-8")
+    assert "bad_1.png" in page
+    assert page.count("data:image/jpeg;base64,") == 2
 
 
 # evaluate

@@ -51,6 +51,7 @@ def test_demo_writes_everything_that_it_made(results: DemoResults, folder: Path)
     assert files == {
         "nanofibres.safetensors",
         "overview.png",
+        ".detection.jsonl",
         "regions.csv",
         *(f"good/good_{number}.ome.tif" for number in (1, 2, 3, 4)),
         *(f"defective/{name}.ome.tif" for name in defective),

@@ -80,6 +80,13 @@ def argument_parser() -> argparse.ArgumentParser:
     _scoring(detect)
     _segmentation(detect)
     _outputs(detect)
+    detect.add_argument("--overwrite", action="store_true",
+                        help="inspect images again that an earlier run has finished")  # fmt: skip
+    detect.add_argument("--report", action="store_true",
+                        help="write report.html, a page with the worst images")  # fmt: skip
+    detect.add_argument("--cluster", metavar="ADDRESS",
+                        help="scheduler of dask.distributed whose workers do it, such as "
+                        "tcp://host:8786 (default: this computer)")  # fmt: skip
     _device_and_json(detect)
 
     evaluate = commands.add_parser("evaluate", help="score a model against ground truth")
@@ -172,7 +179,8 @@ def _outputs(parser: argparse.ArgumentParser) -> None:
                         f"{', '.join(get_args(OutputKind))} (default: "
                         f"{','.join(defaults.kinds)})")  # fmt: skip
     parser.add_argument("--format", choices=list(get_args(TiffFormat)), default=defaults.tiff,
-                        help="kind of TIFF (default: %(default)s)")  # fmt: skip
+                        help="format of images: OME-TIFF, ImageJ TIFF or OME-Zarr (default: "
+                        "%(default)s)")  # fmt: skip
     parser.add_argument("--pixel-size", type=_sizes, metavar="SIZE",
                         help="height and width of a pixel, or one number for both, instead of "
                         "what the files say: 0.5 or 0.5,0.25")  # fmt: skip

@@ -12,10 +12,9 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import argument_parser, output_config, segmentation_config
+from .arguments import argument_parser, segmentation_config
 from .core.errors import InputError
 from .terminal import Bar, outline
 
@@ -57,58 +56,12 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _detect(options: argparse.Namespace) -> int:
-    from .io.images import find_images
-    from .io.results import TABLE_NAME
-    from .scale.folders import FileFailed, FileProgress, detect_files
+    from .detect_command import run_detect
 
     model = _model(options)
-    segmentation = segmentation_config(options)
-    threshold = _threshold(options, model)
-    outputs = output_config(options)
-    done: list[dict[str, Any]] = []  # without the pixels: there may be many images
-    failed: list[dict[str, str]] = []
-    with Bar("detecting") as bar:
-        for message in detect_files(
-            model, find_images(options.images), options.output, threshold, segmentation,
-            outputs, stride=options.stride, device=options.device,
-            pixel_size=options.pixel_size, unit=options.unit,
-        ):  # fmt: skip
-            if isinstance(message, FileProgress):
-                bar.show(message.fraction, message.path.name)
-            elif isinstance(message, FileFailed):
-                failed.append({"image": str(message.path), "reason": message.reason})
-                bar.say(f"napari-ssim-defects: {' '.join(message.reason.splitlines())}")
-            else:
-                done.append({
-                    "image": str(message.path),
-                    **{kind: _names(paths) for kind, paths in message.files.items()},
-                    "regions": message.regions,
-                    "defective_fraction": message.defective_fraction,
-                    "seconds": message.seconds,
-                })  # fmt: skip
-    result = {
-        "threshold": threshold,
-        "table": str(options.output / TABLE_NAME) if "table" in outputs.kinds else None,
-        "images": done,
-        "failed": failed,
-    }
-    lines = [
-        f"{Path(file['image']).name}: {file['regions']} region{'s' * (file['regions'] != 1)}, "
-        f"{100 * file['defective_fraction']:.2f} % of the area"
-        for file in done
-    ]
-    written = (
-        f"Wrote {', '.join(outputs.kinds)} of {len(done)} image{'s' * (len(done) != 1)} to "
-        f"{options.output}."
-    )
-    _print(options, result, "\n".join([*lines, written]))
-    return 2 if failed else 0
-
-
-def _names(paths: Sequence[Path]) -> str | list[str]:
-    """Name a file as text; the pictures of a stack are several."""
-    names = [str(path) for path in paths]
-    return names[0] if len(names) == 1 else names
+    status, result, text = run_detect(options, model, _threshold(options, model))
+    _print(options, result, text)
+    return status
 
 
 def _evaluate(options: argparse.Namespace) -> int:

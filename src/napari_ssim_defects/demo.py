@@ -142,13 +142,13 @@ def run_demo(folder: str | os.PathLike[str], minutes: float) -> DemoResults:
     detected: list[FileDetected] = []
     with Bar("detecting") as bar:
         for result in detect_files(
-            model, paths, folder, model.auto_threshold, SegmentationConfig()
+            model, paths, folder, model.auto_threshold, SegmentationConfig(), overwrite=True
         ):
             if isinstance(result, FileProgress):
                 bar.show(result.fraction, result.path.name)
             elif isinstance(result, FileFailed):
                 raise InputError(result.reason)
-            else:
+            elif isinstance(result, FileDetected):
                 detected.append(result)
 
     overview = folder / "overview.png"

@@ -69,10 +69,10 @@ def run_train(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 
 def good_images(options: argparse.Namespace) -> tuple[list[Any], int | None, list[str]]:
-    """Read the defect-free images; returns their pixels, common channel axis and names."""
-    from .io.images import find_images, read_image
+    """Open the defect-free images; returns their pixels, common channel axis and names."""
+    from .io.images import find_images, open_image
 
-    images = [read_image(path) for path in find_images(options.good)]
+    images = [open_image(path) for path in find_images(options.good)]
     axes = {image.channel_axis for image in images}
     names = [f"'{image.path}'" for image in images]
     return [image.data for image in images], axes.pop() if len(axes) == 1 else None, names

@@ -126,3 +126,14 @@ def test_full_precision_holds_inside_autocast(cpu):
     layer = torch.nn.Linear(4, 4)
     with torch.autocast("cpu", dtype=torch.bfloat16), full_precision(cpu):
         assert layer(torch.ones(1, 4)).dtype == torch.float32
+
+
+def test_the_number_format_can_be_decided_and_be_left_to_speed_again(monkeypatch):
+    monkeypatch.setattr(device, "_step_time", lambda dtype: 1.0 if dtype == torch.float32 else 2.0)
+    cpu = torch.device("cpu")
+    device.fast_dtype.cache_clear()
+    assert device.fast_dtype(cpu) == torch.float32
+    device.use_dtype(cpu, torch.bfloat16)
+    assert device.fast_dtype(cpu) == torch.bfloat16
+    device.use_dtype(cpu, None)
+    assert device.fast_dtype(cpu) == torch.float32

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from napari_ssim_defects.core.networks import Autoencoder, initialise
-from napari_ssim_defects.core.reconstruction import patch_starts, reconstruct_plane
+from napari_ssim_defects.core.reconstruction import reconstruct_plane
+from napari_ssim_defects.core.tiles import patch_starts
 
 
 class Nonlinear(nn.Module):

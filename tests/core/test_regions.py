@@ -7,7 +7,12 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 from skimage.measure import regionprops_table
 
-from napari_ssim_defects.core.regions import label_regions, measure_planes, measure_regions
+from napari_ssim_defects.core.regions import (
+    RegionSums,
+    label_regions,
+    measure_planes,
+    measure_regions,
+)
 
 EIGHT = np.ones((3, 3))
 masks = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9))
@@ -48,6 +53,22 @@ def test_measurements_equal_scikit_image(seed):
         assert region.mean_residual == pytest.approx(table["intensity_mean"][row], rel=1e-5)
         assert region.max_residual == pytest.approx(table["intensity_max"][row])
         assert region.eccentricity == pytest.approx(table["eccentricity"][row])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_strips_of_rows_give_the_very_same_measurements(rows):
+    labels, count = label_regions(blobs(0))
+    residual = np.random.default_rng(0).random(labels.shape, dtype=np.float32)
+    sums = RegionSums(count)
+    for top in range(0, len(labels), rows):
+        sums.add(labels[top : top + rows], residual[top : top + rows])
+    assert sums.regions({3}) == measure_regions(labels, residual, {3})
+
+
+def test_regions_may_have_any_number():
+    labels = np.array([[2**31 - 1, 0, 7]], np.int32)
+    regions = measure_regions(labels, np.ones((1, 3), np.float32))
+    assert [region.label for region in regions] == [7, 2**31 - 1]
 
 
 def test_measurements_come_in_the_order_of_the_labels_as_plain_numbers():

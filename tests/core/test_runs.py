@@ -11,6 +11,8 @@ from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
 from napari_ssim_defects.core.runs import Runs
+from napari_ssim_defects.core.segmentation import Segmented
+from napari_ssim_defects.core.tiles import Box
 
 masks = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9))
 NEIGHBOURS = {4: ndimage.generate_binary_structure(2, 1), 8: np.ones((3, 3), bool)}
@@ -20,6 +22,25 @@ def image(runs):
     mask = np.zeros((runs.height, runs.width), bool)
     mask.ravel()[runs.pixels()] = True
     return mask
+
+
+@given(masks, st.integers(1, 9), st.integers(1, 9))
+def test_runs_of_boxes_are_put_together_and_cut_out_again(mask, rows, columns):
+    height, width = mask.shape
+    boxes = [
+        Box(top, left, min(top + rows, height), min(left + columns, width))
+        for top in range(0, height, rows)
+        for left in range(0, width, columns)
+    ]
+    parts = [(box, Runs.of(mask[box.slices])) for box in reversed(boxes)]
+    whole, expected = Runs.assembled(parts, height, width), Runs.of(mask)
+    np.testing.assert_array_equal(whole.start, expected.start)
+    np.testing.assert_array_equal(whole.stop, expected.stop)
+    region, count = whole.regions(8)
+    found = Segmented(whole, region, np.zeros(count, bool))
+    for box in boxes:
+        np.testing.assert_array_equal(image(whole.cut(box)[0]), mask[box.slices])
+        np.testing.assert_array_equal(found.labels_in(box, 5), found.labels(5)[box.slices])
 
 
 def exact_hull(points, shape):

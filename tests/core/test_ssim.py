@@ -187,6 +187,14 @@ def test_images_smaller_than_the_window_are_mirrored_until_they_fill_it(rng, sha
     np.testing.assert_allclose(of_arrays(x, y), expected, atol=TOLERANCE[dtype])
 
 
+@pytest.mark.usefixtures("filters")
+@pytest.mark.parametrize("shape", [(0, 0), (0, 9), (9, 0)])
+@pytest.mark.parametrize("count", [0, 1, 20])
+def test_images_without_pixels_have_a_map_without_pixels(shape, count):
+    image = torch.zeros(count, 1, *shape)
+    assert ssim_map(image, image).shape == image.shape
+
+
 @pytest.mark.parametrize("data_range", [1.0, 255.0])
 def test_paper_constants_are_the_printed_ones_whatever_the_range(rng, data_range):
     x, y = pair(rng, (1, 16, 16), np.float64)

@@ -38,7 +38,7 @@ def _result(shape: tuple[int, ...] = (20, 30)) -> Result:
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (2, 20, 30)])
-@pytest.mark.parametrize("tiff", ["ome", "imagej"])
+@pytest.mark.parametrize("tiff", ["ome", "imagej", "zarr"])
 def test_all_that_is_written_is_told_and_is_no_image_to_inspect(
     shape: tuple[int, ...], tiff: str, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from napari_ssim_defects.core.config import SegmentationConfig
 from napari_ssim_defects.core.errors import InputError
 from napari_ssim_defects.core.evaluation import evaluate
 from napari_ssim_defects.core.model import DefectModel
+from napari_ssim_defects.core.outputs import OutputConfig
 from napari_ssim_defects.core.regions import measure_regions
 from napari_ssim_defects.core.segmentation import segment
 from napari_ssim_defects.io.images import read_image
@@ -25,6 +26,7 @@ from napari_ssim_defects.io.tables import REGION_COLUMNS
 from napari_ssim_defects.io.tiff import write_ome_tiff
 from napari_ssim_defects.scale.folders import (
     FileDetected,
+    FileDone,
     FileFailed,
     FileProgress,
     FilesEvaluated,
@@ -63,7 +65,7 @@ def _table(folder: Path) -> list[dict[str, str]]:
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _physical_sizes(path: Path) -> dict[str, str]:
@@ -229,8 +231,11 @@ def test_planes_of_a_stack_are_rows_of_one_table(
     grey_model: DefectModel, material: Images, tmp_path: Path, folder: Path
 ) -> None:
     path = tmp_path / "stack.ome.tif"
-    write_ome_tiff(path, material(7, (3, 64, 72), spoilt=True), axes="ZYX")
-    (file,) = _detected(grey_model, [path], folder)
+    stack = material(7, (3, 64, 72), spoilt=True)
+    write_ome_tiff(path, stack, axes="ZYX")
+    residual = grey_model.residual(stack, device="cpu")
+    threshold = float(np.quantile(residual, 0.9, axis=(1, 2)).min())  # something in each plane
+    (file,) = _detected(grey_model, [path], folder, threshold)
     rows = _table(folder)
     assert {row["plane"] for row in rows} == {"0", "1", "2"}
     assert [int(row["label"]) for row in rows] == list(range(1, file.regions + 1))
@@ -363,6 +368,87 @@ def test_folder_that_takes_no_files_is_one_sentence(
         _run(grey_model, [tmp_path / "weave.png"], folder)
     assert "\n" not in str(caught.value)
     assert _names(folder) == []
+
+
+@pytest.fixture
+def several(material: Images, tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, path in enumerate(paths):
+        Image.fromarray(material(number, spoilt=True)).save(path)
+    return paths
+
+
+def _earlier(model: DefectModel, paths: list[Path], folder: Path, **changes: Any) -> list[str]:
+    """Run to the end; returns the names of the images that were not inspected again."""
+    options = {"threshold": 0.5, "segmentation": SEGMENTATION, "device": "cpu", **changes}
+    return [
+        message.path.name
+        for message in detect_files(model, paths, folder, **options)
+        if isinstance(message, FileDone)
+    ]
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_as_if_it_was_not(
+    grey_model: DefectModel, several: list[Path], tmp_path: Path, folder: Path
+) -> None:
+    steps = detect_files(grey_model, several, folder, 0.5, SEGMENTATION, device="cpu")
+    for message in steps:
+        if isinstance(message, FileDetected) and message.path == several[1]:
+            break
+    steps.close()  # type: ignore[attr-defined]
+    assert not (folder / "regions.csv").exists()
+    assert _earlier(grey_model, several, folder) == ["0.png", "1.png"]
+    assert _earlier(grey_model, several, tmp_path / "at once") == []
+    for name in _names(folder):
+        if name.endswith(".csv"):
+            assert (folder / name).read_bytes() == (tmp_path / "at once" / name).read_bytes()
+        else:
+            np.testing.assert_array_equal(
+                read_image(folder / name).data, read_image(tmp_path / "at once" / name).data
+            )
+    assert _names(folder) == _names(tmp_path / "at once")
+
+
+def test_what_changed_is_inspected_again(
+    grey_model: DefectModel, several: list[Path], material: Images, folder: Path
+) -> None:
+    names = [path.name for path in several]
+    assert _earlier(grey_model, several, folder) == []
+    assert _earlier(grey_model, several, folder) == names
+    assert _earlier(grey_model, several, folder, overwrite=True) == []
+    Image.fromarray(material(9, (64, 73))).save(several[0])
+    (folder / "1.residual.ome.tif").unlink()
+    assert _earlier(grey_model, several, folder) == ["2.png"]
+    for changes in (
+        {"threshold": 0.6},
+        {"segmentation": SEGMENTATION.replace(min_area=5)},
+        {"stride": 4},
+        {"pixel_size": (0.5,), "unit": "um"},
+        {"outputs": OutputConfig(kinds=("mask",))},
+    ):
+        assert _earlier(grey_model, several, folder, **changes) == []
+        assert _earlier(grey_model, several, folder, **changes) == names
+    other = grey_model.with_residual("squared_error")
+    assert _earlier(other, several, folder) == []
+
+
+def test_what_could_not_be_used_is_tried_again(
+    grey_model: DefectModel, several: list[Path], folder: Path
+) -> None:
+    whole = several[1].read_bytes()
+    several[1].write_bytes(whole[:100])
+    _earlier(grey_model, several, folder)
+    several[1].write_bytes(whole)
+    assert _earlier(grey_model, several, folder) == ["0.png", "2.png"]
+    assert {row["image"] for row in _table(folder)} == {"0.png", "1.png", "2.png"}
+
+
+def test_results_that_cannot_be_written_end_the_run(
+    grey_model: DefectModel, several: list[Path], folder: Path
+) -> None:
+    (folder / "0.labels.ome.tif").mkdir(parents=True)
+    with pytest.raises(InputError, match="it is a folder"):
+        _earlier(grey_model, several, folder)
 
 
 @pytest.fixture

@@ -22,8 +22,10 @@ __all__ = [
     "is_out_of_memory",
     "place",
     "release_memory",
+    "use_dtype",
 ]
 
+_CHOSEN: dict[torch.device, torch.dtype] = {}  # by `use_dtype`
 _LAPS = 5  # of the race between number formats
 
 _Network = TypeVar("_Network", bound=nn.Module)
@@ -70,6 +72,8 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
     On a GPU, bfloat16 where the hardware has it; on a CPU, whichever wins a brief race.
     """
+    if device in _CHOSEN:
+        return _CHOSEN[device]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float32
     if device.type == "xpu":
@@ -80,6 +84,17 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     laps = [[_step_time(dtype) for dtype in (torch.float32, torch.bfloat16)] for _ in range(_LAPS)]
     single, half = map(min, zip(*laps, strict=True))
     return torch.bfloat16 if half < 0.9 * single else torch.float32
+
+
+def use_dtype(device: torch.device, dtype: torch.dtype | None) -> None:
+    """Decide the number format of a device in this process, so that several compute the same.
+
+    None: it is chosen by speed again.
+    """
+    _CHOSEN.pop(device, None)
+    if dtype is not None:
+        _CHOSEN[device] = dtype
+    fast_dtype.cache_clear()
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:

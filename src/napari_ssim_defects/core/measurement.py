@@ -22,6 +22,7 @@ from .rarity import combined_rarity, fit_rarity
 from .reconstruction import relayed, view_plane
 from .residual import score_plane
 from .thresholds import ThresholdPolicy
+from .training_set import read_areas
 
 __all__ = ["calibrate", "measure"]
 
@@ -42,7 +43,7 @@ def calibrate(
     model
         The trained model.
     images
-        Defect-free images or stacks that it was not trained on.
+        Defect-free images or stacks that it was not trained on; sampled as for `train`.
     threshold
         How the automatic threshold follows from them; None: as before.
     channel_axis
@@ -71,10 +72,12 @@ def calibrate(
         raise InputError("There is no image to calibrate with; choose one without defects.")
     names = names or [f"image {number}" for number in range(1, len(images) + 1)]
     where = choose_device(device)
+    stacks = [
+        model.planes(image, channel_axis, name) for image, name in zip(images, names, strict=True)
+    ]
     areas = [
-        TrainingArea(model.intensity.normalise(plane))
-        for image, name in zip(images, names, strict=True)
-        for plane in model.planes(image, channel_axis, name)
+        area.normalised(model.intensity)
+        for area in read_areas(stacks, None, model.config.patch_size)
     ]
     scorings = yield from measure(
         model.network_on(where),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -107,6 +108,21 @@ class DefectModel:
 
         write_model(self, path)
 
+    @cached_property
+    def digest(self) -> str:
+        """A text that differs between models that give different residuals."""
+        digest = hashlib.blake2b(digest_size=16)
+        settings = self.config.model_dump_json(), self.channels, self.channel_axis, self.intensity
+        digest.update(repr(settings).encode())
+        for name, weights in self.network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(weights.cpu().numpy()).data)
+        return digest.hexdigest()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out the copies of the network on devices that another computer may not have."""
+        return {name: value for name, value in self.__dict__.items() if name != "_networks"}
+
     @property
     def auto_threshold(self) -> float:
         """The threshold that the model's policy gives, measured on defect-free images."""
@@ -165,7 +181,7 @@ class DefectModel:
         ----------
         image
             Array of shape (..., H, W), with channels where the training images had them
-            unless ``channel_axis`` says otherwise.
+            unless ``channel_axis`` says otherwise; or planes, which are only checked.
         channel_axis
             Axis of the channels, if it differs from the training images'.
         name
@@ -176,12 +192,17 @@ class DefectModel:
         InputError
             If the array is no image (see `as_planes`) or has other channels than the model.
         """
+        if isinstance(image, Planes):
+            return self._checked(image)
         axis = self.channel_axis if channel_axis is None else channel_axis
         if axis is not None and channel_axis is None and len(np.shape(image)) < 3:
             axis = None  # a grey image: said so below
         if axis == -1 and self.channels == 3:
             axis = None  # as_planes finds RGB and RGBA by itself
-        planes = as_planes(image, axis, name=name)
+        return self._checked(as_planes(image, axis, name=name))
+
+    def _checked(self, planes: Planes) -> Planes:
+        """Refuse planes of other channels than the model's."""
         if planes.channels != self.channels:
             kinds = {1: "grey images", 3: "RGB images"}
             needs = kinds.get(self.channels, f"images of {self.channels} channels")
@@ -189,8 +210,8 @@ class DefectModel:
                 planes.channels, f"has {planes.channels} channels"
             )
             raise InputError(
-                f"The model was trained on {needs}, but {name} {has}; convert it, or train a "
-                "model on such images."
+                f"The model was trained on {needs}, but {planes.name} {has}; convert it, or train "
+                "a model on such images."
             )
         return planes
 

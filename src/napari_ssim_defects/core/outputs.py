@@ -13,19 +13,20 @@ __all__ = ["OutputConfig", "OutputKind", "TiffFormat"]
 OutputKind = Literal["residual", "labels", "mask", "table", "overlay"]
 """Residual map; numbered regions; where regions are; their table; picture with outlines."""
 
-TiffFormat = Literal["ome", "imagej"]
-"""OME-TIFF, which holds everything, and ImageJ's own form, which is less and opens in any Fiji."""
+TiffFormat = Literal["ome", "imagej", "zarr"]
+"""OME-TIFF, which holds everything; ImageJ's own TIFF, which is less and opens in any Fiji; and
+OME-Zarr, a folder of small files, for images that are looked at over a network."""
 
 
 class OutputConfig(Values):
-    """What is written about each image, and in which kind of TIFF.
+    """What is written about each image, and in which format.
 
     Attributes
     ----------
     kinds
         What is written, each once, in the order of `OutputKind`.
     tiff
-        Kind of TIFF for residuals, labels and masks.
+        Format of residuals, labels and masks.
 
     Examples
     --------

@@ -30,12 +30,21 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
         Whether the last of four channels is opacity, which is left out.
     name
         What error messages call the image.
+
+    Attributes
+    ----------
+    image, channel_axis, name
+        As given.
+    channels, height, width
+        Of each plane; opacity does not count.
+    leading_shape
+        Shape of the stack.
     """
 
     def __init__(
         self, image: ImageLike, channel_axis: int | None, alpha: bool = False, name: str = "image"
     ) -> None:
-        self._image = image
+        self.image = image
         self._alpha = alpha
         self.name = name
         self.dtype = np.dtype(image.dtype)
@@ -61,29 +70,43 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
         InputError
             If it holds NaN or infinite pixels.
         """
+        return self.read(index)
+
+    def read(
+        self, index: int, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> npt.NDArray[np.float32]:
+        """Read part of a plane, and nothing else of the image.
+
+        Parameters
+        ----------
+        index
+            Number of the plane.
+        rows, columns
+            What part of it; by default all.
+
+        Returns
+        -------
+        numpy.ndarray
+            A new float32 array of shape (C, rows, columns).
+
+        Raises
+        ------
+        InputError
+            If the part holds NaN or infinite pixels.
+        """
         if index < 0 or index >= len(self):
             raise IndexError(index)
-        image, axis = self._image, self.channel_axis
-        leading = list(np.unravel_index(index, self.leading_shape))
-        if axis is None:
-            selection: list[Any] = [*leading, slice(None), slice(None)]
-        else:
-            selection = [*leading, slice(None), slice(None)]
-            selection.insert(len(image.shape) + axis, slice(None))
-        kept = [
-            size
-            for size, part in zip(image.shape, selection, strict=True)
-            if isinstance(part, slice)
-        ]
-        plane = np.asarray(image[tuple(selection)])
+        leading = [int(place) for place in np.unravel_index(index, self.leading_shape)]
+        selection: list[Any] = [*leading, rows, columns]
+        axis = self.channel_axis
+        if axis is not None:
+            selection.insert(len(self.image.shape) + axis, slice(None))
+        plane = np.asarray(self.image[tuple(selection)])
         if axis is None:
             plane = plane[np.newaxis]
         else:
-            position = [i for i, part in enumerate(selection) if isinstance(part, slice)].index(
-                len(image.shape) + axis
-            )
-            assert plane.ndim == len(kept) == 3
-            plane = np.moveaxis(plane, position, 0)
+            kept = [i for i, part in enumerate(selection) if isinstance(part, slice)]
+            plane = np.moveaxis(plane, kept.index(len(selection) + axis), 0)
         if self._alpha:
             plane = plane[:3]
         with np.errstate(over="ignore"):

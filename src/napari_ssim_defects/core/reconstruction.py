@@ -15,12 +15,16 @@ from .config import TrainingConfig
 from .device import autocast
 from .networks import Autoencoder
 from .residual_kinds import ResidualConfig, parts
+from .texture import TEXTURE_REACH
+from .tiles import Box, PatchGrid, tile_side, tiles
 
 __all__ = [
     "PlaneViews",
     "SampledReconstruction",
-    "patch_starts",
+    "discriminator_patches",
+    "improbability_tile",
     "reconstruct_plane",
+    "reconstruct_tile",
     "reconstructor",
     "relayed",
     "view_plane",
@@ -85,17 +89,6 @@ def reconstructor(network: Autoencoder, config: TrainingConfig) -> nn.Module:
     return network
 
 
-def patch_starts(length: int, patch_size: int, stride: int) -> list[int]:
-    """Return where patches start along one axis so that they cover all of it.
-
-    Starts are ``stride`` apart; the last patch ends at the end of the axis. A stride above the
-    patch size is taken as the patch size.
-    """
-    last = max(0, length - patch_size)
-    starts = list(range(0, last, min(stride, patch_size)))
-    return [*starts, last]
-
-
 def reconstruct_plane(
     network: nn.Module,
     plane: npt.NDArray[np.float32],
@@ -137,33 +130,76 @@ def reconstruct_plane(
     samples of all patches instead would add how much patches differ, and averaging sample by
     sample would divide it by the number of patches, which is smaller at the border.
     """
-    height, width = plane.shape[1:]
-    missing = [max(0, patch_size - side) for side in (height, width)]
-    if any(missing):
-        plane = np.pad(plane, [(0, 0), *((0, m) for m in missing)], mode="symmetric")
-    pixels = torch.as_tensor(np.array(plane), device=device)  # a copy: it may be read-only
-    rows, columns = (patch_starts(side, patch_size, stride) for side in plane.shape[1:])
-    corners = [(y, x) for y in rows for x in columns]
+    shape = plane.shape[1], plane.shape[2]
+    whole = Box(0, 0, *shape)
+    grid = PatchGrid.of(shape, patch_size, stride)
+    total = np.zeros(0, np.float32)
+    done = 0
+
+    def progress(part: float) -> float:
+        return (done + part * len(grid.corners(tile))) / grid.patches
+
+    for tile in grid:
+        extent = grid.extent(tile)
+        pixels = plane[:, *extent.slices]
+        found = yield from relayed(reconstruct_tile(network, pixels, grid, tile, device), progress)
+        if not total.size:
+            total = np.zeros((len(found), *shape), np.float32)
+        seen = extent.clipped(whole)
+        total[:, *seen.slices] += found[:, *seen.inside(extent).slices]
+        done += len(grid.corners(tile))
+    total /= grid.times(whole)
+    return total
+
+
+def reconstruct_tile(
+    network: nn.Module,
+    pixels: npt.NDArray[np.float32],
+    grid: PatchGrid,
+    tile: tuple[int, int],
+    device: torch.device,
+) -> Generator[float, None, npt.NDArray[np.float32]]:
+    """Sum up what a network makes of the patches of one tile, where they overlap.
+
+    Parameters
+    ----------
+    network, device
+        As for `reconstruct_plane`.
+    pixels
+        The extent of the tile, float32 of shape (C, H, W), as far as the plane has it.
+    grid, tile
+        Where patches lie, and which of them are meant.
+
+    Yields
+    ------
+    float
+        Fraction of the patches that are done, in (0, 1].
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of shape (R, H, W) with height and width of the extent. To be divided by
+        `PatchGrid.times`, after the tiles to the left and above have been added.
+    """
+    height, width = grid.extent(tile).shape
+    missing = ((0, 0), (0, height - pixels.shape[1]), (0, width - pixels.shape[2]))
+    source = torch.as_tensor(np.pad(pixels, missing, mode="symmetric"), device=device)
+    side = grid.rows.patch_size
+    corners = grid.corners(tile)
     total = torch.zeros(0)
-    size = max(1, _BATCH // patch_size**2)
+    size = max(1, _BATCH // side**2)
     for start in range(0, len(corners), size):
         batch = corners[start : start + size]
-        patches = torch.stack(
-            [pixels[:, y : y + patch_size, x : x + patch_size] for y, x in batch]
-        ).contiguous(memory_format=torch.channels_last)
+        patches = torch.stack([source[:, y : y + side, x : x + side] for y, x in batch])
+        patches = patches.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), autocast(device):
             outputs = network(patches).float()
         if start == 0:
-            total = pixels.new_zeros((outputs.shape[1], *pixels.shape[1:]))
+            total = source.new_zeros((outputs.shape[1], height, width))
         for (y, x), output in zip(batch, outputs, strict=True):
-            total[:, y : y + patch_size, x : x + patch_size] += output
+            total[:, y : y + side, x : x + side] += output
         yield (start + len(batch)) / len(corners)
-    times = [
-        np.add.reduce([(np.arange(side) >= s) & (np.arange(side) < s + patch_size) for s in starts])
-        for side, starts in zip(plane.shape[1:], (rows, columns), strict=True)
-    ]
-    total /= torch.as_tensor(np.outer(*times), dtype=total.dtype, device=device)
-    return np.ascontiguousarray(total[:, :height, :width].cpu().numpy())
+    return np.asarray(total.cpu().numpy())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,6 +221,14 @@ class PlaneViews:
     reconstruction: npt.NDArray[np.float32]
     log_odds: npt.NDArray[np.float32] | None = None
     improbability: npt.NDArray[np.float32] | None = None
+
+    def cut(self, box: Box) -> PlaneViews:
+        """Return the views of a part of the plane."""
+        return PlaneViews(
+            self.reconstruction[:, *box.slices],
+            None if self.log_odds is None else self.log_odds[box.slices],
+            None if self.improbability is None else self.improbability[box.slices],
+        )
 
 
 def view_plane(
@@ -227,9 +271,13 @@ def view_plane(
     discriminator = network.discriminator if "discriminator" in kinds else None
     improbability = None
     if texture is not None:
-        with torch.inference_mode():
-            pixels = torch.as_tensor(np.array(plane), device=device)[None]
-            improbability = texture(pixels)[0, 0].cpu().numpy()
+        shape = plane.shape[1], plane.shape[2]
+        improbability = np.empty(shape, np.float32)
+        for row in tiles(shape, tile_side()):
+            for tile in row:
+                around = tile.grown(TEXTURE_REACH, shape)
+                found = improbability_tile(texture, plane[:, *around.slices], device)
+                improbability[tile.slices] = found[tile.inside(around).slices]
     share = 1.0 if discriminator is None else _RECONSTRUCTION
     reconstruction = yield from relayed(
         reconstruct_plane(reconstructor(network, config), plane, config.patch_size, stride, device),
@@ -237,13 +285,31 @@ def view_plane(
     )
     log_odds = None
     if discriminator is not None:
-        side = 2 * config.patch_size
         log_odds = yield from relayed(
-            reconstruct_plane(discriminator, plane, side, side // 2, device),
+            reconstruct_plane(
+                discriminator, plane, *discriminator_patches(config.patch_size), device
+            ),
             lambda fraction: share + (1 - share) * fraction,
         )
         log_odds = log_odds[0]
     return PlaneViews(reconstruction, log_odds, improbability)
+
+
+def discriminator_patches(patch_size: int) -> tuple[int, int]:
+    """Return side and stride of the discriminator's patches, by the side of the others."""
+    return 2 * patch_size, patch_size
+
+
+def improbability_tile(
+    texture: nn.Module, pixels: npt.NDArray[np.float32], device: torch.device
+) -> npt.NDArray[np.float32]:
+    """Return how improbable each neighbourhood of pixels (C, H, W) is, float32 of shape (H, W).
+
+    Right but for `TEXTURE_REACH` pixels at borders that are not those of the plane.
+    """
+    with torch.inference_mode():
+        planes = torch.as_tensor(np.array(pixels), device=device)[None]
+        return np.asarray(texture(planes)[0, 0].cpu().numpy())
 
 
 def relayed(

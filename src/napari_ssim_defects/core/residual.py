@@ -10,15 +10,19 @@ from scipy import ndimage
 from .config import ReconstructionResidual, ResidualConfig
 from .rarity import combined_rarity
 from .reconstruction import PlaneViews
+from .residual_kinds import parts
 from .ssim import ssim_map
+from .tiles import tile_side, tiles
 
-__all__ = ["residual_map", "score_plane"]
+__all__ = ["residual_map", "score_plane", "score_tile", "score_tiles"]
+
+_TRUNCATED = 4.0  # standard deviations after which a Gaussian ends
 
 
 def score_plane(
     plane: npt.NDArray[np.float32], views: PlaneViews, config: ResidualConfig
 ) -> npt.NDArray[np.float32]:
-    """Score a plane by any residual.
+    """Score a plane by any residual, tile by tile.
 
     Parameters
     ----------
@@ -34,8 +38,35 @@ def score_plane(
     numpy.ndarray
         float32 of shape (H, W); the higher, the less like good material.
     """
+    shape = plane.shape[1], plane.shape[2]
+    side, reach = score_tiles(config)
+    score = np.empty(shape, np.float32)
+    for row in tiles(shape, side):
+        for tile in row:
+            around = tile.grown(reach, shape)
+            found = score_tile(plane[:, *around.slices], views.cut(around), config)
+            score[tile.slices] = found[tile.inside(around).slices]
+    return score
+
+
+def score_tiles(config: ResidualConfig) -> tuple[int, int]:
+    """Return the side of the tiles that planes are scored by, and how far their pixels see.
+
+    The score of a tile needs so many pixels around it. No tile is smaller than that.
+    """
+    reach = max(map(_reach, parts(config)))
+    return tile_side(2 * reach), reach
+
+
+def score_tile(
+    plane: npt.NDArray[np.float32], views: PlaneViews, config: ResidualConfig
+) -> npt.NDArray[np.float32]:
+    """Score part of a plane; parameters and result as for `score_plane`.
+
+    Right but for the reach (see `score_tiles`) at borders that are not those of the plane.
+    """
     if config.kind == "rarity":
-        maps = [score_plane(plane, views, view.residual) for view in config.views]
+        maps = [score_tile(plane, views, view.residual) for view in config.views]
         return combined_rarity(maps, config)
     if config.kind == "discriminator":
         assert views.log_odds is not None
@@ -89,7 +120,15 @@ def residual_map(
     return _smoothed(residual, config.smoothing)
 
 
+def _reach(config: ResidualConfig) -> int:
+    """How many pixels away something may change a residual, the views of the plane given."""
+    if config.kind == "rarity":
+        return 0  # its parts are asked by themselves
+    window = max(ssim.window_size // 2 for ssim in config.ssim) if config.kind == "ssim" else 0
+    return window + int(_TRUNCATED * config.smoothing + 0.5)
+
+
 def _smoothed(residual: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float32]:
     if sigma:
-        residual = ndimage.gaussian_filter(residual, sigma)
+        residual = ndimage.gaussian_filter(residual, sigma, truncate=_TRUNCATED)
     return np.asarray(residual, dtype=np.float32)

@@ -7,12 +7,15 @@ contours and not with the image.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
+
+from .tiles import Box
 
 __all__ = ["Runs"]
 
@@ -63,6 +66,33 @@ class Runs:
         if len(flat) and flat[0]:
             changes = np.concatenate([[0], changes])
         return cls(changes[::2], changes[1::2], height, width)
+
+    @classmethod
+    def assembled(cls, parts: Iterable[tuple[Box, Runs]], height: int, width: int) -> Runs:
+        """Put together the runs of the boxes that a mask (height, width) was cut into."""
+        starts, stops = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for box, runs in parts:
+            corner = box.top * (width + 1) + box.left
+            shift = corner + runs.row * (width - runs.width)  # rows are longer by so much
+            starts.append(runs.start + shift)
+            stops.append(runs.stop + shift)
+        return _united(
+            np.concatenate(starts), np.concatenate(stops), cls(starts[0], stops[0], height, width)
+        )
+
+    def cut(self, box: Box) -> tuple[Runs, Integers]:
+        """Return what lies in a box, as runs of the box, and the index of the run each is of."""
+        rows = np.array([box.top, box.bottom]) * self.pitch
+        first, last = np.searchsorted(self.start, rows)
+        index = np.arange(first, last)
+        row = self.start[index] // self.pitch
+        start = np.maximum(self.start[index] - row * self.pitch, box.left)
+        stop = np.minimum(self.stop[index] - row * self.pitch, box.right)
+        inside = stop > start
+        height, width = box.shape
+        offset = (row - box.top) * (width + 1) - box.left
+        runs = Runs((start + offset)[inside], (stop + offset)[inside], height, width)
+        return runs, index[inside]
 
     def __len__(self) -> int:
         return len(self.start)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,10 @@ from .errors import InputError
 from .morphology import closing, opening
 from .runs import Runs
 from .threshold_index import ThresholdIndex
+from .tiles import Box
 
 __all__ = [
+    "Prepared",
     "Segmented",
     "ThresholdIndex",
     "prepare",
@@ -40,6 +42,14 @@ def prepare(
     ``residual > threshold`` gives, for every threshold.
     """
     return closing(opening(residual, config.opening), config.closing)
+
+
+class Prepared(Protocol):
+    """A prepared plane, wherever it is kept, of which a threshold leaves runs of pixels."""
+
+    def above(self, threshold: float) -> Runs:
+        """Return the runs of the pixels above a threshold."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,15 +87,18 @@ class Segmented:
         labels.ravel()[self.runs.pixels()] = np.repeat(numbers, self.runs.length)
         return labels
 
+    def labels_in(self, box: Box, before: int = 0) -> npt.NDArray[np.int32]:
+        """Return that part of `labels`, without the rest."""
+        runs, index = self.runs.cut(box)
+        return Segmented(runs, self.region[index], self.review).labels(before)
+
     def kinds(self) -> npt.NDArray[np.uint8]:
         """Return, for each pixel of ``runs.pixels()``, 1 in a defect and 2 in one to review."""
         kind = (1 + self.review[self.region]).astype(np.uint8)
         return np.repeat(kind, self.runs.length)
 
 
-def segment_prepared(
-    prepared: ThresholdIndex, threshold: float, config: SegmentationConfig
-) -> Segmented:
+def segment_prepared(prepared: Prepared, threshold: float, config: SegmentationConfig) -> Segmented:
     """Find the regions of a prepared plane above a threshold.
 
     A threshold for review that is not below the threshold for defects is left aside.

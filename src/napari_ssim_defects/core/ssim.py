@@ -109,6 +109,9 @@ def _maps(
 ) -> Iterator[torch.Tensor]:
     """Compute the map of some images after the other."""
     dtype = torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
+    if not x.numel():
+        yield x.to(dtype)
+        return
     count = max(1, AT_ONCE // max(1, x.shape[1])) if x.device.type == "cpu" else max(1, len(x))
     with full_precision(x.device):
         for first, second in zip(x.split(count), y.split(count), strict=True):

@@ -14,10 +14,13 @@ from torch import nn
 if TYPE_CHECKING:
     from .patches import TrainingArea
 
-__all__ = ["TextureModel", "fit_texture"]
+__all__ = ["TEXTURE_REACH", "TextureModel", "fit_texture"]
 
 _SCALES = (2, 4)  # pixels are averaged over squares of this side first
 _WINDOW = 7
+TEXTURE_REACH = 32
+"""Pixels beyond which nothing changes what a `TextureModel` says of a pixel; 8 coarsest ones."""
+
 _DIMENSIONS = 24  # principal components that are kept of a neighbourhood
 _COMPONENTS = 16
 _SAMPLES = 20_000  # neighbourhoods per scale that it learns from

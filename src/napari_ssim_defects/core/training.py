@@ -67,7 +67,8 @@ def train(
     ----------
     images
         Defect-free images or stacks: grey (..., H, W), RGB (..., H, W, 3), or multichannel with
-        ``channel_axis``; any integer or floating-point dtype; numpy, dask or zarr arrays.
+        ``channel_axis``; any integer or floating-point dtype; numpy, dask or zarr arrays. Of large
+        ones that are not in memory a sample is read (see `read_areas`).
     config
         The recipe; None: preset ``quick``, or that of ``state``.
     masks
@@ -113,7 +114,7 @@ def train(
         config = TrainingConfig.preset("quick") if state is None else state.config
     where = choose_device(device)
     planes = training_planes(images, channel_axis, names)
-    areas = read_areas(planes, masks)
+    areas = read_areas(planes, masks, config.patch_size)
     mark = fingerprint(areas)
     if state is not None:
         state.refuse_other(config, mark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,12 @@ import numpy.typing as npt
 from .errors import InputError
 from .patches import TrainingArea
 from .planes import ImageLike, Planes, as_planes
+from .tiles import Box, tile_side, tiles
 
 __all__ = ["fingerprint", "read_areas", "spread_over", "training_planes"]
+
+_SAMPLED_PIXELS = 2**26
+_PATCHES_PER_SIDE = 4
 
 
 def training_planes(
@@ -46,9 +51,14 @@ def training_planes(
 
 
 def read_areas(
-    stacks: Sequence[Planes], masks: Sequence[npt.NDArray[np.bool_] | None] | None
+    stacks: Sequence[Planes],
+    masks: Sequence[npt.NDArray[np.bool_] | None] | None,
+    patch_size: int = 1,
 ) -> list[TrainingArea]:
-    """Read every plane, with the part of it that may be trained on.
+    """Read planes, with the part of them that may be trained on.
+
+    Of images that are not in memory, such as zarr, dask and memory-mapped arrays, a sample is read
+    if they are large: squares at random places, always the same ones, of 67 million pixels in all.
 
     Parameters
     ----------
@@ -57,6 +67,8 @@ def read_areas(
     masks
         Per image, the pixels that may be trained on, bool of shape (H, W) or (..., H, W);
         None: all.
+    patch_size
+        Side of the patches, in pixels; the squares have room for many.
 
     Raises
     ------
@@ -68,6 +80,7 @@ def read_areas(
         masks = [None] * len(stacks)
     _check_number(masks, len(stacks), "mask")
     areas = []
+    outside = sum(math.prod(stack.shape) for stack in stacks if not _in_memory(stack))
     for stack, mask in zip(stacks, masks, strict=True):
         allowed = None
         if mask is not None:
@@ -79,9 +92,34 @@ def read_areas(
                     f"its planes of {stack.height} x {stack.width} pixels."
                 ) from None
             allowed = allowed.reshape(len(stack), stack.height, stack.width)
-        for index, plane in enumerate(stack):
-            areas.append(TrainingArea(plane, None if allowed is None else allowed[index]))
+        for index, box in _boxes(stack, allowed, patch_size, outside):
+            part = None if allowed is None else allowed[index][box.slices]
+            areas.append(TrainingArea(stack.read(index, *box.slices), part))
     return areas
+
+
+def _boxes(
+    stack: Planes, allowed: npt.NDArray[np.bool_] | None, patch_size: int, outside: int
+) -> list[tuple[int, Box]]:
+    """Return what is read of a stack, given the pixels of all that are not in memory."""
+    shape = stack.height, stack.width
+    if _in_memory(stack) or outside <= _SAMPLED_PIXELS:
+        return [(index, Box(0, 0, *shape)) for index in range(len(stack))]
+    side = tile_side(_PATCHES_PER_SIDE * patch_size)
+    squares = [
+        (index, box) for index in range(len(stack)) for row in tiles(shape, side) for box in row
+        if allowed is None or allowed[index][box.slices].any()
+    ]  # fmt: skip
+    share = _SAMPLED_PIXELS * math.prod(stack.shape) / outside
+    count = max(1, round(share / np.mean([math.prod(box.shape) for _, box in squares] or [1])))
+    if count >= len(squares):
+        return squares
+    chosen = np.random.default_rng(0).choice(len(squares), count, replace=False)
+    return [squares[place] for place in sorted(chosen)]
+
+
+def _in_memory(stack: Planes) -> bool:
+    return isinstance(stack.image, np.ndarray) and not isinstance(stack.image, np.memmap)
 
 
 def fingerprint(areas: Sequence[TrainingArea]) -> str:

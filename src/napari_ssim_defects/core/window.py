@@ -184,26 +184,30 @@ def _vectorised(images: torch.Tensor) -> bool:
 
 def _mirror(maps: torch.Tensor, axis: int, radius: int, length: int) -> None:
     """Continue an axis, whose ``length`` pixels are there, by as many mirrored as the radius."""
-    # In portions of all that is there, where the axis is shorter than the radius.
-    first, last = radius, radius + length
-    while first > 0:
-        count = min(first, last - first)
+    for first, last, count in _portions(radius, length):
         before = maps.narrow(axis, first, count).flip(axis)
         after = maps.narrow(axis, last - count, count).flip(axis)
         maps.narrow(axis, first - count, count).copy_(before)
         maps.narrow(axis, last, count).copy_(after)
+
+
+def _portions(radius: int, length: int) -> list[tuple[int, int, int]]:
+    """Return first and last pixel that are there, and how many are mirrored, until all are.
+
+    At once, unless the axis is shorter than the radius: then as many as are there, again and again.
+    """
+    portions = []
+    first, last = radius, radius + length
+    while 0 < first < last:
+        count = min(first, last - first)
+        portions.append((first, last, count))
         first, last = first - count, last + count
+    return portions
 
 
 def _folded(maps: torch.Tensor, axis: int, radius: int, length: int) -> torch.Tensor:
     """Add what lies beyond the border to the pixels that `_mirror` copied there; changes maps."""
-    portions = []
-    first, last = radius, radius + length
-    while first > 0:
-        count = min(first, last - first)
-        portions.append((first, last, count))
-        first, last = first - count, last + count
-    for first, last, count in reversed(portions):
+    for first, last, count in reversed(_portions(radius, length)):
         before = maps.narrow(axis, first - count, count).flip(axis)
         after = maps.narrow(axis, last, count).flip(axis)
         maps.narrow(axis, first, count).add_(before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from .file_errors import write_problem
 
-__all__ = ["atomic_path", "ensure_folder", "ensure_writable"]
+__all__ = ["atomic_folder", "atomic_path", "ensure_folder", "ensure_writable"]
 
 # Enough of the name to recognise a file that a power cut left behind; short enough that the
 # temporary name is never too long where the final one is not.
@@ -68,6 +69,42 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder to write to; it becomes ``path`` when the block ends well.
+
+    As `atomic_path`, for formats that are folders of files, but not forced to disk. What is in the
+    way, such as the folder of an earlier run, is moved aside before and removed after.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    temporary, old = _temporary(target), _temporary(target)
+    try:
+        temporary.mkdir()
+        yield temporary
+        if target.exists():
+            target.replace(old)
+        try:
+            temporary.replace(target)
+        except OSError:
+            if old.exists():
+                old.replace(target)
+            raise
+    except OSError as error:
+        if error.filename is not None and Path(error.filename) not in (target, temporary, old):
+            raise  # of another file that the block used
+        raise write_problem(Path(path), error) from error
+    finally:
+        for left in (temporary, old):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(
+                missing_ok=True
+            )
 
 
 def ensure_writable(path: str | os.PathLike[str]) -> None:

@@ -60,7 +60,7 @@ def read_problem(path: Path, error: OSError) -> InputError:
 
 
 @contextmanager
-def reading(path: Path, kind: str) -> Iterator[None]:
+def reading(path: Path, kind: str, *, folder: bool = False) -> Iterator[None]:
     """Turn whatever goes wrong while ``path`` is read into an `InputError`.
 
     Decoders of untrusted files raise nearly every exception there is, so all of them count as
@@ -72,6 +72,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         The file.
     kind
         What it should be, with its article: ``"a TIFF image"``.
+    folder
+        Whether it may be a folder.
 
     Raises
     ------
@@ -80,9 +82,9 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     """
     try:
         if path.is_dir():
-            # Windows would call it a lack of permission.
-            raise InputError(f"'{path}' is a folder; choose a file in it.")
-        if path.stat().st_size == 0:
+            if not folder:  # Windows would call it a lack of permission
+                raise InputError(f"'{path}' is a folder; choose a file in it.")
+        elif path.stat().st_size == 0:
             raise InputError(f"'{path}' is empty; restore or export it again.")
         yield
     except InputError:

@@ -8,23 +8,26 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import InputError
+from ..core.planes import ImageLike
+from .file_array import FileArray
 from .file_errors import read_problem
 from .naming import image_stem
+from .ome_zarr import is_zarr, open_zarr
 from .raster import read_raster
 from .spatial import SpatialMetadata
-from .tiff_reader import read_tiff
+from .tiff_reader import open_tiff, read_tiff
 
 __all__ = [
     "SUFFIXES",
     "ImageFile",
     "find_images",
     "match_masks",
+    "open_image",
     "read_image",
     "read_mask",
 ]
@@ -33,8 +36,11 @@ SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 """Endings of the image files that are read, in any case."""
 
 _TIFF = (".tif", ".tiff")
+_SMALL = 2**26  # bytes of pixels that are read at once, as parts of a file cost more
 # What `results` names the pictures that detection writes.
-_RESULT = re.compile(r"\.((residual|labels|mask)(\.ome)?\.tif|overlay(-\d+)?\.png)$", re.IGNORECASE)
+_RESULT = re.compile(
+    r"\.((residual|labels|mask)(\.ome)?\.(tif|zarr)|overlay(-\d+)?\.png)$", re.IGNORECASE
+)
 _MASK_ENDINGS = ("", "_mask", "-mask", "_gt", "-gt")
 
 
@@ -47,13 +53,14 @@ class ImageFile:
     path
         The file.
     data
-        Array of shape (..., H, W), with a channel axis where `channel_axis` says so.
+        Array of shape (..., H, W), with a channel axis where `channel_axis` says so; a `FileArray`
+        if it was opened and not read.
     spatial
         Its axes and the distances between pixels along them.
     """
 
     path: Path
-    data: npt.NDArray[Any]
+    data: ImageLike
     spatial: SpatialMetadata
 
     @property
@@ -73,7 +80,7 @@ class ImageFile:
 
 
 def read_image(path: str | os.PathLike[str]) -> ImageFile:
-    """Read an image file: TIFF of any kind (see `read_tiff`), PNG, JPEG or BMP.
+    """Read an image: TIFF of any kind (see `read_tiff`), PNG, JPEG, BMP or zarr (`open_zarr`).
 
     Parameters
     ----------
@@ -86,11 +93,36 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
         If it is missing, cannot be read, is damaged, cut off, or no image.
     """
     file = Path(path)
+    if is_zarr(file):
+        array, spatial = open_zarr(file)
+        return ImageFile(file, np.asarray(array), spatial)
     if file.suffix.lower() in _TIFF:
         return ImageFile(file, *read_tiff(file))
     data = read_raster(file)
     axes = "YXS"[: data.ndim]
     return ImageFile(file, data, SpatialMetadata(axes, (1.0,) * data.ndim, (None,) * data.ndim))
+
+
+def open_image(path: str | os.PathLike[str]) -> ImageFile:
+    """Open an image file or zarr folder; where that saves memory, pixels are not read yet.
+
+    Zarr, and TIFF of which parts can be read (see `open_tiff`), are opened as `FileArray` if they
+    take more than 64 MB in memory. Everything else is read as `read_image` does.
+
+    Raises
+    ------
+    InputError
+        As for `read_image`. What is damaged further on is found when it is read.
+    """
+    file = Path(path)
+    opened: tuple[FileArray, SpatialMetadata] | None = None
+    if is_zarr(file):
+        opened = open_zarr(file)
+    elif file.suffix.lower() in _TIFF:
+        opened = open_tiff(file)
+    if opened is None or opened[0].nbytes <= _SMALL:
+        return read_image(file)
+    return ImageFile(file, *opened)
 
 
 def read_mask(path: str | os.PathLike[str], shape: Sequence[int]) -> npt.NDArray[np.bool_]:
@@ -132,9 +164,9 @@ def find_images(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     Parameters
     ----------
     inputs
-        Files; folders, whose own images are taken in natural order (2 before 10), without those
-        of folders in them; patterns with ``*``, ``?``, ``[...]`` and ``**``. Folders and
-        patterns leave out hidden files and what detection has written.
+        Files and zarr folders; other folders, whose own images are taken in natural order (2 before
+        10), without those of folders in them; patterns with ``*``, ``?``, ``[...]`` and ``**``.
+        Folders and patterns leave out hidden files and what detection has written.
 
     Returns
     -------
@@ -200,11 +232,11 @@ def match_masks(
 
 def _expand(path: Path) -> list[Path]:
     """Return the image files that one input means; at least one."""
-    if path.is_dir():
+    if path.is_dir() and not is_zarr(path):
         found = [file for file in _folder_images(path) if not _RESULT.search(file.name)]
         missing = f"There are no images in '{path}'; choose a folder with {_kinds()} files."
     elif path.exists() or not glob.has_magic(str(path)):
-        if path.exists() and path.suffix.lower() not in SUFFIXES:
+        if path.exists() and path.suffix.lower() not in SUFFIXES and not is_zarr(path):
             raise InputError(f"'{path}' is not an image that can be read; use {_kinds()}.")
         found = [path] if path.exists() else []
         missing = f"There is no file or folder '{path}'; check its name."
@@ -230,7 +262,8 @@ def _images_among(paths: Iterable[Path]) -> list[Path]:
     images = [
         path
         for path in paths
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if not path.name.startswith(".")
+        and ((path.suffix.lower() in SUFFIXES and path.is_file()) or is_zarr(path))
     ]
     return sorted(images, key=_natural)
 
@@ -243,4 +276,6 @@ def _natural(path: Path) -> tuple[list[str | int], str]:
 
 
 def _kinds() -> str:
-    return ", ".join(kind.removeprefix(".").upper() for kind in (".tif", ".png", ".jpg", ".bmp"))
+    return ", ".join(
+        kind.removeprefix(".").upper() for kind in (".tif", ".png", ".jpg", ".bmp", ".zarr")
+    )

@@ -9,10 +9,17 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from ..core.planes import Planes
+from ..core.planes import ImageLike, Planes
 from .atomic import atomic_path
 
-__all__ = ["DEFECT_COLOUR", "REVIEW_COLOUR", "display_limits", "outlined", "write_overlay"]
+__all__ = [
+    "DEFECT_COLOUR",
+    "REVIEW_COLOUR",
+    "display_limits",
+    "outlined",
+    "reduced",
+    "write_overlay",
+]
 
 DEFECT_COLOUR = (26, 230, 255)
 """Cyan, RGB: the one hue that neither grey images nor warm heatmaps contain."""
@@ -21,6 +28,7 @@ REVIEW_COLOUR = (89, 242, 89)
 """Green, RGB, told from cyan by brightness too."""
 
 _PIXELS_PER_LINE_WIDTH = 800
+_STRIP = 64  # rows of a picture that labels are read for at a time
 _SAMPLED = 500  # pixels along each axis that the display range is taken from
 
 
@@ -89,6 +97,39 @@ def outlined(
     return picture
 
 
+def reduced(
+    planes: Planes, index: int, labels: ImageLike, side: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.integer]]:
+    """Return a plane and its labels, for a picture of at most so many pixels along each side.
+
+    Every k-th pixel of the plane, and the largest label of each square of k x k: no region is
+    lost. Labels are read in strips of rows.
+
+    Parameters
+    ----------
+    planes, index
+        The image, and which of its planes.
+    labels
+        Regions of the image, any integer type of shape (..., H, W).
+    side
+        Longest side of the picture; smaller planes stay as they are.
+    """
+    shape = planes.shape[-2:]
+    step = -(-max(shape) // side)
+    place = tuple(int(axis) for axis in np.unravel_index(index, planes.leading_shape))
+    columns = np.arange(0, shape[1], step)
+    strips = []
+    for top in range(0, shape[0], step * _STRIP):
+        rows = slice(top, min(top + step * _STRIP, shape[0]))
+        strip = np.asarray(labels[(*place, rows, slice(0, shape[1]))])
+        if step > 1:
+            strip = np.maximum.reduceat(strip, np.arange(0, len(strip), step), axis=0)
+            strip = np.maximum.reduceat(strip, columns, axis=1)
+        strips.append(strip)
+    sampled = slice(None, None, step)
+    return planes.read(index, sampled, sampled), np.concatenate(strips)
+
+
 def display_limits(planes: Planes) -> tuple[float, float]:
     """Return the values that are shown as black and as white, the same for all planes.
 
@@ -96,7 +137,9 @@ def display_limits(planes: Planes) -> tuple[float, float]:
     """
     if planes.dtype == np.uint8:
         return 0.0, 255.0
-    rows, columns = (-(-size // _SAMPLED) for size in planes.shape[-2:])
-    sample = np.concatenate([plane[:, ::rows, ::columns].ravel() for plane in planes])
+    rows, columns = (slice(None, None, -(-size // _SAMPLED)) for size in planes.shape[-2:])
+    sample = np.concatenate([
+        planes.read(index, rows, columns).ravel() for index in range(len(planes))
+    ])  # fmt: skip
     low, high = np.percentile(sample, (0.1, 99.9))
     return float(low), float(high)

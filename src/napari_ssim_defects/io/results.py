@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -13,21 +13,23 @@ import numpy.typing as npt
 
 from ..core.errors import InputError
 from ..core.outputs import OutputConfig, OutputKind
-from ..core.planes import Planes
+from ..core.planes import ImageLike, Planes
 from ..core.regions import Region
 from .atomic import ensure_folder, ensure_writable
 from .imagej import refuse_unfit, write_imagej_tiff
-from .overlay import display_limits, write_overlay
+from .ome_zarr_writer import refuse_axes, refuse_without_zarr, write_ome_zarr
+from .overlay import display_limits, reduced, write_overlay
 from .spatial import SpatialMetadata
 from .tables import REGION_COLUMNS, region_rows, write_csv
 from .tiff import write_ome_tiff
 
-__all__ = ["TABLE_NAME", "Result", "ResultWriter"]
+__all__ = ["TABLE_NAME", "Result", "ResultWriter", "table_rows"]
 
 TABLE_NAME = "regions.csv"
 """The table of the regions of all images."""
 
-_ENDINGS = {"ome": ".ome.tif", "imagej": ".tif"}
+_LARGEST_PICTURE = 8192  # pixels along the longer side
+_ENDINGS = {"ome": ".ome.tif", "imagej": ".tif", "zarr": ".ome.zarr"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,9 +45,9 @@ class Result:
     spatial
         Axes, distances and units of the residual.
     residual
-        float32 of shape (..., H, W).
+        float32 of shape (..., H, W), in memory or not.
     labels
-        Regions, int32 of the same shape: 0 is background.
+        Regions, int32 of the same shape: 0 is background; in memory or not.
     regions
         Plane and measurements of each region.
     planes
@@ -55,8 +57,8 @@ class Result:
     name: str
     stem: str
     spatial: SpatialMetadata
-    residual: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int32]
+    residual: ImageLike
+    labels: ImageLike
     regions: Sequence[tuple[int, Region]]
     planes: Planes | None = None
 
@@ -69,12 +71,13 @@ class ResultWriter:
     folder
         Where to; made if it does not exist.
     outputs
-        What, and as which kind of TIFF.
+        What, and in which format.
 
     Raises
     ------
     InputError
-        If nothing is to be written, or the folder cannot be made or takes no files.
+        If nothing is to be written, the folder cannot be made or takes no files, or the package
+        that writes OME-Zarr is missing.
     """
 
     def __init__(self, folder: str | os.PathLike[str], outputs: OutputConfig) -> None:
@@ -83,9 +86,11 @@ class ResultWriter:
                 f"Nothing is chosen to be written; choose from {', '.join(get_args(OutputKind))}."
             )
         self._outputs = outputs
-        self._folder = ensure_folder(folder)
+        if outputs.tiff == "zarr":
+            refuse_without_zarr(os.fspath(folder))
+        self.folder = ensure_folder(folder)
         self._rows: list[dict[str, object]] = []
-        ensure_writable(self._folder / TABLE_NAME)
+        ensure_writable(self.folder / TABLE_NAME)
 
     def paths(self, stem: str, leading_shape: Sequence[int]) -> dict[OutputKind, tuple[Path, ...]]:
         """Return which files of each kind are written about an image; the table is not of one.
@@ -107,7 +112,7 @@ class ResultWriter:
                 names = [f"{stem}.{kind}{_ENDINGS[self._outputs.tiff]}"]
             else:
                 continue
-            paths[kind] = tuple(self._folder / name for name in names)
+            paths[kind] = tuple(self.folder / name for name in names)
         return paths
 
     def refuse_existing(self, images: Iterable[tuple[str, Sequence[int]]]) -> None:
@@ -130,13 +135,13 @@ class ResultWriter:
             for path in paths
         ]
         if "table" in self._outputs.kinds:
-            wanted.append(self._folder / TABLE_NAME)
+            wanted.append(self.folder / TABLE_NAME)
         there = [path.name for path in wanted if path.exists()]
         if there:
             others = f" and {len(there) - 1} more" if len(there) > 1 else ""
             verb = "are" if others else "is"
             raise InputError(
-                f"'{there[0]}'{others} {verb} already in '{self._folder}'; choose another folder, "
+                f"'{there[0]}'{others} {verb} already in '{self.folder}'; choose another folder, "
                 "or allow files to be replaced."
             )
 
@@ -146,17 +151,19 @@ class ResultWriter:
         Raises
         ------
         InputError
-            If it is too much for ImageJ's TIFF, or there is no image to draw on.
+            If it is too much for ImageJ's TIFF, has other axes than OME-Zarr, or there is no image
+            to draw on.
         """
         if "overlay" in self._outputs.kinds and result.planes is None:
             raise InputError(
                 f"There is no image to draw the outlines of '{result.name}' on; open it again and "
                 "detect, or leave the overlay out."
             )
-        if self._outputs.tiff == "imagej":
-            for kind, (path, *_) in self.paths(result.stem, ()).items():
-                if kind != "overlay":
-                    refuse_unfit(_pixels(kind, result), result.spatial, path.name)
+        for kind, (path, *_) in self.paths(result.stem, ()).items():
+            if kind != "overlay" and self._outputs.tiff == "imagej":
+                refuse_unfit(np.asarray(_pixels(kind, result)), result.spatial, path.name)
+            elif kind != "overlay" and self._outputs.tiff == "zarr":
+                refuse_axes(path.name, result.spatial.axes)
 
     def write(self, result: Result) -> dict[OutputKind, tuple[Path, ...]]:
         """Write the files about one image, existing ones are replaced; returns their `paths`.
@@ -167,13 +174,21 @@ class ResultWriter:
             If a file cannot be written; those before it are there.
         """
         self.refuse_unfit(result)
+        files = self.write_files(result)
+        self._rows += table_rows(result)
+        return files
+
+    def write_files(self, result: Result) -> dict[OutputKind, tuple[Path, ...]]:
+        """Do as `write` does, but leave its regions to whoever calls `finish`."""
         spatial = result.spatial
         files = self.paths(result.stem, result.residual.shape[:-2])
         for kind, paths in files.items():
             if kind == "overlay":
                 self._write_overlays(result, paths)
             elif self._outputs.tiff == "imagej":
-                write_imagej_tiff(paths[0], _pixels(kind, result), spatial)
+                write_imagej_tiff(paths[0], np.asarray(_pixels(kind, result)), spatial)
+            elif self._outputs.tiff == "zarr":
+                write_ome_zarr(paths[0], _pixels(kind, result), spatial)
             else:
                 write_ome_tiff(
                     paths[0],
@@ -182,14 +197,15 @@ class ResultWriter:
                     unit=spatial.units,
                     axes=spatial.axes,
                 )
-        for plane, region in result.regions:
-            self._rows += region_rows(
-                result.name, plane, [region], spatial.pixel_size, spatial.unit
-            )
         return files
 
-    def finish(self) -> tuple[Path, ...]:
+    def finish(self, rows: Iterable[Mapping[str, object]] | None = None) -> tuple[Path, ...]:
         """Write the table of the regions of all images; returns its path if it is wanted.
+
+        Parameters
+        ----------
+        rows
+            What it holds; None: the regions of all images that were written.
 
         Raises
         ------
@@ -198,20 +214,63 @@ class ResultWriter:
         """
         if "table" not in self._outputs.kinds:
             return ()
-        write_csv(self._folder / TABLE_NAME, self._rows, REGION_COLUMNS)
-        return (self._folder / TABLE_NAME,)
+        write_csv(self.folder / TABLE_NAME, self._rows if rows is None else rows, REGION_COLUMNS)
+        return (self.folder / TABLE_NAME,)
 
     def _write_overlays(self, result: Result, paths: Sequence[Path]) -> None:
         assert result.planes is not None
         limits = display_limits(result.planes)
-        labels = result.labels.reshape(-1, *result.labels.shape[-2:])
         review = np.array([region.label for _, region in result.regions if region.review], int)
-        for path, plane, found in zip(paths, result.planes, labels, strict=True):
+        for index, path in enumerate(paths):
+            plane, found = reduced(result.planes, index, result.labels, _LARGEST_PICTURE)
             write_overlay(path, plane, found, limits, review)
 
 
-def _pixels(kind: OutputKind, result: Result) -> npt.NDArray[Any]:
-    """Return what a TIFF of a kind holds."""
+def table_rows(result: Result) -> list[dict[str, object]]:
+    """Return the rows of the table of regions that are about an image."""
+    spatial = result.spatial
+    return [
+        row
+        for plane, region in result.regions
+        for row in region_rows(result.name, plane, [region], spatial.pixel_size, spatial.unit)
+    ]
+
+
+def _pixels(kind: OutputKind, result: Result) -> ImageLike:
+    """Return what a file of a kind holds."""
     if kind == "residual":
         return result.residual
-    return result.labels if kind == "labels" else result.labels > 0
+    return result.labels if kind == "labels" else _mask(result.labels)
+
+
+def _mask(labels: ImageLike) -> ImageLike:
+    return labels > 0 if isinstance(labels, np.ndarray) else Mask(labels)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Mask:
+    """Where labels that are read in parts are not background."""
+
+    labels: ImageLike
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the labels."""
+        return tuple(self.labels.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[np.bool_]:
+        """Always bool."""
+        return np.dtype(np.bool_)
+
+    def __getitem__(self, index: Any) -> npt.NDArray[np.bool_]:
+        """Read a part."""
+        return np.asarray(np.asarray(self.labels[index]) > 0)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self[(slice(None),) * self.ndim], dtype=dtype)

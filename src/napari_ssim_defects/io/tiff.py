@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,25 +14,31 @@ import numpy.typing as npt
 import tifffile
 
 from ..core.errors import InputError
+from ..core.planes import ImageLike
 from .atomic import atomic_path
+from .pyramid import (
+    BLOCK,
+    Stored,
+    blocks,
+    halved,
+    level_shape,
+    levels,
+    read_level,
+    storable,
+)
+from .scratch import scratch_array, scratch_folder
 from .spatial import DEFAULT_AXES, SpatialMetadata, converted, unit_symbol
 from .tiff_reader import read_tiff
 
 __all__ = ["SpatialMetadata", "read_tiff", "write_ome_tiff"]
 
-LARGE_SIDE = 4096
-"""Planes with a longer side are written as tiles with a pyramid of smaller copies."""
-
 BIG_TIFF_BYTES = 2**32 - 2**25
 """Images of more bytes are written as BigTIFF, whose offsets have 64 bits."""
-
-_TILE = (512, 512)
-_SMALLEST_SIDE = 1024
 
 
 def write_ome_tiff(
     path: str | os.PathLike[str],
-    data: npt.ArrayLike,
+    data: ImageLike,
     *,
     pixel_size: Sequence[float] | None = None,
     unit: str | Sequence[str | None] | None = None,
@@ -50,7 +58,8 @@ def write_ome_tiff(
     path
         The file; one that exists is replaced.
     data
-        Array of two to five dimensions, and a last one for the samples of RGB.
+        Array of two to five dimensions, and a last one for the samples of RGB. What is no numpy
+        array (dask, zarr, memory-mapped) is read and written block by block, as tiles.
     pixel_size
         Distance between neighbours along the last axes, samples of RGB not counted: (y, x), or
         (z, y, x), or one number per axis.
@@ -68,41 +77,38 @@ def write_ome_tiff(
         If the file cannot be written or OME-TIFF cannot hold such an array.
     """
     name = os.fspath(path)
-    array = np.asarray(data)
+    array: Any = data if _is_lazy(data) else np.asarray(data)
     axes = axes or DEFAULT_AXES.get(array.ndim, "")
-    if array.size == 0:
+    if 0 in array.shape:
         raise InputError(f"Cannot write '{name}': the image has no pixels.")
     if not axes:
         raise InputError(
             f"Cannot write '{name}': it has {array.ndim} dimensions and OME-TIFF two to five; "
             "save fewer dimensions at a time."
         )
-    array = _storable(array, name)
+    y = axes.find("Y")
+    stored = storable(array, y, name)
     metadata: dict[str, Any] = {"axes": axes, **_physical_sizes(axes, pixel_size, unit)}
     if description:
         metadata["Description"] = "".join(c for c in description if c.isprintable() or c in "\n\t")
-    side = max(array.shape[axes.find("Y")], array.shape[axes.find("X")])
-    levels = math.ceil(math.log2(side / _SMALLEST_SIDE)) if side > LARGE_SIDE else 0
+    smaller = levels(stored.shape, y)
+    tiled = smaller or not isinstance(array, np.ndarray)
     options: dict[str, Any] = {
         "compression": "zlib",
         "photometric": "rgb" if axes.endswith("S") else "minisblack",
-        "tile": _TILE if levels else None,
+        "tile": (BLOCK, BLOCK) if tiled else None,
     }
+    whole = {"subifds": smaller, "metadata": metadata, **_resolution(axes, pixel_size, unit)}
     # A pyramid adds less than a half.
-    big = array.nbytes * (1.5 if levels else 1) > BIG_TIFF_BYTES
+    nbytes = math.prod(stored.shape) * stored.dtype.itemsize
+    big = nbytes * (1.5 if smaller else 1) > BIG_TIFF_BYTES
     with atomic_path(path) as temporary:
         try:
             with tifffile.TiffWriter(temporary, bigtiff=big, ome=True) as writer:
-                writer.write(
-                    array,
-                    subifds=levels,
-                    metadata=metadata,
-                    **_resolution(axes, pixel_size, unit),
-                    **options,
-                )
-                for _ in range(levels):
-                    array = _halved(array, axes)
-                    writer.write(array, subfiletype=1, metadata=None, **options)
+                if isinstance(array, np.ndarray):
+                    _write_array(writer, stored[...], y, smaller, whole, options)
+                else:
+                    _write_blocks(writer, stored, y, smaller, whole, options, temporary.parent)
         except tifffile.OmeXmlError:
             raise InputError(
                 f"Cannot write '{name}': OME-TIFF does not hold {array.ndim} dimensions in the "
@@ -110,27 +116,56 @@ def write_ome_tiff(
             ) from None
 
 
-def _storable(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """Convert to a type that OME-TIFF has and that other programs open."""
-    if array.dtype.kind == "b":
-        return array.astype(np.uint8) * np.uint8(255)
-    if array.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return array.astype(np.float32, copy=False)
-    if array.dtype.kind not in "iu":
-        raise InputError(
-            f"Cannot write '{name}': TIFF does not hold values of type {array.dtype}; convert "
-            "them to numbers."
-        )
-    if array.dtype.itemsize <= 2:
-        return array
-    low, high = array.min(), array.max()
-    for dtype in (np.uint16, np.int32, np.uint32):
-        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
-            return array.astype(dtype)
-    raise InputError(
-        f"Cannot write '{name}': its integers need more than 32 bits; scale or relabel them."
+def _is_lazy(data: object) -> bool:
+    """Whether an array is to be read in parts; what is in memory is written at once."""
+    lazy = not isinstance(data, np.ndarray) and all(
+        hasattr(data, name) for name in ("shape", "dtype", "ndim", "__getitem__")
     )
+    return lazy and importlib.util.find_spec("zarr") is not None  # for the levels of a pyramid
+
+
+def _write_array(
+    writer: tifffile.TiffWriter,
+    array: npt.NDArray[Any],
+    y: int,
+    smaller: int,
+    whole: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
+    writer.write(array, **whole, **options)
+    for _ in range(smaller):
+        array = halved(array, y)
+        writer.write(array, subfiletype=1, metadata=None, **options)
+
+
+def _write_blocks(
+    writer: tifffile.TiffWriter,
+    stored: Stored,
+    y: int,
+    smaller: int,
+    whole: dict[str, Any],
+    options: dict[str, Any],
+    beside: Path,
+) -> None:
+    """Write what is read in parts; the levels of the pyramid lie beside the file meanwhile."""
+    finer: Any = stored
+    with scratch_folder(beside) as scratch:
+        for level in range(smaller + 1):
+            if level:
+                shape = level_shape(finer.shape, y)
+                chunks = (*(1 for _ in shape[:y]), BLOCK, BLOCK, *shape[y + 2 :])
+                coarser = scratch_array(scratch / str(level), shape, chunks, stored.dtype)
+                for index in blocks(shape, y):
+                    coarser[index] = read_level(finer, y, index)
+                finer = coarser
+            page = {"subfiletype": 1, "metadata": None} if level else whole
+            writer.write(
+                (np.asarray(finer[index]) for index in blocks(finer.shape, y)),
+                shape=finer.shape,
+                dtype=stored.dtype,
+                **page,
+                **options,
+            )
 
 
 def _physical_sizes(
@@ -161,16 +196,3 @@ def _resolution(
             return {}
         per_centimetre.append(1 / length)
     return {"resolution": tuple(per_centimetre), "resolutionunit": "CENTIMETER"}
-
-
-def _halved(array: npt.NDArray[Any], axes: str) -> npt.NDArray[Any]:
-    """Return the next level of the pyramid, in the same dtype."""
-    for axis in (axes.index("Y"), axes.index("X")):
-        half = array.shape[axis] // 2
-        if half:
-            lines = np.moveaxis(array, axis, 0)
-            halved = lines[: 2 * half : 2]
-            if array.dtype.kind == "f":
-                halved = 0.5 * (halved + lines[1 : 2 * half : 2])
-            array = np.moveaxis(halved, 0, axis)
-    return array

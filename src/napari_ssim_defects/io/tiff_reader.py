@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import math
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,12 +19,15 @@ import numpy.typing as npt
 import tifffile
 
 from ..core.errors import InputError
+from .file_array import FileArray
 from .file_errors import reading, refuse_implausible_size
 from .raster import read_tiff_frames
 from .spatial import SpatialMetadata, unit_symbol
 
-__all__ = ["read_tiff"]
+__all__ = ["open_tiff", "read_tiff"]
 
+_KIND = "a TIFF image"
+_LARGEST_CHUNK = 2**28  # bytes that are decoded for the sake of one pixel
 _RGB, _PALETTE, _YCBCR = 2, 3, 6
 _ALPHA = (1, 2)
 _SEPARATE = 2
@@ -50,7 +55,7 @@ def read_tiff(path: str | os.PathLike[str]) -> tuple[npt.NDArray[Any], SpatialMe
     """
     file = Path(path)
     with (
-        reading(file, "a TIFF image"),
+        reading(file, _KIND),
         _tifffile_errors() as errors,
         tifffile.TiffFile(file) as tif,
     ):
@@ -65,8 +70,79 @@ def read_tiff(path: str | os.PathLike[str]) -> tuple[npt.NDArray[Any], SpatialMe
         return data, _spatial(axes, _distances(tif, series.keyframe))
 
 
-def _stored_pixels(file: Path, series: tifffile.TiffPageSeries) -> npt.NDArray[Any]:
-    """Decode the pixels in the shape of the series."""
+def open_tiff(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata] | None:
+    """Open the first image of a TIFF file to be read in parts.
+
+    Uncompressed images are mapped into memory; tiles and strips are decoded where they are needed,
+    by tifffile through the package zarr.
+
+    Returns
+    -------
+    tuple of FileArray and SpatialMetadata, or None
+        What `read_tiff` returns, with pixels that are not read yet. None where parts do not help
+        (all is one compressed piece), or `read_tiff` would have to change the pixels or the order
+        of their axes, or the package zarr is missing.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, cut off or no TIFF image.
+    """
+    file = Path(path)
+    with (
+        reading(file, _KIND),
+        _tifffile_errors() as errors,
+        tifffile.TiffFile(file) as tif,
+    ):
+        series = tif.series[0]
+        refuse_implausible_size(file, series.nbytes)
+        page, axes = series.keyframe, _named(series.axes)
+        dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder)
+        _refuse_cut_off(series)
+        if errors or dtype.kind not in "uif" or (page.photometric == _PALETTE and not tif.imagej):
+            return None
+        if "S" in axes and (page.photometric != _RGB or series.shape[-1] != 3):
+            return None
+        if not axes.endswith(("YX", "YXS")) or len({*axes}) < len(axes) or {*axes} - {*"TZCYXS"}:
+            return None
+        native = dtype.newbyteorder("=")
+        spatial = _spatial(axes, _distances(tif, page))
+        if series.dataoffset is not None:
+            pixels = np.memmap(file, dtype, "r", series.dataoffset, series.shape)
+            return FileArray(
+                file, _KIND, series.shape, native, pixels.shape, pixels.__getitem__
+            ), spatial
+        chunks = (1,) * (len(axes) - len(page.chunks)) + tuple(page.chunks)
+        if math.prod(chunks) * dtype.itemsize > _LARGEST_CHUNK or not _has_zarr():
+            return None
+        try:
+            next(page.segments())
+        except ValueError:  # Pillow may know the compression
+            return None
+        get = partial(_decoded_part, file)
+        return FileArray(file, _KIND, series.shape, native, chunks, get), spatial
+
+
+def _mapped_part(
+    file: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...], index: Any
+) -> npt.NDArray[Any]:
+    """Read a part of uncompressed pixels; none of the file stays mapped."""
+    return np.array(np.memmap(file, dtype, "r", offset, shape)[index])
+
+
+def _decoded_part(file: Path, index: Any) -> npt.NDArray[Any]:
+    """Read a part of the first image; the file is open no longer than that."""
+    import zarr
+
+    with tifffile.TiffFile(file) as tif, tif.aszarr(series=0, level=0) as store:
+        return np.asarray(zarr.open_array(store, mode="r")[index])
+
+
+def _has_zarr() -> bool:
+    return importlib.util.find_spec("zarr") is not None
+
+
+def _refuse_cut_off(series: tifffile.TiffPageSeries) -> None:
     for page in series.pages:
         if page is not None:
             if len(page.dataoffsets) < math.prod(page.chunked):
@@ -75,6 +151,11 @@ def _stored_pixels(file: Path, series: tifffile.TiffPageSeries) -> npt.NDArray[A
             extents = zip(page.dataoffsets, page.databytecounts, strict=False)
             if any(offset + count > end for offset, count in extents):
                 raise ValueError("pixels beyond the end of the file")
+
+
+def _stored_pixels(file: Path, series: tifffile.TiffPageSeries) -> npt.NDArray[Any]:
+    """Decode the pixels in the shape of the series."""
+    _refuse_cut_off(series)
     try:
         data = series.asarray()
     except (ValueError, ImportError) as error:
@@ -133,13 +214,19 @@ def _in_order(data: npt.NDArray[Any], axes: str) -> tuple[npt.NDArray[Any], str]
             data, axes = data[np.newaxis], letter + axes
     order = [i for i, letter in enumerate(axes) if letter not in "YXS"]
     order += [axes.index(letter) for letter in "YXS" if letter in axes]
+    named = _named("".join(axes[i] for i in order))
+    return np.ascontiguousarray(data.transpose(order)), named
+
+
+def _named(axes: str) -> str:
+    """Name axes that OME does not know."""
     named = ""
     free = [letter for letter in "ZT" if letter not in axes]
-    for letter in (axes[i] for i in reversed(order)):
+    for letter in reversed(axes):
         if letter not in "TZCYXS" and free:
             letter = free.pop(0)
         named = letter + named
-    return np.ascontiguousarray(data.transpose(order)), named
+    return named
 
 
 def _spatial(axes: str, distances: dict[str, tuple[float, str]]) -> SpatialMetadata:

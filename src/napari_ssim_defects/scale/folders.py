@@ -2,92 +2,52 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core.config import SegmentationConfig
 from ..core.device import choose_device
 from ..core.errors import InputError
 from ..core.evaluation import Evaluation, Evaluator
 from ..core.model import DefectModel
-from ..core.outputs import OutputConfig, OutputKind
-from ..core.planes import Planes
-from ..core.progress import InspectionProgress, PlaneInspected
-from ..core.regions import Region, measure_plane
-from ..core.segmentation import refuse_reversed, segment, segment_planes
-from ..io.images import ImageFile, match_masks, read_image, read_mask
+from ..core.outputs import OutputConfig
+from ..core.progress import PlaneInspected
+from ..core.reconstruction import relayed
+from ..core.segmentation import refuse_reversed, segment
+from ..io.images import match_masks, read_image, read_mask
+from ..io.journal import Journal
 from ..io.naming import output_stems, table_names
-from ..io.results import Result, ResultWriter
+from ..io.report import REPORT_NAME, write_report
+from ..io.results import ResultWriter
+from .file_detection import (
+    Detection,
+    NotWritten,
+    Target,
+    detect_file,
+    file_planes,
+    finished_earlier,
+    inspect_file,
+)
+from .messages import FileDetected, FileDone, FileFailed, FileProgress
 
 __all__ = [
     "FileDetected",
+    "FileDone",
     "FileFailed",
     "FileProgress",
     "FilesEvaluated",
     "detect_files",
     "evaluate_files",
-    "inspect_file",
 ]
 
 _USUAL = OutputConfig()
-_MOST_AXES = 5  # of a TIFF: TZCYX
-
-
-@dataclass(frozen=True, slots=True)
-class FileProgress:
-    """Part of the whole job that is done, in [0, 1], and the file that is being worked on."""
-
-    path: Path
-    fraction: float
-
-
-@dataclass(frozen=True, slots=True)
-class FileDetected:
-    """One file is done.
-
-    Attributes
-    ----------
-    path
-        The image file.
-    files
-        What was written about it, by kind.
-    residual, labels
-        Residual and instance labels, float32 and int32 of shape (..., H, W).
-    reconstruction
-        float32 of shape (planes, C, H, W), in the intensities of the image.
-    regions
-        Number of regions, over all planes.
-    seconds
-        Time from reading to writing.
-    """
-
-    path: Path
-    files: Mapping[OutputKind, tuple[Path, ...]]
-    residual: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int32]
-    reconstruction: npt.NDArray[np.float32]
-    regions: int
-    seconds: float
-
-    @property
-    def defective_fraction(self) -> float:
-        """Fraction of the pixels that lie in regions."""
-        return float(np.count_nonzero(self.labels) / self.labels.size)
-
-
-@dataclass(frozen=True, slots=True)
-class FileFailed:
-    """One file could not be used; ``reason`` is a sentence. The others go on."""
-
-    path: Path
-    reason: str
 
 
 def detect_files(
@@ -102,8 +62,14 @@ def detect_files(
     device: str | None = None,
     pixel_size: Sequence[float] | None = None,
     unit: str | None = None,
-) -> Iterator[FileProgress | FileDetected | FileFailed]:
+    overwrite: bool = False,
+    report: bool = False,
+    cluster: str | None = None,
+) -> Iterator[FileProgress | FileDetected | FileDone | FileFailed]:
     """Inspect image files and write what is found.
+
+    Images that an earlier run finished with the same model and settings are not inspected again,
+    unless they or what was written about them has changed.
 
     Parameters
     ----------
@@ -119,74 +85,103 @@ def detect_files(
     segmentation
         Post-processing.
     outputs
-        What is written, and as which kind of TIFF.
+        What is written, and in which format.
     stride
         Distance between patches, in pixels; None: the recipe's.
     device
         Where the network runs; None: the fastest there is.
     pixel_size, unit
         What counts instead of the pixel size in the files, see `SpatialMetadata.with_pixel_size`.
+    overwrite
+        Whether finished images are inspected again, too.
+    report
+        Whether ``report.html`` is written at the end (see `write_report`).
+    cluster
+        Address of a scheduler of dask.distributed, whose workers read the images and write what is
+        found; they need the same paths. None: this computer does.
 
     Yields
     ------
-    FileProgress, FileDetected or FileFailed
-        Progress within a file, then its end.
+    FileProgress, FileDetected, FileDone or FileFailed
+        Progress within a file, then its end: detected here, done elsewhere or earlier, or failed.
 
     Raises
     ------
     InputError
-        If the folder or a file in it cannot be written, the threshold is no number, or the
-        device is not there.
+        If the folder or a file in it cannot be written, the threshold is no number, the device is
+        not there, or the cluster cannot be reached or a package for it is missing.
     """
     if not math.isfinite(threshold):
         raise InputError(f"The threshold must be a number, not {threshold}.")
     refuse_reversed(threshold, segmentation)
-    choose_device(device)
-    writer = ResultWriter(folder, outputs)
-    stems, names = output_stems(paths), table_names(paths)
-    for index, (path, stem, name) in enumerate(zip(paths, stems, names, strict=True)):
-        start = time.perf_counter()
-        try:
-            image = read_image(path)
-            spatial = image.spatial.without_channels()
-            if len(spatial.axes) > _MOST_AXES:
-                raise InputError(
-                    f"'{path}' has {len(spatial.axes)} dimensions besides channels and OME-TIFF "
-                    f"takes {_MOST_AXES}; split it."
-                )
-            if pixel_size is not None:
-                spatial = spatial.with_pixel_size(pixel_size, unit)
-            residuals, reconstructions = [], []
-            for message in inspect_file(model, image, stride=stride, device=device):
-                if isinstance(message, PlaneInspected):
-                    residuals.append(message.residual)
-                    reconstructions.append(message.reconstruction)
-                else:
-                    yield FileProgress(path, (index + message.fraction) / len(paths))
-            planes = _planes(model, image)
-            residual = np.stack(residuals).reshape(planes.shape)
-            labels = np.zeros(residual.shape, dtype=np.int32)
-            regions: list[tuple[int, Region]] = []
-            for plane, (where, found) in enumerate(
-                segment_planes(residual, threshold, segmentation)
-            ):
-                measured = measure_plane(labels[where], found, residual[where], len(regions))
-                regions += [(plane, region) for region in measured]
-            result = Result(name, stem, spatial, residual, labels, regions, planes)
-            writer.refuse_unfit(result)
-        except InputError as error:
-            yield FileFailed(path, str(error))
-            continue
-        yield FileDetected(
-            path,
-            writer.write(result),
-            residual,
-            labels,
-            np.stack(reconstructions),
-            len(regions),
-            time.perf_counter() - start,
+    if cluster is None:
+        choose_device(device)
+    elif importlib.util.find_spec("distributed") is None:
+        raise InputError(
+            "A cluster needs the package distributed: pip install napari-ssim-defects[dask]."
         )
-    writer.finish()
+    detection = Detection(threshold, segmentation, outputs, stride, device, pixel_size, unit)
+    writer = ResultWriter(folder, outputs)
+    journal = Journal(writer.folder)
+    targets = [
+        Target(path, stem, name)
+        for path, stem, name in zip(paths, output_stems(paths), table_names(paths), strict=True)
+    ]
+    left: list[Target] = []
+    for target in targets:
+        done = None if overwrite else finished_earlier(model, detection, target, writer, journal)
+        if done is None:
+            left.append(target)
+        else:
+            yield done
+    failures: dict[Path, str] = {}
+    messages: Iterator[FileProgress | FileDetected | FileDone | FileFailed]
+    if left and cluster is not None:
+        from .cluster import detect_on_cluster
+
+        messages = detect_on_cluster(cluster, model, detection, left, writer.folder, journal)
+    else:
+        messages = _detect_here(model, detection, left, writer, journal)
+    for message in messages:
+        if isinstance(message, FileFailed):
+            failures[message.path] = message.reason
+        yield message
+    finished = [target for target in targets if target.path not in failures]
+    writer.finish(journal.rows(target.path for target in finished))
+    if report:
+        names = {target.path: target.name for target in targets}
+        write_report(
+            writer.folder / REPORT_NAME,
+            journal.entries((target.path, target.name) for target in finished),
+            [(names[path], reason) for path, reason in failures.items()],
+            threshold,
+        )
+
+
+def _detect_here(
+    model: DefectModel,
+    detection: Detection,
+    targets: Sequence[Target],
+    writer: ResultWriter,
+    journal: Journal,
+) -> Iterator[FileProgress | FileDetected | FileFailed]:
+    """Inspect one image after another: a network keeps all processors busy by itself."""
+    for index, target in enumerate(targets):
+
+        def progress(part: float, path: Path = target.path, index: int = index) -> FileProgress:
+            return FileProgress(path, (index + part) / len(targets))
+
+        try:
+            steps = detect_file(model, detection, target, writer)
+            detected, record = yield from relayed(steps, progress)
+        except NotWritten:
+            raise
+        except InputError as error:
+            yield FileFailed(target.path, str(error))
+            continue
+        journal.add(target.path, record)
+        yield detected
+        del detected
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +235,7 @@ def evaluate_files(
     for index, (path, mask) in enumerate(zip(paths, masks, strict=True)):
         start = time.perf_counter()
         image = read_image(path)
-        planes = _planes(model, image)
+        planes = file_planes(model, image)
         if len(planes) > 1:
             raise InputError(f"'{path}' is a stack; evaluate its planes as single files.")
         seconds += time.perf_counter() - start
@@ -255,34 +250,3 @@ def evaluate_files(
         seconds += time.perf_counter() - start
         evaluator.add(residual, truth, segment(residual, threshold, **settings) > 0)
     yield FilesEvaluated(tuple(paths), evaluator.result(), seconds / len(paths))
-
-
-def inspect_file(
-    model: DefectModel, image: ImageFile, *, stride: int | None = None, device: str | None = None
-) -> Iterator[InspectionProgress | PlaneInspected]:
-    """Inspect an image that was read from a file; see `DefectModel.inspect`."""
-    data, channel_axis = _channels_named(model, image)
-    return model.inspect(
-        data,
-        stride=stride,
-        channel_axis=channel_axis,
-        device=device,
-        name=f"'{image.path}'",
-    )
-
-
-def _planes(model: DefectModel, image: ImageFile) -> Planes:
-    data, channel_axis = _channels_named(model, image)
-    return model.planes(data, channel_axis, f"'{image.path}'")
-
-
-def _channels_named(
-    model: DefectModel, image: ImageFile
-) -> tuple[npt.NDArray[np.generic], int | None]:
-    """Return pixels and channel axis, with an axis of one channel where there is none.
-
-    Without it the last axis of a grey stack would pass for RGB if it is 3 or 4 pixels wide.
-    """
-    if image.channel_axis is None and model.channels == 1:
-        return image.data[..., np.newaxis], -1
-    return image.data, image.channel_axis

@@ -1,0 +1,91 @@
+"""The command ``detect``: from images to files about them, however many and how large."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .arguments import output_config, segmentation_config
+from .terminal import Bar
+
+if TYPE_CHECKING:
+    from .core.model import DefectModel
+
+__all__ = ["run_detect"]
+
+
+def run_detect(
+    options: argparse.Namespace, model: DefectModel, threshold: float
+) -> tuple[int, dict[str, Any], str]:
+    """Inspect images; returns the exit status and what to print for programs and for people."""
+    from .io.images import find_images
+    from .io.report import REPORT_NAME
+    from .io.results import TABLE_NAME
+    from .scale.folders import FileDetected, FileFailed, FileProgress, detect_files
+
+    outputs = output_config(options)
+    done: list[dict[str, Any]] = []  # without the pixels: there may be many images
+    failed: list[dict[str, str]] = []
+    paths = find_images(options.images)
+    with Bar("detecting") as bar:
+        for message in detect_files(
+            model, paths, options.output, threshold,
+            segmentation_config(options), outputs, stride=options.stride, device=options.device,
+            pixel_size=options.pixel_size, unit=options.unit, overwrite=options.overwrite,
+            report=options.report, cluster=options.cluster,
+        ):  # fmt: skip
+            if isinstance(message, FileProgress):
+                bar.show(message.fraction, message.path.name)
+            elif isinstance(message, FileFailed):
+                failed.append({"image": str(message.path), "reason": message.reason})
+                bar.say(f"napari-ssim-defects: {' '.join(message.reason.splitlines())}")
+            else:
+                done.append({
+                    "image": str(message.path),
+                    **{kind: _names(paths) for kind, paths in message.files.items()},
+                    "regions": message.regions,
+                    "defective_fraction": message.defective_fraction,
+                    "seconds": message.seconds,
+                    "earlier": not isinstance(message, FileDetected) and message.earlier,
+                })  # fmt: skip
+    order = {str(path): number for number, path in enumerate(paths)}
+    done.sort(key=lambda file: order[file["image"]])  # not as they were finished
+    result = {
+        "threshold": threshold,
+        "table": str(options.output / TABLE_NAME) if "table" in outputs.kinds else None,
+        "report": str(options.output / REPORT_NAME) if options.report else None,
+        "images": done,
+        "failed": failed,
+    }
+    lines = [
+        f"{Path(file['image']).name}: {_count(file['regions'], 'region')}, "
+        f"{100 * file['defective_fraction']:.2f} % of the area"
+        + " (finished earlier)"
+        * file["earlier"]
+        for file in done
+    ]
+    if failed:
+        names = ", ".join(Path(file["image"]).name for file in failed)
+        lines.append(f"{_count(len(failed), 'image')} could not be used: {names}.")
+    earlier = sum(file["earlier"] for file in done)
+    if earlier:
+        lines.append(
+            f"{_count(earlier, 'image')} had been finished earlier; --overwrite does them again."
+        )
+    lines.append(
+        f"Wrote {', '.join(outputs.kinds)} of {_count(len(done) - earlier, 'image')} to "
+        f"{options.output}."
+    )
+    return (2 if failed else 0), result, "\n".join(lines)
+
+
+def _names(paths: Sequence[Path]) -> str | list[str]:
+    """Name a file as text; the pictures of a stack are several."""
+    names = [str(path) for path in paths]
+    return names[0] if len(names) == 1 else names
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

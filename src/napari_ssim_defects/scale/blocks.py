@@ -1,0 +1,298 @@
+"""The residual of a plane as a graph of blocks, which dask computes when and where it likes.
+
+The blocks are the tiles of `core.tiles`, and what is done to each is what the core does in memory:
+so the result is the same, bit by bit. Three steps need neighbours: patches overlap those of the
+tiles beside them, and texture and score look at surroundings.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from dask.array.overlap import overlap
+from dask.delayed import delayed
+
+from ..core.config import TrainingConfig
+from ..core.device import choose_device
+from ..core.model import DefectModel
+from ..core.planes import Planes
+from ..core.reconstruction import (
+    PlaneViews,
+    improbability_tile,
+    reconstruct_tile,
+    reconstructor,
+)
+from ..core.residual import score_tile, score_tiles
+from ..core.residual_kinds import parts
+from ..core.texture import TEXTURE_REACH
+from ..core.tiles import Box, PatchGrid, spans, tile_side
+
+__all__ = ["Network", "improbability", "joined", "plane_blocks", "scored", "tile_sums", "views"]
+
+Array: TypeAlias = Any  # dask's arrays are not typed
+Network = Literal["reconstruction", "discriminator"]
+
+
+def views(config: TrainingConfig) -> tuple[tuple[Network, ...], bool]:
+    """Return which networks the residual of a recipe needs, and whether it needs the texture."""
+    kinds = {part.kind for part in parts(config.residual)}
+    networks: tuple[Network, ...] = ("reconstruction",)
+    if "discriminator" in kinds:
+        networks += ("discriminator",)
+    return networks, "texture" in kinds
+
+
+def plane_blocks(model: DefectModel, planes: Planes, index: int) -> Array:
+    """Return a plane in normalised intensities, a dask array (C, H, W) of float32."""
+    image, axis = planes.image, planes.channel_axis
+    source = image if isinstance(image, da.Array) else da.from_array(
+        image, chunks=_chunks(planes), name=False
+    )  # fmt: skip
+    if axis is not None:
+        source = da.moveaxis(source, axis, -3)
+    plane = source[tuple(int(place) for place in np.unravel_index(index, planes.leading_shape))]
+    plane = plane[np.newaxis] if axis is None else plane[: planes.channels]
+    plane = plane.rechunk((-1, _sizes(planes.height), _sizes(planes.width)))
+    place = f"plane {index} of {planes.name}" if len(planes) > 1 else planes.name
+    return plane.map_blocks(_normalised, model.intensity, place, dtype=np.float32)
+
+
+def tile_sums(
+    model: DefectModel, plane: Array, grid: PatchGrid, network: Network, device: str | None
+) -> Array:
+    """Return what a network makes of the patches of each tile, summed up where they overlap.
+
+    Returns
+    -------
+    dask.array.Array
+        float32; its blocks (R, H, W) are the extents of the tiles, side by side.
+    """
+    patch = grid.rows.patch_size
+    rows, columns = _block_sizes(grid)
+    plane = plane.rechunk((-1, rows, columns))
+    # Extents reach to the right and down by less than a patch.
+    depth = {axis: (0, patch if len(sizes) > 1 else 0) for axis, sizes in ((1, rows), (2, columns))}
+    extents = _extents(grid)
+    config = model.config
+    sampled = network == "reconstruction" and config.residual.kind == "reconstruction_probability"
+    outputs = {"reconstruction": model.channels * (1 + sampled), "discriminator": 1}[network]
+    return overlap(plane, depth, "none").map_blocks(
+        _tile_sum,
+        delayed(model, traverse=False),
+        grid,
+        network,
+        device,
+        dtype=np.float32,
+        chunks=((outputs,), *extents),
+    )
+
+
+def joined(sums: Array, grid: PatchGrid) -> Array:
+    """Return the mean of the patches where they overlap, a dask array (R, H, W) of float32."""
+    patch = grid.rows.patch_size
+    rows, columns = _block_sizes(grid)
+    depth = {axis: (patch if len(sizes) > 1 else 0, 0) for axis, sizes in ((1, rows), (2, columns))}
+    return overlap(sums, depth, "none").map_blocks(
+        _joined, grid, dtype=np.float32, chunks=(sums.chunks[0], rows, columns)
+    )
+
+
+def improbability(model: DefectModel, plane: Array, device: str | None) -> Array:
+    """Return how improbable neighbourhoods are, a dask array (1, H, W) of float32."""
+    sizes = [_sizes(side) for side in plane.shape[1:]]
+    around = _around(plane, sizes, TEXTURE_REACH)
+    return around.map_blocks(
+        _improbability,
+        delayed(model, traverse=False),
+        device,
+        _boxes(sizes),
+        dtype=np.float32,
+        chunks=((1,), *sizes),
+    )
+
+
+def scored(model: DefectModel, plane: Array, seen: dict[str, Array]) -> Array:
+    """Return the residual of a plane, a dask array (H, W) of float32.
+
+    Parameters
+    ----------
+    model
+        Its recipe says what it is scored by.
+    plane
+        Normalised intensities, (C, H, W).
+    seen
+        What the residual needs of ``"reconstruction"``, ``"discriminator"`` and ``"texture"``.
+    """
+    side, reach = score_tiles(model.config.residual)
+    sizes = [_sizes(length, side) for length in plane.shape[1:]]
+    names, arrays = list(seen), [_around(array, sizes, reach) for array in (plane, *seen.values())]
+    maps = da.map_blocks(
+        _scored,
+        *arrays,
+        names=names,
+        residual=model.config.residual,
+        boxes=_boxes(sizes),
+        reach=reach,
+        dtype=np.float32,
+        chunks=((1,), *sizes),
+    )
+    return maps[0]
+
+
+def _normalised(pixels: npt.NDArray[Any], intensity: Any, name: str) -> npt.NDArray[np.float32]:
+    whole = Planes(pixels, -3, name=name)
+    return np.asarray(intensity.normalise(whole[0]))
+
+
+def _tile_sum(
+    pixels: npt.NDArray[np.float32],
+    model: DefectModel,
+    grid: PatchGrid,
+    network: Network,
+    device: str | None,
+    block_id: tuple[int, ...] = (0, 0, 0),
+) -> npt.NDArray[np.float32]:
+    where, tile = choose_device(device), (block_id[1], block_id[2])
+    module: Any = model.network_on(where)
+    module = module.discriminator if network == "discriminator" else reconstructor(
+        module, model.config
+    )  # fmt: skip
+    height, width = grid.extent(tile).shape
+    steps = reconstruct_tile(module, pixels[:, :height, :width], grid, tile, where)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            return np.asarray(finished.value)
+
+
+def _joined(
+    sums: npt.NDArray[np.float32], grid: PatchGrid, block_id: tuple[int, ...] = (0, 0, 0)
+) -> npt.NDArray[np.float32]:
+    """Add up what the tiles above and to the left, and this one, say of a block, in this order."""
+    _, row, column = block_id
+    block, patch = grid.block((row, column)), grid.rows.patch_size
+    before = patch * (row > 0), patch * (column > 0)
+    total = np.zeros((len(sums), *block.shape), np.float32)
+    for tile in ((row - 1, column - 1), (row - 1, column), (row, column - 1), (row, column)):
+        if min(tile) < 0:
+            continue
+        extent = grid.extent(tile)
+        # Of the tiles before there are only the last rows and columns.
+        top = 0 if tile[0] < row else before[0]
+        left = 0 if tile[1] < column else before[1]
+        part = Box(
+            extent.bottom - patch if tile[0] < row else extent.top,
+            extent.right - patch if tile[1] < column else extent.left,
+            extent.bottom,
+            extent.right,
+        )
+        seen = part.clipped(block)
+        place = seen.inside(part)
+        source = Box(place.top + top, place.left + left, place.bottom + top, place.right + left)
+        total[:, *seen.inside(block).slices] += sums[:, *source.slices]
+    total /= grid.times(block)
+    return total
+
+
+def _improbability(
+    pixels: npt.NDArray[np.float32],
+    model: DefectModel,
+    device: str | None,
+    boxes: list[list[Box]],
+    block_id: tuple[int, ...] = (0, 0, 0),
+) -> npt.NDArray[np.float32]:
+    where = choose_device(device)
+    texture = model.network_on(where).texture
+    assert texture is not None
+    found = improbability_tile(texture, pixels, where)
+    return _trimmed(found, boxes, block_id, TEXTURE_REACH)
+
+
+def _scored(
+    pixels: npt.NDArray[np.float32],
+    *seen: npt.NDArray[np.float32],
+    names: list[str],
+    residual: Any,
+    boxes: list[list[Box]],
+    reach: int,
+    block_id: tuple[int, ...] = (0, 0, 0),
+) -> npt.NDArray[np.float32]:
+    known = dict(zip(names, seen, strict=True))
+    odds, texture = known.get("discriminator"), known.get("texture")
+    views = PlaneViews(
+        known["reconstruction"],
+        None if odds is None else odds[0],
+        None if texture is None else texture[0],
+    )
+    return _trimmed(score_tile(pixels, views, residual), boxes, block_id, reach)
+
+
+def _trimmed(
+    found: npt.NDArray[np.float32],
+    boxes: list[list[Box]],
+    block_id: tuple[int, ...],
+    margin: int,
+) -> npt.NDArray[np.float32]:
+    box, last = boxes[block_id[1]][block_id[2]], boxes[-1][-1]
+    around = box.grown(margin, (last.bottom, last.right))
+    return found[box.inside(around).slices][np.newaxis]
+
+
+def _around(array: Array, sizes: list[tuple[int, ...]], margin: int) -> Array:
+    """Return blocks of these sizes, each with what there is of a margin around it."""
+    depth = {axis: margin if len(sizes[axis - 1]) > 1 else 0 for axis in (1, 2)}
+    return overlap(array.rechunk((-1, *sizes)), {0: 0, **depth}, "none")
+
+
+def _sizes(length: int, side: int | None = None) -> tuple[int, ...]:
+    return tuple(stop - start for start, stop in spans(length, side or tile_side()))
+
+
+def _boxes(sizes: list[tuple[int, ...]]) -> list[list[Box]]:
+    rows, columns = (np.cumsum([0, *axis]).tolist() for axis in sizes)
+    return [
+        [
+            Box(top, left, bottom, right)
+            for left, right in itertools.pairwise(columns)
+        ]
+        for top, bottom in itertools.pairwise(rows)
+    ]  # fmt: skip
+
+
+def _block_sizes(grid: PatchGrid) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return _along(grid, lambda tile: grid.block(tile).shape)
+
+
+def _extents(grid: PatchGrid) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return _along(grid, lambda tile: grid.extent(tile).shape)
+
+
+def _along(
+    grid: PatchGrid, shape: Callable[[tuple[int, int]], tuple[int, int]]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Heights of the tiles from top to bottom, and widths from left to right."""
+    rows, columns = grid.shape
+    return (
+        tuple(shape((row, 0))[0] for row in range(rows)),
+        tuple(shape((0, column))[1] for column in range(columns)),
+    )
+
+
+def _chunks(planes: Planes) -> tuple[int, ...]:
+    """What is read at a time: of one plane, whole chunks of the file that make a tile or more."""
+    shape = tuple(planes.image.shape)
+    stored = getattr(planes.image, "chunks", None) or (1,) * len(shape)
+    axes = list(range(len(shape)))
+    channels = None if planes.channel_axis is None else axes.pop(planes.channel_axis)
+    chunks = [1] * len(shape)
+    for axis in axes[-2:]:
+        chunks[axis] = min(shape[axis], stored[axis] * -(-tile_side() // stored[axis]))
+    if channels is not None:
+        chunks[channels] = shape[channels]
+    return tuple(chunks)

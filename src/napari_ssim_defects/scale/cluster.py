@@ -1,0 +1,139 @@
+"""Detection by the workers of a dask.distributed cluster, one image at a time each.
+
+Workers read the images and write what is found; the model comes to each of them once, also to
+those that join later or start again. Whatever a killed worker had not finished is done by another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import dask
+import torch
+from distributed import Client, WorkerPlugin, as_completed, get_worker
+from distributed.scheduler import KilledWorker
+
+from ..core.device import fast_dtype, use_dtype
+from ..core.errors import InputError
+from ..core.model import DefectModel
+from ..io.journal import Journal, Record
+from ..io.results import ResultWriter
+from .file_detection import Detection, NotWritten, Target, detect_file, file_done
+from .messages import FileDone, FileFailed, FileProgress
+
+__all__ = ["detect_on_cluster"]
+
+_CPU = torch.device("cpu")
+_PATIENCE = 30  # seconds that the scheduler may take to answer
+
+
+def detect_on_cluster(
+    address: str,
+    model: DefectModel,
+    detection: Detection,
+    targets: Sequence[Target],
+    folder: Path,
+    journal: Journal,
+) -> Iterator[FileProgress | FileDone | FileFailed]:
+    """Inspect images on the workers of a scheduler.
+
+    Parameters
+    ----------
+    address
+        Of the scheduler, such as ``"tcp://10.0.0.1:8786"``.
+    model, detection, targets
+        What to do.
+    folder
+        Where results are written; images and folder have the same paths everywhere.
+    journal
+        Where finished images are recorded, by this process alone.
+
+    Yields
+    ------
+    FileProgress, FileDone or FileFailed
+        In the order in which images are finished.
+
+    Raises
+    ------
+    InputError
+        If the scheduler cannot be reached, or a worker cannot write.
+    """
+    try:
+        client = Client(address, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"The scheduler '{address}' cannot be reached ({' '.join(str(error).split())}); check "
+            "its address, and that it runs."
+        ) from error
+    with client:
+        plugin = ModelPlugin(model)
+        client.register_plugin(plugin, name=plugin.name)
+        try:
+            futures = {
+                client.submit(_detect, plugin.name, detection, _absolute(target), folder.absolute(),
+                              pure=False): target
+                for target in targets
+            }  # fmt: skip
+            for number, future in enumerate(as_completed(futures, loop=client.loop)):
+                target = futures[future]
+                problem = future.exception()
+                if isinstance(problem, KilledWorker):
+                    yield FileFailed(target.path, _killed(target.path))
+                elif isinstance(problem, InputError) and not isinstance(problem, NotWritten):
+                    yield FileFailed(target.path, str(problem))
+                elif problem is not None:
+                    raise problem
+                else:
+                    record: Record = future.result()
+                    journal.add(target.path, record)
+                    yield file_done(record, target.path, folder, earlier=False)
+                future.release()
+                yield FileProgress(target.path, (number + 1) / len(targets))
+        finally:
+            client.unregister_worker_plugin(plugin.name)
+
+
+def _absolute(target: Target) -> Target:
+    """Return the image by a path that means the same wherever a worker was started."""
+    return Target(target.path.absolute(), target.stem, target.name)
+
+
+class ModelPlugin(WorkerPlugin):
+    """Brings a model to every worker, and the number format that all of them use."""
+
+    def __init__(self, model: DefectModel) -> None:
+        self.name = f"napari-ssim-defects-{model.digest}"
+        self.model = model
+        self._dtype = fast_dtype(_CPU)  # races on workers could end differently
+
+    def setup(self, worker: object) -> None:
+        """Do what has to be done once in a worker's process."""
+        use_dtype(_CPU, self._dtype)
+
+    def teardown(self, worker: object) -> None:
+        """Undo `setup`."""
+        use_dtype(_CPU, None)
+
+
+def _detect(name: str, detection: Detection, target: Target, folder: Path) -> Record:
+    """Inspect an image on a worker."""
+    plugin: Any = get_worker().plugins[name]
+    # Inside, nothing is sent to other workers: images are what is shared out.
+    with dask.config.set(scheduler="synchronous"):
+        writer = ResultWriter(folder, detection.outputs)
+        steps = detect_file(plugin.model, detection, target, writer)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as finished:
+                record: Record = finished.value[1]
+                return record
+
+
+def _killed(path: Path) -> str:
+    return (
+        f"'{path}' was given up: several workers died over it; give them more memory, or inspect "
+        "it by itself."
+    )

@@ -1,0 +1,288 @@
+"""Detection in one image file: from its pixels to the files about them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import math
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..core.config import SegmentationConfig
+from ..core.errors import InputError
+from ..core.model import DefectModel
+from ..core.outputs import OutputConfig
+from ..core.planes import ImageLike, Planes, as_planes
+from ..core.progress import InspectionProgress, PlaneInspected
+from ..core.regions import Region, measure_plane
+from ..core.segmentation import segment_planes
+from ..io.images import ImageFile, open_image
+from ..io.journal import Journal, Record
+from ..io.report import thumbnail
+from ..io.results import Result, ResultWriter, table_rows
+from ..io.scratch import scratch_folder
+from .messages import FileDetected, FileDone
+
+__all__ = [
+    "Detection",
+    "NotWritten",
+    "Target",
+    "detect_file",
+    "file_done",
+    "file_planes",
+    "finished_earlier",
+    "inspect_file",
+]
+
+_MOST_AXES = 5  # of a TIFF: TZCYX
+_LARGEST_IN_MEMORY = 2**25  # pixels that are inspected in memory; more are inspected in blocks
+
+
+class NotWritten(InputError):
+    """What was found cannot be written; not the image is to blame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What is done to every image, whoever does it.
+
+    Attributes
+    ----------
+    threshold
+        Residual above which a pixel is a candidate.
+    segmentation
+        Post-processing.
+    outputs
+        What is written, and in which format.
+    stride, device, pixel_size, unit
+        As for `detect_files`.
+    """
+
+    threshold: float
+    segmentation: SegmentationConfig
+    outputs: OutputConfig
+    stride: int | None = None
+    device: str | None = None
+    pixel_size: Sequence[float] | None = None
+    unit: str | None = None
+
+    def key(self, model: DefectModel, target: Target) -> str:
+        """Return a text that changes with all that decides what is written about an image."""
+        stat = _main_file(target.path).stat()
+        decisive = (
+            model.digest, self.threshold, self.segmentation.model_dump_json(),
+            self.outputs.model_dump_json(), self.stride, self.pixel_size, self.unit,
+            target.stem, target.name, stat.st_size, stat.st_mtime_ns,
+        )  # fmt: skip
+        return hashlib.blake2b(repr(decisive).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An image file, what results about it are called, and what the table calls it."""
+
+    path: Path
+    stem: str
+    name: str
+
+
+def detect_file(
+    model: DefectModel, detection: Detection, target: Target, writer: ResultWriter
+) -> Generator[float, None, tuple[FileDetected, Record]]:
+    """Inspect an image file and write what is found, but for the table of regions.
+
+    Images of many pixels are inspected block by block, if the packages for that are installed:
+    what is written is the same.
+
+    Parameters
+    ----------
+    model
+        The trained model.
+    detection
+        What to do.
+    target
+        The image.
+    writer
+        Where to write.
+
+    Yields
+    ------
+    float
+        Fraction of the work that is done, in (0, 1].
+
+    Returns
+    -------
+    FileDetected and Record
+        What was found, and what a journal keeps of it.
+
+    Raises
+    ------
+    NotWritten
+        If a file cannot be written: others could not, either.
+    InputError
+        If the image cannot be used.
+    """
+    start = time.perf_counter()
+    image = open_image(target.path)
+    spatial = image.spatial.without_channels()
+    if len(spatial.axes) > _MOST_AXES:
+        raise InputError(
+            f"'{target.path}' has {len(spatial.axes)} dimensions besides channels and OME-TIFF "
+            f"takes {_MOST_AXES}; split it."
+        )
+    if detection.pixel_size is not None:
+        spatial = spatial.with_pixel_size(detection.pixel_size, detection.unit)
+    planes = file_planes(model, image)
+    key = detection.key(model, target)
+
+    def written(found: _Found) -> Record:
+        result = Result(
+            target.name, target.stem, spatial, found.residual, found.labels, found.regions, planes
+        )
+        writer.refuse_unfit(result)
+        try:
+            files = writer.write_files(result)
+        except InputError as error:
+            raise NotWritten(str(error)) from error
+        area = sum(region.area for _, region in found.regions)
+        return {
+            "key": key,
+            "files": {kind: [path.name for path in paths] for kind, paths in files.items()},
+            "regions": len(found.regions),
+            "defective_fraction": area / math.prod(planes.shape),
+            "seconds": time.perf_counter() - start,
+            "rows": table_rows(result),
+            "thumbnail": thumbnail(planes, found.labels, found.regions),
+        }
+
+    inspect = _in_memory
+    if math.prod(planes.shape) > _LARGEST_IN_MEMORY and _has_dask():
+        inspect = _in_blocks
+    found, record = yield from inspect(model, detection, planes, writer.folder, written)
+    done = file_done(record, target.path, writer.folder, earlier=False)
+    pixels = found.residual, found.labels, found.reconstruction
+    return FileDetected(target.path, done.files, *pixels, done.regions, done.seconds), record
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """Pixels as `FileDetected` has them, and plane and measurements of each region."""
+
+    residual: ImageLike
+    labels: ImageLike
+    reconstruction: ImageLike
+    regions: list[tuple[int, Region]]
+
+
+def _in_memory(
+    model: DefectModel,
+    detection: Detection,
+    planes: Planes,
+    folder: Path,
+    written: Callable[[_Found], Record],
+) -> Generator[float, None, tuple[_Found, Record]]:
+    residuals, reconstructions = [], []
+    for message in model.inspect(planes, stride=detection.stride, device=detection.device):
+        if isinstance(message, PlaneInspected):
+            residuals.append(message.residual)
+            reconstructions.append(message.reconstruction)
+        else:
+            yield message.fraction
+    residual = np.stack(residuals).reshape(planes.shape)
+    labels = np.zeros(residual.shape, dtype=np.int32)
+    regions: list[tuple[int, Region]] = []
+    outlined = segment_planes(residual, detection.threshold, detection.segmentation)
+    for plane, (where, segmented) in enumerate(outlined):
+        measured = measure_plane(labels[where], segmented, residual[where], len(regions))
+        regions += [(plane, region) for region in measured]
+    found = _Found(residual, labels, np.stack(reconstructions), regions)
+    return found, written(found)
+
+
+def _in_blocks(
+    model: DefectModel,
+    detection: Detection,
+    planes: Planes,
+    folder: Path,
+    written: Callable[[_Found], Record],
+) -> Generator[float, None, tuple[_Found, Record]]:
+    from .block_detection import detect_in_blocks
+    from .lazy import labels_of, lazy_reconstruction, lazy_stack
+
+    stride, device = detection.stride, detection.device
+    redrawn = lazy_reconstruction(model, planes, stride=stride, device=device)
+    with scratch_folder(folder) as scratch:
+        blocks = yield from detect_in_blocks(
+            model, planes, detection.threshold, detection.segmentation, scratch,
+            stride=stride, device=device,
+        )  # fmt: skip
+        record = written(_Found(blocks.residual, blocks.labels, redrawn, blocks.regions))
+    residual = lazy_stack(model, planes, stride=stride, device=device)
+    return _Found(residual, labels_of(blocks.labels), redrawn, blocks.regions), record
+
+
+def inspect_file(
+    model: DefectModel, image: ImageFile, *, stride: int | None = None, device: str | None = None
+) -> Iterator[InspectionProgress | PlaneInspected]:
+    """Inspect an image that was read from a file; see `DefectModel.inspect`."""
+    return model.inspect(file_planes(model, image), stride=stride, device=device)
+
+
+def file_planes(model: DefectModel, image: ImageFile) -> Planes:
+    """See an image file as planes that a model can take.
+
+    Raises
+    ------
+    InputError
+        As `DefectModel.planes` does.
+    """
+    name = f"'{image.path}'"
+    if image.channel_axis is None and model.channels == 1:
+        # Otherwise the last axis of a grey stack would pass for RGB if it is 3 or 4 pixels wide.
+        return model.planes(as_planes(image.data, grey=True, name=name))
+    return model.planes(image.data, image.channel_axis, name)
+
+
+def finished_earlier(
+    model: DefectModel,
+    detection: Detection,
+    target: Target,
+    writer: ResultWriter,
+    journal: Journal,
+) -> FileDone | None:
+    """Return what an earlier run found in an image, if nothing has changed since."""
+    record = journal.find(target.path)
+    try:
+        if record is None or record["key"] != detection.key(model, target):
+            return None
+    except OSError:  # the image is gone: said where it is opened
+        return None
+    done = file_done(record, target.path, writer.folder, earlier=True)
+    return done if all(file.exists() for files in done.files.values() for file in files) else None
+
+
+def file_done(record: Record, path: Path, folder: Path, *, earlier: bool) -> FileDone:
+    """Return what a record says about an image."""
+    return FileDone(
+        path,
+        {kind: tuple(folder / name for name in names) for kind, names in record["files"].items()},
+        record["regions"],
+        record["defective_fraction"],
+        record["seconds"],
+        earlier,
+    )
+
+
+def _main_file(path: Path) -> Path:
+    """Return the file whose change says that an image has changed: of zarr, its metadata."""
+    if path.is_dir():
+        return next((file for file in sorted(path.glob("*z*")) if file.is_file()), path)
+    return path
+
+
+def _has_dask() -> bool:
+    return all(importlib.util.find_spec(package) for package in ("dask", "zarr"))

@@ -1,0 +1,307 @@
+"""Residuals and labels of images that are larger than memory, as dask arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from dask.array.overlap import overlap
+from dask.base import compute
+from dask.delayed import delayed
+
+from ..core.config import SegmentationConfig
+from ..core.device import choose_device, fast_dtype
+from ..core.errors import InputError
+from ..core.model import DefectModel
+from ..core.planes import ImageLike, Planes
+from ..core.reconstruction import discriminator_patches
+from ..core.runs import Runs
+from ..core.segmentation import Segmented, prepare, refuse_reversed, segment_prepared
+from ..core.threshold_index import ThresholdIndex
+from ..core.tiles import Box, PatchGrid, tile_side, tiles
+from .blocks import Array, improbability, joined, plane_blocks, scored, tile_sums, views
+
+__all__ = ["LabelImage", "lazy_labels", "lazy_reconstruction", "lazy_residual", "segment_blocks"]
+
+
+def lazy_residual(
+    model: DefectModel,
+    image: ImageLike,
+    *,
+    stride: int | None = None,
+    channel_axis: int | None = None,
+    device: str | None = None,
+) -> Array:
+    """Return the residual of an image that is computed block by block, when it is asked for.
+
+    Parameters
+    ----------
+    model
+        The trained model.
+    image
+        A dask, zarr, memory-mapped or other array, as for `DefectModel.planes`. Only what is
+        needed is read.
+    stride, channel_axis, device
+        As for `DefectModel.inspect`.
+
+    Returns
+    -------
+    dask.array.Array
+        float32 of shape (..., H, W). On the same kind of processor its values are those of
+        `DefectModel.residual`, bit by bit; to compute a part of it, slice it first.
+
+    Raises
+    ------
+    InputError
+        If the image or the device cannot be used; NaN and infinite pixels are found when they
+        are computed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import dask.array as da
+    >>> from napari_ssim_defects import TrainingConfig, train
+    >>> recipe = TrainingConfig(patch_size=16, latent_dimension=2, patches=8, epochs=1, stride=8)
+    >>> image = np.random.default_rng(0).random((64, 64))
+    >>> *_, last = train([image], recipe, device="cpu")
+    >>> residual = lazy_residual(last.model, da.from_array(image), device="cpu")
+    >>> bool((residual.compute() == last.model.residual(image, device="cpu")).all())
+    True
+    """
+    return lazy_stack(model, model.planes(image, channel_axis), stride=stride, device=device)
+
+
+def lazy_stack(
+    model: DefectModel, planes: Planes, *, stride: int | None = None, device: str | None = None
+) -> Array:
+    """Return what `lazy_residual` does, of an image that is seen as planes."""
+    maps = [
+        lazy_plane(model, planes, index, stride=stride, device=device)
+        for index in range(len(planes))
+    ]
+    return da.stack(maps).reshape(planes.shape)
+
+
+def lazy_reconstruction(
+    model: DefectModel, planes: Planes, *, stride: int | None = None, device: str | None = None
+) -> Array:
+    """Return the reconstruction of an image that is computed block by block.
+
+    Parameters as for `lazy_residual`, but for the image.
+
+    Returns
+    -------
+    dask.array.Array
+        float32 of shape (planes, C, H, W), in the intensities of the image.
+    """
+    prepare_model(stride, device)
+    grid = patch_grid(model, planes, "reconstruction", stride)
+    maps = []
+    for index in range(len(planes)):
+        plane = plane_blocks(model, planes, index)
+        sums = tile_sums(model, plane, grid, "reconstruction", device)
+        mean = joined(sums, grid)[: model.channels]
+        maps.append(mean.map_blocks(model.intensity.restore, dtype=np.float32))
+    return da.stack(maps)
+
+
+def lazy_plane(
+    model: DefectModel,
+    planes: Planes,
+    index: int,
+    *,
+    stride: int | None = None,
+    device: str | None = None,
+) -> Array:
+    """Return the residual of one plane, as `lazy_residual` does of all of them."""
+    prepare_model(stride, device)
+    plane = plane_blocks(model, planes, index)
+    networks, texture = views(model.config)
+    seen: dict[str, Array] = {}
+    for network in networks:
+        grid = patch_grid(model, planes, network, stride)
+        seen[network] = joined(tile_sums(model, plane, grid, network, device), grid)
+    if texture:
+        seen["texture"] = improbability(model, plane, device)
+    return scored(model, plane, seen)
+
+
+def prepare_model(stride: int | None, device: str | None) -> None:
+    """Refuse settings that do not work, and choose the number format before threads do."""
+    if stride is not None and stride < 1:
+        raise InputError(f"The stride must be at least 1 pixel, not {stride}.")
+    fast_dtype(choose_device(device))
+
+
+def patch_grid(model: DefectModel, planes: Planes, network: str, stride: int | None) -> PatchGrid:
+    """Return where the patches of a network lie on each plane."""
+    config = model.config
+    size, step = config.patch_size, stride or config.stride
+    if network == "discriminator":
+        size, step = discriminator_patches(size)
+    return PatchGrid.of((planes.height, planes.width), size, step)
+
+
+def segment_blocks(
+    residual: Array, threshold: float, config: SegmentationConfig
+) -> Iterator[tuple[tuple[int, ...], Segmented]]:
+    """Segment a residual plane by plane and block by block; see `segment_planes`.
+
+    Parameters
+    ----------
+    residual
+        dask array, float32 of shape (..., H, W). Every block is computed once.
+    threshold, config
+        As for `segment_planes`.
+
+    Yields
+    ------
+    tuple of int and Segmented
+        Index of each plane, and its regions: the same as in memory. They take memory by their
+        contours, not by their pixels.
+
+    Raises
+    ------
+    InputError
+        If the residual holds NaN, or the threshold is no number.
+    """
+    if not np.isfinite(threshold):
+        raise InputError("The residual must not hold NaN, and the threshold must be a number.")
+    review = config.review_threshold
+    thresholds = [threshold] if review is None else [threshold, review]
+    for index in np.ndindex(residual.shape[:-2]):
+        prepared = _BlocksAbove(residual[index], thresholds, config)
+        yield index, segment_prepared(prepared, threshold, config)
+
+
+def lazy_labels(
+    residual: Array, threshold: float, config: SegmentationConfig | None = None
+) -> Array:
+    """Outline the defects in a residual that is larger than memory.
+
+    Parameters
+    ----------
+    residual
+        dask array, float32 of shape (..., H, W). All of it is computed, once: instances are not
+        known before. Store it first if it is costly.
+    threshold
+        Pixels above it are candidates.
+    config
+        Post-processing; None: the default.
+
+    Returns
+    -------
+    dask.array.Array
+        int32 of the same shape and blocks: the numbers that `segment` gives, consistent across
+        blocks. Blocks are painted when they are asked for.
+
+    Raises
+    ------
+    InputError
+        If the residual holds NaN, or thresholds do not fit each other.
+
+    Examples
+    --------
+    >>> residual = da.zeros((300, 300), dtype=np.float32, chunks=100)
+    >>> residual[90:110, 90:110] = 1
+    >>> labels = lazy_labels(residual, 0.5)
+    >>> labels.compute().max(), labels.chunks == residual.chunks
+    (np.int32(1), True)
+    """
+    config = config or SegmentationConfig()
+    refuse_reversed(threshold, config)
+    found = [plane for _, plane in segment_blocks(residual, threshold, config)]
+    return labels_of(LabelImage(residual.shape, found), residual.chunks)
+
+
+def labels_of(labels: LabelImage, chunks: tuple[tuple[int, ...], ...] | None = None) -> Array:
+    """Return labels as a dask array of these blocks; None: one plane, or part of it, a block."""
+    tile = (*(1 for _ in labels.shape[:-2]), tile_side(), tile_side())
+    return da.from_array(labels, chunks=chunks or tile, name=False)
+
+
+class LabelImage:
+    """An array of labels, of which only the contours of the regions are kept.
+
+    Parameters
+    ----------
+    shape
+        (..., H, W).
+    planes
+        The regions of each plane; their numbers go on from plane to plane.
+    """
+
+    dtype = np.dtype(np.int32)
+
+    def __init__(self, shape: Sequence[int], planes: Sequence[Segmented]) -> None:
+        self.shape = tuple(shape)
+        self.ndim = len(shape)
+        self._planes = planes
+        self._before = np.cumsum([0, *(plane.count for plane in planes)]).tolist()
+
+    def __getitem__(self, key: tuple[int | slice, ...]) -> npt.NDArray[np.int32]:
+        """Paint part of the labels.
+
+        Parameters
+        ----------
+        key
+            A number or a slice per leading axis, and slices with steps of one of height and width.
+        """
+        parts = [slice(part, part + 1) if isinstance(part, int) else part for part in key]
+        *leading, rows, columns = (
+            range(*part.indices(size)) for part, size in zip(parts, self.shape, strict=True)
+        )
+        box = Box(rows.start, columns.start, rows.stop, columns.stop)
+        labels = np.empty((*map(len, leading), *box.shape), np.int32)
+        for place in np.ndindex(labels.shape[:-2]):
+            whole = [axis[i] for axis, i in zip(leading, place, strict=True)]
+            plane = int(np.ravel_multi_index(whole, self.shape[:-2])) if whole else 0
+            labels[place] = self._planes[plane].labels_in(box, self._before[plane])
+        return labels[tuple(0 if isinstance(part, int) else slice(None) for part in key)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self[(slice(None),) * self.ndim], dtype=dtype)
+
+
+class _BlocksAbove:
+    """The runs of a prepared plane above some thresholds, found block by block."""
+
+    def __init__(self, plane: Array, thresholds: list[float], config: SegmentationConfig) -> None:
+        shape = plane.shape
+        reach = sum(max(0, diameter - 1) for diameter in (config.opening, config.closing))
+        boxes = tiles(shape, tile_side(2 * reach))
+        rows = tuple(row[0].shape[0] for row in boxes)
+        columns = tuple(box.shape[1] for box in boxes[0])
+        depth = {axis: reach * (len(sizes) > 1) for axis, sizes in enumerate((rows, columns))}
+        around = overlap(plane.rechunk((rows, columns)), depth, "none").to_delayed()
+        flat = [box for row in boxes for box in row]
+        parts = compute(*(
+            delayed(_runs_above)(block, box, box.grown(reach, shape), thresholds, config)
+            for block, box in zip(around.ravel(), flat, strict=True)
+        ))  # fmt: skip
+        self._runs = {
+            threshold: Runs.assembled(
+                [(box, part[number]) for box, part in zip(flat, parts, strict=True)], *shape
+            )
+            for number, threshold in enumerate(thresholds)
+        }
+
+    def above(self, threshold: float) -> Runs:
+        """Return the runs of the pixels above one of the thresholds."""
+        return self._runs[threshold]
+
+
+def _runs_above(
+    block: npt.NDArray[np.float32],
+    box: Box,
+    around: Box,
+    thresholds: list[float],
+    config: SegmentationConfig,
+) -> list[Runs]:
+    if np.isnan(block).any():
+        raise InputError("The residual must not hold NaN, and the threshold must be a number.")
+    prepared = ThresholdIndex(prepare(block, config)[box.inside(around).slices])
+    return [prepared.above(threshold) for threshold in thresholds]
