@@ -13,6 +13,7 @@ with and without a training in the background. `--quick` leaves the large image 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -236,8 +237,9 @@ def main() -> None:
     hulls = measure_hulls()
     print(hulls, file=sys.stderr, flush=True)
     sizes = SIZES[:1] if options.quick else SIZES
-    steps = [row for shape in sizes for row in measure_size(shape, options.steps)]
-    beside = measure_training(options.steps)
+    with contextlib.redirect_stdout(sys.stderr):  # napari prints its notifications
+        steps = [row for shape in sizes for row in measure_size(shape, options.steps)]
+        beside = measure_training(options.steps)
     result = {
         "napari": napari.__version__, "hulls": hulls, "steps": steps, "1024x700 beside": beside
     }  # fmt: skip

@@ -291,8 +291,10 @@ def update_labels(
     which takes it several times as long.
     """
     layer.metadata = {**layer.metadata, **_labels_metadata(measured, heatmap, settings)}
+    before = spatial_metadata(layer)
     for name, value in spatial_metadata(heatmap).items():
-        setattr(layer, name, value)
+        if not np.array_equal(before[name], value):  # each draws the layer again
+            setattr(layer, name, value)
     layer.data = labels
     layer.features = measured.features
     layer.visible = True
