@@ -131,9 +131,6 @@ class TrainingConfig(Values):
         Whether every convolution but the last of encoder and decoder is batch-normalised.
     ssim
         Window and constants of the training loss of system ``ssim``.
-    scales
-        Factors that patches are shrunk by for that loss, which is the mean over them; each of
-        1, 2, 4, 8 and 16 at most once. The paper: 1 only.
     discriminator
         Whether a second network learns to find corruptions that are painted into good patches
         of twice the side (see `Discriminator`).
@@ -180,7 +177,6 @@ class TrainingConfig(Values):
     latent_dimension: Annotated[int, Field(ge=1, le=65536)] = 500
     batch_norm: bool = True
     ssim: SSIMConfig = SSIMConfig()
-    scales: Annotated[tuple[Literal[1, 2, 4, 8, 16], ...], Field(min_length=1)] = (1,)
     discriminator: bool = False
     texture: bool = False
     residual: ResidualConfig = SSIMResidual()
@@ -219,13 +215,6 @@ class TrainingConfig(Values):
         if missing:
             raise ValueError(f"the residual {self.residual.kind} needs {missing}=True")
         return self
-
-    @field_validator("scales")
-    @classmethod
-    def _each_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len({*value}) < len(value):
-            raise ValueError("each scale counts once")
-        return value
 
     @field_validator("intensity_percentiles")
     @classmethod

@@ -24,18 +24,13 @@ def training_loss(
 ) -> torch.Tensor:
     """Distance of patches (N, C, P, P) and their reconstructions that the system minimises.
 
-    System ``ssim``: mean of 1 - SSIM (equation 5), over the patches as they are and, if the recipe
-    says so, shrunk: what is coarse is learned sooner there. All others: mean squared error
-    (equation 2, divided by the number of pixels).
+    System ``ssim``: mean of 1 - SSIM (equation 5). All others: mean squared error (equation 2,
+    divided by the number of pixels).
     """
     reconstructions = reconstructions.float()
-    if config.system != "ssim":
-        return functional.mse_loss(reconstructions, patches)
-    losses = [
-        ssim_loss(_shrunk(patches, scale), _shrunk(reconstructions, scale), config.ssim)
-        for scale in config.scales
-    ]
-    return torch.stack(losses).mean()
+    if config.system == "ssim":
+        return ssim_loss(patches, reconstructions, config.ssim)
+    return functional.mse_loss(reconstructions, patches)
 
 
 @dataclass(frozen=True)
@@ -104,10 +99,6 @@ class Objective:
         with autocast(squares.device):
             odds = discriminator(corrupted.contiguous(memory_format=torch.channels_last))
         return functional.binary_cross_entropy_with_logits(odds.float(), mask)
-
-
-def _shrunk(patches: torch.Tensor, scale: int) -> torch.Tensor:
-    return patches if scale == 1 else functional.avg_pool2d(patches, scale)
 
 
 def _divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,6 @@ _BRIEF: dict[str, Any] = {
     "patch_size": 64,
     "latent_dimension": 200,
     "learning_rate": 1e-3,
-    "scales": (1, 2, 4),
     "stride": 16,
     "batch_size": 4,  # squares of 16 patches in all
     "discriminator": True,

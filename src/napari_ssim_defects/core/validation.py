@@ -114,8 +114,7 @@ class Validation:
 
     def _loss_of(self, outputs: torch.Tensor) -> float:
         outputs = outputs[:, : self._shown.shape[1]].expand_as(self._shown)
-        # Of the patches as they are: shrunk ones say nothing about what is fine.
-        return float(training_loss(self._shown, outputs, self.config.replace(scales=(1,))))
+        return float(training_loss(self._shown, outputs, self.config))
 
     def _portions(self, patches: torch.Tensor) -> Iterator[torch.Tensor]:
         for part in patches.split(self.at_once):
