@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,8 @@ def write_ome_tiff(
         )
     y = axes.find("Y")
     stored = storable(array, y, name)
-    metadata: dict[str, Any] = {"axes": axes, **_physical_sizes(axes, pixel_size, unit)}
+    sizes = _physical_sizes(axes, pixel_size, unit)
+    metadata: dict[str, Any] = {"axes": axes, **sizes}
     if description:
         metadata["Description"] = "".join(c for c in description if c.isprintable() or c in "\n\t")
     smaller = levels(stored.shape, y)
@@ -98,7 +99,7 @@ def write_ome_tiff(
         "photometric": "rgb" if axes.endswith("S") else "minisblack",
         "tile": (BLOCK, BLOCK) if tiled else None,
     }
-    whole = {"subifds": smaller, "metadata": metadata, **_resolution(axes, pixel_size, unit)}
+    whole = {"subifds": smaller, "metadata": metadata, **_resolution(sizes)}
     # A pyramid adds less than a half.
     nbytes = math.prod(stored.shape) * stored.dtype.itemsize
     big = nbytes * (1.5 if smaller else 1) > BIG_TIFF_BYTES
@@ -183,11 +184,8 @@ def _physical_sizes(
     return attributes
 
 
-def _resolution(
-    axes: str, pixel_size: Sequence[float] | None, unit: str | Sequence[str | None] | None
-) -> dict[str, Any]:
-    """Return TIFF's own resolution, for programs that do not read OME's description."""
-    known = _physical_sizes(axes, pixel_size, unit)
+def _resolution(known: Mapping[str, float | str]) -> dict[str, Any]:
+    """Return TIFF's own resolution by OME's attributes, for programs that do not read those."""
     per_centimetre = []
     for key in ("PhysicalSizeX", "PhysicalSizeY"):
         size = known.get(key)

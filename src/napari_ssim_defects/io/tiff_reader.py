@@ -54,13 +54,7 @@ def read_tiff(path: str | os.PathLike[str]) -> tuple[npt.NDArray[Any], SpatialMe
         If the file is missing, damaged, cut off, too large for memory, or no TIFF image.
     """
     file = Path(path)
-    with (
-        reading(file, _KIND),
-        _tifffile_errors() as errors,
-        tifffile.TiffFile(file) as tif,
-    ):
-        series = tif.series[0]
-        refuse_implausible_size(file, series.nbytes)
+    with _opened(file) as (tif, series, errors):
         data = _stored_pixels(file, series)
         axes = series.axes
         if any("offset" in error or "corrupted" in error for error in errors):
@@ -89,13 +83,7 @@ def open_tiff(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
         If the file is missing, damaged, cut off or no TIFF image.
     """
     file = Path(path)
-    with (
-        reading(file, _KIND),
-        _tifffile_errors() as errors,
-        tifffile.TiffFile(file) as tif,
-    ):
-        series = tif.series[0]
-        refuse_implausible_size(file, series.nbytes)
+    with _opened(file) as (tif, series, errors):
         page, axes = series.keyframe, _named(series.axes)
         dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder)
         _refuse_cut_off(series)
@@ -151,6 +139,21 @@ def _refuse_cut_off(series: tifffile.TiffPageSeries) -> None:
             extents = zip(page.dataoffsets, page.databytecounts, strict=False)
             if any(offset + count > end for offset, count in extents):
                 raise ValueError("pixels beyond the end of the file")
+
+
+@contextmanager
+def _opened(
+    file: Path,
+) -> Iterator[tuple[tifffile.TiffFile, tifffile.TiffPageSeries, list[str]]]:
+    """Open a file at its first image; what tifffile finds wrong is collected in the list."""
+    with (
+        reading(file, _KIND),
+        _tifffile_errors() as errors,
+        tifffile.TiffFile(file) as tif,
+    ):
+        series = tif.series[0]
+        refuse_implausible_size(file, series.nbytes)
+        yield tif, series, errors
 
 
 def _stored_pixels(file: Path, series: tifffile.TiffPageSeries) -> npt.NDArray[Any]:
