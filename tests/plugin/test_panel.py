@@ -22,6 +22,8 @@ from qtpy.QtWidgets import (
 
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.io.tiff import write_ome_tiff
+from napari_ssim_defects.plugin.jobs import Fraction
+from napari_ssim_defects.plugin.runner import Runner
 from napari_ssim_defects.plugin.session import controller_of
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 
@@ -261,7 +263,9 @@ def test_a_running_training_shows_in_panel_and_activity_dock_and_blocks_other_jo
     assert endless.footer.bar.isVisibleTo(endless.footer)
     assert 0 < endless.state.progress < 1
     assert endless.state.remaining > 0
-    assert [bar for bar in progress._all_instances if "SSIM defects: training" in str(bar)]
+    qtbot.waitUntil(
+        lambda: any("SSIM defects: training" in str(bar) for bar in progress._all_instances)
+    )
     assert not endless.detect.detect_button.isEnabled()
     assert not endless.detect.open_button.isEnabled()
     click(qtbot, endless.train.train_button)  # now it says Stop
@@ -270,6 +274,26 @@ def test_a_running_training_shows_in_panel_and_activity_dock_and_blocks_other_jo
     assert endless.train.train_button.text() == "Train"
     assert not endless.footer.bar.isVisibleTo(endless.footer)
     assert not progress._all_instances
+
+
+def test_each_message_of_a_job_is_dealt_with_before_the_next_one(panel, qtbot, wait_idle):
+    # napari's activity dock handles all waiting events whenever its bar moves.
+    runner, under_way, most = Runner(panel.state), [], []
+
+    def job():
+        for number in range(300):
+            yield Fraction(number / 300)
+
+    def on_message(message: Fraction) -> None:
+        under_way.append(message)
+        most.append(len(under_way))
+        runner.report(message)
+        under_way.pop()
+
+    runner.begin("detecting", "Detecting …", job, on_message)
+    wait_idle()
+    assert len(most) == 300
+    assert max(most) == 1
 
 
 def test_an_error_stands_in_the_panel_with_a_sign(panel, qtbot):

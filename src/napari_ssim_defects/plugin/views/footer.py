@@ -19,6 +19,9 @@ class Footer(QWidget):
         self._state = state
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress")
+        policy = self.bar.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # else each job lays the whole window out twice
+        self.bar.setSizePolicy(policy)
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.status.setAccessibleName("Status")
@@ -38,6 +41,13 @@ class Footer(QWidget):
     def _show_progress(self) -> None:
         state = self._state
         self.bar.setVisible(state.busy)
+        # A progress bar draws the window, with its canvas, at once, while others wait for a turn.
+        self.bar.setUpdatesEnabled(False)
+        self._move_bar()
+        self.bar.setUpdatesEnabled(True)
+
+    def _move_bar(self) -> None:
+        state = self._state
         if state.progress is None:
             self.bar.setRange(0, 0)
             return
