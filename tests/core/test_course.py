@@ -73,6 +73,16 @@ def test_where_nothing_is_learned_the_training_begins_again_twice_at_most():
     assert courses[-1].end == 1
 
 
+def test_what_is_about_to_learn_is_not_given_up():
+    learned = [*np.linspace(-0.6, -0.1, 5), *np.linspace(-0.09, 0.02, 10), *[0.1] * 10]
+    assert course_of([0.9] * 25, learned)[-1].attempt == 0
+
+
+def test_what_rose_once_and_then_no_more_is_given_up():
+    learned = [*np.linspace(-0.6, -0.1, 5), *[-0.095] * 20]
+    assert course_of([0.9] * 25, learned)[-1].attempt == 2
+
+
 def test_what_has_learned_is_never_given_up():
     learned = [*[0.0] * 5, 0.1, *[0.0] * 19]
     assert course_of([0.5] * 25, learned)[-1].attempt == 0

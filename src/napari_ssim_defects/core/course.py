@@ -24,6 +24,8 @@ _WARM_UP = 0.1  # part of an attempt in which the learning rate rises
 _LAST_START = 0.5  # no new attempt begins after this part of the budget
 _FLAT_PATIENCE = 0.25  # part of an attempt after which it must have learned something
 _FLAT_STEPS = 300  # and number of steps; most that learn at all have begun by then
+_RISE = 0.01  # more of the flat loss gone: on the way to having learned something
+_HOPE = 0.08  # part of the budget after a rise in which it goes on: two looks
 _PATIENCE = 0.25  # part of the budget in which the loss must improve
 _PATIENT_STEPS = 800  # and number of steps: plateaus of 500 steps were seen to end well
 _IMPROVEMENT = 0.01  # by this fraction at least
@@ -62,6 +64,11 @@ class Course(Values):
         Number of attempts that were given up before.
     begun, begun_step
         When the present attempt began.
+    learned
+        Most that it had learned at its last clear rise while there was next to nothing; None
+        before its first look.
+    risen
+        When that was.
     best
         Loss at the last clear improvement; None before the first look.
     improved, improved_step
@@ -75,6 +82,8 @@ class Course(Values):
     attempt: Annotated[int, Field(ge=0)] = 0
     begun: _Part = 0.0
     begun_step: Annotated[int, Field(ge=0)] = 0
+    learned: float | None = None
+    risen: _Part = 0.0
     best: float | None = None
     improved: _Part = 0.0
     improved_step: Annotated[int, Field(ge=0)] = 0
@@ -84,7 +93,11 @@ class Course(Values):
     def after(self, look: Look, schedule: Literal["constant", "one_cycle"]) -> Course:
         """Return the course after a look."""
         if look.learned < LEARNED:
-            return self._again(look) if self._in_vain(look) else self
+            if self._in_vain(look):
+                return self._again(look)
+            if self.learned is None or look.learned >= self.learned + _RISE:
+                return self.replace(learned=look.learned, risen=look.used)
+            return self
         if look.loss is None:
             return self
         if self.best is None or look.loss < (1 - _IMPROVEMENT) * self.best:
@@ -115,6 +128,7 @@ class Course(Values):
             and look.used <= _LAST_START
             and look.used - self.begun >= _FLAT_PATIENCE * (1 - self.begun)
             and look.step - self.begun_step >= _FLAT_STEPS
+            and look.used - self.risen >= _HOPE
         )
 
     def _stagnates(self, look: Look) -> bool:

@@ -18,7 +18,7 @@ class ActivityBar:
 
     Whenever napari moves its bar it handles all events that wait, so that what a message of the
     job asked for, the next message and their drawing became one long pause. So the bar moves a few
-    times a second, in a turn of the event loop of its own; short jobs do without one.
+    times a second, in turns of the event loop of its own.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ class ActivityBar:
     """
 
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._bar: progress | None = None
+        # At once: while the job imports PyTorch, every call of Qt waits for its turn with Python.
+        self._bar = progress(total=_STEPS, desc=text)
         self._steps = 0
         self._timer = QTimer()
         self._timer.setInterval(_INTERVAL)
@@ -43,13 +43,9 @@ class ActivityBar:
         """Take the bar away."""
         with suppress(RuntimeError):  # Qt deleted the timer, or the viewer's dock went before
             self._timer.stop()
-            if self._bar is not None:
-                self._bar.close()
-                self._bar = None
+            self._bar.close()
 
     def _move(self) -> None:
-        if self._bar is None:
-            self._bar = progress(total=_STEPS, desc=self._text)
         steps = self._steps - self._bar.n
         if steps:
             self._bar.update(steps)
