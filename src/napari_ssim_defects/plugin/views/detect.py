@@ -18,6 +18,7 @@ from ..controller import Controller
 from ..layers import is_inspectable
 from ..model_text import model_details
 from ..preferences import preferences
+from .binding import bind
 from .fields import IntegerBox, form, heading
 from .layer_picker import LayerPicker
 
@@ -83,15 +84,15 @@ class DetectView(QWidget):
         )
         self.detect_button.clicked.connect(self._on_detect)
         for signal in (state.events.model, state.events.model_name, state.events.model_path):
-            signal.connect(self._show_model)
+            bind(signal, self._show_model)
         for signal in (
             state.events.detection_layers,
             state.events.stride,
             state.events.keep_reconstruction,
         ):
-            signal.connect(self._show_choices)
+            bind(signal, self._show_choices)
         for signal in (state.events.activity, state.events.model):
-            signal.connect(self._show_activity)
+            bind(signal, self._show_activity)
 
     def _on_open(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open a model", _folder(), _FILTER)

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
 
 from ..controller import Controller
 from ..evaluation import is_truth
+from .binding import bind
 from .curve_plot import CurvePlot
 from .fields import Choice, LayerCombo, column, form, heading
 
@@ -67,8 +68,8 @@ class EvaluateView(QWidget):
         self.evaluate_button.clicked.connect(lambda: controller.evaluation.start())
         self.curve.chosen.connect(self._show_curve)
         for signal in (state.events.heatmap, state.events.truth_layer, state.events.activity):
-            signal.connect(self._show_choices)
-        state.events.evaluation.connect(self._show_scores)
+            bind(signal, self._show_choices)
+        bind(state.events.evaluation, self._show_scores)
         self._show_choices()
         self._show_scores()
 

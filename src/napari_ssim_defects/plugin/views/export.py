@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from ...core.outputs import OutputKind
 from ..controller import Controller
 from ..layers import is_heatmap
+from .binding import bind
 from .fields import Choice, form, heading
 from .layer_picker import LayerPicker
 
@@ -124,7 +125,7 @@ class ExportView(QWidget):
             state.events.replace_files,
             state.events.activity,
         ):
-            signal.connect(self._show)
+            bind(signal, self._show)
 
     def _on_picked(self) -> None:
         self._state.export_layers = tuple(self.picker.selected())

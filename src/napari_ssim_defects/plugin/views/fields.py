@@ -20,6 +20,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from .binding import bind
+
 __all__ = ["Choice", "IntegerBox", "LayerCombo", "NumberBox", "column", "form", "heading"]
 
 
@@ -134,7 +136,7 @@ class LayerCombo(QComboBox):
         _prepare(self, tip)
         self.activated.connect(self._on_activated)
         for event in ("inserted", "removed", "reordered", "renamed"):
-            getattr(layers.events, event).connect(self._fill)
+            bind(getattr(layers.events, event), self._fill)
         self._fill()
 
     def show_layer(self, layer: Layer | None) -> None:

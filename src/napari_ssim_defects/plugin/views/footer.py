@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from ..state import PanelState
+from .binding import bind
 
 __all__ = ["Footer"]
 
@@ -32,9 +33,9 @@ class Footer(QWidget):
         layout.addWidget(self.bar)
         layout.addWidget(self.status)
         for signal in (state.events.activity, state.events.progress, state.events.remaining):
-            signal.connect(self._show_progress)
+            bind(signal, self._show_progress)
         for signal in (state.events.status, state.events.status_is_error):
-            signal.connect(self._show_status)
+            bind(signal, self._show_status)
         self._show_progress()
         self._show_status()
 

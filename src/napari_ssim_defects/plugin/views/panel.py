@@ -7,6 +7,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ..session import controller_of
+from .binding import bind
 from .detect import DetectView
 from .evaluate import EvaluateView
 from .export import ExportView
@@ -67,8 +68,8 @@ class DefectPanel(QWidget):
         layout.addWidget(scroll, 1)
         layout.addWidget(self.footer)
         self.setMinimumWidth(260)
-        self.state.events.heatmap.connect(self._on_heatmap)
-        self.state.events.labels_layer.connect(self._on_labels_layer)
+        bind(self.state.events.heatmap, self._on_heatmap)
+        bind(self.state.events.labels_layer, self._on_labels_layer)
 
     def sizeHint(self) -> QSize:
         """Width that shows everything."""

@@ -12,6 +12,7 @@ from ...core.thresholds import (
 )
 from ..controller import Controller
 from ..layers import is_heatmap
+from .binding import bind
 from .fields import IntegerBox, LayerCombo, NumberBox, form
 
 __all__ = ["ProposalsView"]
@@ -77,7 +78,7 @@ class ProposalsView(QWidget):
             lambda: self._propose(QuantileThreshold(quantile=self.quantile.value()))
         )
         for signal in (state.events.heatmap, state.events.good_layer, state.events.activity):
-            signal.connect(self._show)
+            bind(signal, self._show)
         self._show()
 
     def _button(self, text: str, explanation: str) -> QPushButton:

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from ..controller import Controller
 from ..layers import is_committed
+from .binding import bind
 from .fields import Choice, LayerCombo, column
 from .region_model import RegionModel
 
@@ -89,9 +90,9 @@ class RegionTableView(QWidget):
         assert selection is not None
         selection.selectionChanged.connect(self._on_selection)
         self.table.activated.connect(self._on_activated)
-        state.events.labels_layer.connect(self._show_layer)
-        state.events.regions.connect(self._show_table)
-        state.events.selected_region.connect(self._select_row)
+        bind(state.events.labels_layer, self._show_layer)
+        bind(state.events.regions, self._show_table)
+        bind(state.events.selected_region, self._select_row)
 
     def _on_layer(self, layer: object) -> None:
         if layer is not None:

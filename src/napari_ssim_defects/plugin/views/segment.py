@@ -6,6 +6,7 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 
 from ..controller import Controller
 from ..layers import is_heatmap
+from .binding import bind
 from .fields import Choice, IntegerBox, LayerCombo, NumberBox, form
 from .histogram import percent
 from .proposals import ProposalsView
@@ -139,7 +140,7 @@ class SegmentView(QWidget):
         self.two_thresholds.toggled.connect(self._on_two_thresholds)
         self.review.edited.connect(self._on_review)
         self.shared.toggled.connect(lambda checked: setattr(state, "shared_threshold", checked))
-        state.events.shared_threshold.connect(self._show_settings)
+        bind(state.events.shared_threshold, self._show_settings)
         for name in ("fill_holes", "convex_hull", "clear_border", "hysteresis"):
             getattr(self, name).toggled.connect(
                 lambda checked, name=name: self._on_setting(name, checked)
@@ -153,10 +154,10 @@ class SegmentView(QWidget):
             state.events.auto_rate,
             state.events.activity,
         ):
-            signal.connect(self._show_heatmap)
-        state.events.threshold.connect(self._show_threshold)
-        state.events.segmentation.connect(self._show_settings)
-        state.events.summary.connect(self._show_summary)
+            bind(signal, self._show_heatmap)
+        bind(state.events.threshold, self._show_threshold)
+        bind(state.events.segmentation, self._show_settings)
+        bind(state.events.summary, self._show_summary)
 
     def _on_setting(self, name: str, value: object) -> None:
         self._state.segmentation = self._state.segmentation.replace(**{name: value})

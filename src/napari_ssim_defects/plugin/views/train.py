@@ -8,6 +8,7 @@ from ...core.presets import PRESETS
 from ..controller import Controller
 from ..layers import is_inspectable
 from ..regions_of_interest import is_region
+from .binding import bind
 from .fields import Choice, IntegerBox, LayerCombo, NumberBox, form, heading
 from .layer_picker import LayerPicker
 from .loss_plot import LossPlot
@@ -157,14 +158,14 @@ class TrainView(QWidget):
         self.train_button.clicked.connect(self._on_train)
         self.pause_button.clicked.connect(self._controller.training.set_paused)
         self.resume_button.clicked.connect(self._controller.training.resume)
-        state.events.resumable.connect(self._show_activity)
-        state.events.config.connect(self._show_config)
-        state.events.training_layers.connect(self._show_layers)
-        state.events.region_layer.connect(self._show_layers)
-        state.events.losses.connect(self._add_loss)
-        state.events.preview.connect(self._show_preview)
+        bind(state.events.resumable, self._show_activity)
+        bind(state.events.config, self._show_config)
+        bind(state.events.training_layers, self._show_layers)
+        bind(state.events.region_layer, self._show_layers)
+        bind(state.events.losses, self._add_loss)
+        bind(state.events.preview, self._show_preview)
         for signal in (state.events.activity, state.events.stopping, state.events.pausing):
-            signal.connect(self._show_activity)
+            bind(signal, self._show_activity)
 
     def _on_picked(self) -> None:
         self._state.training_layers = tuple(self.picker.selected())
