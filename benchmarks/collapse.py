@@ -1,11 +1,13 @@
 """Does training collapse to a flat picture? Ten seeds on each material.
 
-python benchmarks/collapse.py [MATERIAL...] [--seeds 10] [--minutes 0.5] [--preset quick] [--json]
+python benchmarks/collapse.py [MATERIAL...] [--seeds 10] [--steps N | --minutes 0.5]
+    [--preset quick] [--json]
 
 A material is `nanofibres` (default), `brick`, `grass`, `gravel` (scikit-image's), or a folder of
 good images. A training has collapsed when what it redraws is flat: smoothed by 8 px it varies less
 than a tenth as much as the patches. Beside that: how many models carry the warning that they have
 not learned, as what they redraw has hardly less loss than flat grey. Collapsed ones carry it too.
+With a number of steps, what else runs on the machine does not matter.
 """
 
 from __future__ import annotations
@@ -74,11 +76,20 @@ def run(images: list[Any], config: TrainingConfig) -> dict[str, Any]:
     }
 
 
+def recipe(options: argparse.Namespace, seed: int) -> TrainingConfig:
+    if options.steps is None:
+        return TrainingConfig.preset(options.preset, seed=seed, minutes=options.minutes)
+    config = TrainingConfig.preset(options.preset, seed=seed, minutes=None, epochs=1)
+    return config.replace(patches=options.steps * config.batch_size)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("materials", nargs="*", default=["nanofibres"], metavar="MATERIAL")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--minutes", type=float, default=0.5)
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, default=0.5)
+    length.add_argument("--steps", type=int)
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -87,7 +98,7 @@ def main() -> None:
         images = images_of(material)
         runs = []
         for seed in range(options.seeds):
-            config = TrainingConfig.preset(options.preset, seed=seed, minutes=options.minutes)
+            config = recipe(options, seed)
             runs.append(run(images, config))
             print(material, runs[-1], file=sys.stderr, flush=True)
         results.append(
@@ -100,8 +111,9 @@ def main() -> None:
             }
         )
     if options.json:
-        settings = {"preset": options.preset, "minutes": options.minutes}
-        print(json.dumps({**settings, "materials": results}, indent=2))
+        length = {"steps": options.steps} if options.steps else {"minutes": options.minutes}
+        result = {"preset": options.preset, **length, "materials": results}
+        print(json.dumps(result, indent=2))
         return
     for result in results:
         print(

@@ -25,7 +25,7 @@ def course_of(losses, learned, schedule="one_cycle", steps=STEPS):
 def test_a_training_that_improves_to_its_end_uses_its_budget():
     losses = np.geomspace(0.9, 0.1, 25)
     assert course_of(losses, [0.5] * 25)[-1] == Course(
-        best=losses[-1], improved=1.0, improved_step=STEPS
+        learned=0.5, risen=0.04, best=losses[-1], improved=1.0, improved_step=STEPS
     )
 
 
@@ -62,7 +62,13 @@ def test_a_training_near_its_end_is_left_alone():
 
 
 def test_without_held_out_patches_the_budget_is_used():
-    assert course_of([None] * 25, [0.5] * 25)[-1] == Course()
+    assert course_of([None] * 25, [0.5] * 25)[-1] == Course(learned=0.5, risen=0.04)
+
+
+def test_a_course_is_blank_until_something_is_learned():
+    courses = course_of([0.5] * 5, [-0.3, -0.1, 0.1, 0.0, 0.2])
+    assert [course.blank for course in courses] == [True, True, True, False, False, False]
+    assert course_of([0.9] * 25, [0.0] * 25)[-1].blank
 
 
 def test_where_nothing_is_learned_the_training_begins_again_twice_at_most():

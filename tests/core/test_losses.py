@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from napari_ssim_defects.core.config import SSIMConfig, TrainingConfig
-from napari_ssim_defects.core.losses import training_loss
+from napari_ssim_defects.core.losses import Objective, training_loss
+from napari_ssim_defects.core.networks import Autoencoder
 from napari_ssim_defects.core.ssim import ssim_map
 
 
@@ -25,6 +26,19 @@ def test_system_ssim_minimises_the_mean_dissimilarity(pair):
     config = TrainingConfig(ssim=SSIMConfig(window_size=7, constants="paper"))
     expected = (1 - ssim_map(x, y, window_size=7, constants="paper")).mean()
     torch.testing.assert_close(training_loss(x, y, config), expected)
+
+
+def test_squared_error_is_minimised_too_until_something_is_learned():
+    config = TrainingConfig(patch_size=16, latent_dimension=4, squared_error_weight=0.5)
+    network = Autoencoder.of(config, 1).eval()
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(3, 1, 16, 16, generator=generator)
+    objective = Objective(config, generator)
+    with torch.no_grad():
+        alone, blank = objective(network, x), objective(network, x, blank=True)
+        error = ((network(x) - x) ** 2).mean()
+    torch.testing.assert_close(blank, alone + 0.5 * error, rtol=0.01, atol=0)
+    torch.testing.assert_close(alone, training_loss(x, network(x), config), rtol=0.01, atol=0)
 
 
 @pytest.mark.parametrize("system", ["ssim", "l2"])

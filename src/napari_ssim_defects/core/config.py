@@ -131,6 +131,9 @@ class TrainingConfig(Values):
         Whether every convolution but the last of encoder and decoder is batch-normalised.
     ssim
         Window and constants of the training loss of system ``ssim``.
+    squared_error_weight
+        Weight of the mean squared error beside it until something has been learned. Before,
+        SSIM hardly tells brightness, as it multiplies what it finds of brightness and of structure.
     discriminator
         Whether a second network learns to find corruptions that are painted into good patches
         of twice the side (see `Discriminator`).
@@ -177,6 +180,7 @@ class TrainingConfig(Values):
     latent_dimension: Annotated[int, Field(ge=1, le=65536)] = 500
     batch_norm: bool = True
     ssim: SSIMConfig = SSIMConfig()
+    squared_error_weight: Annotated[float, Field(ge=0)] = 0.0
     discriminator: bool = False
     texture: bool = False
     residual: ResidualConfig = SSIMResidual()

@@ -65,8 +65,8 @@ class Course(Values):
     begun, begun_step
         When the present attempt began.
     learned
-        Most that it had learned at its last clear rise while there was next to nothing; None
-        before its first look.
+        What it had learned at its last clear rise before it had learned anything, or when it
+        had; None before its first look.
     risen
         When that was.
     best
@@ -90,22 +90,22 @@ class Course(Values):
     cooling: _Part | None = None
     end: _Part = 1.0
 
+    @property
+    def blank(self) -> bool:
+        """Whether the present attempt has not learned anything yet."""
+        return self.learned is None or self.learned < LEARNED
+
     def after(self, look: Look, schedule: Literal["constant", "one_cycle"]) -> Course:
         """Return the course after a look."""
         if look.learned < LEARNED:
             if self._in_vain(look):
                 return self._again(look)
-            if self.learned is None or look.learned >= self.learned + _RISE:
+            if self.learned is None or (self.blank and look.learned >= self.learned + _RISE):
                 return self.replace(learned=look.learned, risen=look.used)
             return self
-        if look.loss is None:
-            return self
-        if self.best is None or look.loss < (1 - _IMPROVEMENT) * self.best:
-            return self.replace(best=look.loss, improved=look.used, improved_step=look.step)
-        end = look.used + (_COOLING if schedule == "one_cycle" else 0.0)
-        if self.cooling is None and self._stagnates(look) and end < 1:
-            return self.replace(cooling=look.used, end=end)
-        return self
+        if self.blank:
+            return self.replace(learned=look.learned, risen=look.used)._going_on(look, schedule)
+        return self._going_on(look, schedule)
 
     def rate(self, schedule: Literal["constant", "one_cycle"], used: float) -> float:
         """Return the learning rate as a fraction of its peak when so much of the budget is used."""
@@ -122,9 +122,19 @@ class Course(Values):
             peak *= _fall((used - self.cooling) / (self.end - self.cooling))
         return peak
 
+    def _going_on(self, look: Look, schedule: Literal["constant", "one_cycle"]) -> Course:
+        if look.loss is None:
+            return self
+        if self.best is None or look.loss < (1 - _IMPROVEMENT) * self.best:
+            return self.replace(best=look.loss, improved=look.used, improved_step=look.step)
+        end = look.used + (_COOLING if schedule == "one_cycle" else 0.0)
+        if self.cooling is None and self._stagnates(look) and end < 1:
+            return self.replace(cooling=look.used, end=end)
+        return self
+
     def _in_vain(self, look: Look) -> bool:
         return (
-            self.best is None
+            self.blank
             and look.used <= _LAST_START
             and look.used - self.begun >= _FLAT_PATIENCE * (1 - self.begun)
             and look.step - self.begun_step >= _FLAT_STEPS

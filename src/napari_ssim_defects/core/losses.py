@@ -57,7 +57,9 @@ class Objective:
     generator: torch.Generator
     features: Callable[[torch.Tensor], torch.Tensor] | None = None
 
-    def __call__(self, network: Autoencoder, patches: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, network: Autoencoder, patches: torch.Tensor, *, blank: bool = False
+    ) -> torch.Tensor:
         """Return the loss as a float32 tensor without dimensions.
 
         Parameters
@@ -67,6 +69,8 @@ class Objective:
         patches
             Shape (N, C, S, S). S is the autoencoder's patch size P or, with a discriminator, a
             multiple of it: the one learns from tiles of side P, the other from the whole.
+        blank
+            Whether the network has not learned anything yet.
         """
         config, squares = self.config, patches
         if network.discriminator is not None:
@@ -81,6 +85,9 @@ class Objective:
             else:
                 outputs = network.decoder(latent)
         loss = training_loss(patches, outputs, config)
+        if blank and config.system == "ssim" and config.squared_error_weight:
+            error = functional.mse_loss(outputs.float(), patches)
+            loss = loss + config.squared_error_weight * error
         if log_variance is not None:
             divergence = _divergence(latent.float(), log_variance.float())
             loss = loss + config.kl_weight * divergence / patches[0].numel()

@@ -133,7 +133,9 @@ class Optimisation:
             self._optimiser.zero_grad(set_to_none=True)
             self.objective.generator.manual_seed(step_seed(self.config.seed, self._seen))
             loss = self.objective(
-                self.network, patches.contiguous(memory_format=torch.channels_last)
+                self.network,
+                patches.contiguous(memory_format=torch.channels_last),
+                blank=self._course.blank,
             )
             loss.backward()
             self._optimiser.step()
