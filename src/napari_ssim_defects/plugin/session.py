@@ -50,10 +50,11 @@ class _Session(QObject):
         tasks = getattr(getattr(self._window, "_window", None), "_task_status_manager", None)
         if tasks is None:  # not in every version of napari
             return
-        if activity != "idle":
+        if self._task is None:  # napari keeps every task that it was ever told of
             self._task = tasks.register_task_status("SSIM defects", Status.BUSY, activity)
-        elif self._task is not None:
-            tasks.update_task_status(self._task, Status.COMPLETED)
+        else:
+            status = Status.COMPLETED if activity == "idle" else Status.BUSY
+            tasks.update_task_status(self._task, status, activity)
 
     def _close(self) -> None:
         # A method of a QObject: Qt forgets it with the window, and with it the viewer.

@@ -18,9 +18,9 @@ from ..controller import Controller
 from ..layers import is_inspectable
 from ..model_text import model_details
 from ..preferences import preferences
-from .binding import bind
 from .fields import IntegerBox, form, heading
 from .layer_picker import LayerPicker
+from .lifetime import while_alive
 
 __all__ = ["DetectView"]
 
@@ -84,15 +84,15 @@ class DetectView(QWidget):
         )
         self.detect_button.clicked.connect(self._on_detect)
         for signal in (state.events.model, state.events.model_name, state.events.model_path):
-            bind(signal, self._show_model)
+            signal.connect(self._show_model)
         for signal in (
             state.events.detection_layers,
             state.events.stride,
             state.events.keep_reconstruction,
         ):
-            bind(signal, self._show_choices)
+            signal.connect(self._show_choices)
         for signal in (state.events.activity, state.events.model):
-            bind(signal, self._show_activity)
+            signal.connect(self._show_activity)
 
     def _on_open(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open a model", _folder(), _FILTER)
@@ -114,6 +114,7 @@ class DetectView(QWidget):
         else:
             self._controller.detection.start()
 
+    @while_alive
     def _show_model(self) -> None:
         state = self._state
         if state.model is None:
@@ -125,6 +126,7 @@ class DetectView(QWidget):
         self.model_label.setText("\n".join([f"{name}: {model_details(state.model)}", *warnings]))
         self.model_label.setToolTip(str(state.model_path or "Save the model to keep it."))
 
+    @while_alive
     def _show_choices(self) -> None:
         state = self._state
         if tuple(self.picker.selected()) != state.detection_layers:
@@ -132,6 +134,7 @@ class DetectView(QWidget):
         self.stride.show_value(state.stride or 0)
         self.reconstruction.setChecked(state.keep_reconstruction)
 
+    @while_alive
     def _show_activity(self) -> None:
         state = self._state
         detecting = state.activity == "detecting"

@@ -14,9 +14,9 @@ from qtpy.QtWidgets import (
 
 from ..controller import Controller
 from ..evaluation import is_truth
-from .binding import bind
 from .curve_plot import CurvePlot
 from .fields import Choice, LayerCombo, column, form, heading
+from .lifetime import while_alive
 
 __all__ = ["EvaluateView"]
 
@@ -68,11 +68,12 @@ class EvaluateView(QWidget):
         self.evaluate_button.clicked.connect(lambda: controller.evaluation.start())
         self.curve.chosen.connect(self._show_curve)
         for signal in (state.events.heatmap, state.events.truth_layer, state.events.activity):
-            bind(signal, self._show_choices)
-        bind(state.events.evaluation, self._show_scores)
+            signal.connect(self._show_choices)
+        state.events.evaluation.connect(self._show_scores)
         self._show_choices()
         self._show_scores()
 
+    @while_alive
     def _show_choices(self) -> None:
         state = self._state
         name = "none yet; Detect makes them" if state.heatmap is None else state.heatmap.name
@@ -81,6 +82,7 @@ class EvaluateView(QWidget):
         ready = state.heatmap is not None and state.truth_layer is not None
         self.evaluate_button.setEnabled(ready and not state.busy)
 
+    @while_alive
     def _show_scores(self) -> None:
         summary = self._state.evaluation
         for widget in (self.table, self.curve, self.plot):

@@ -19,9 +19,9 @@ from qtpy.QtWidgets import (
 from ...core.outputs import OutputKind
 from ..controller import Controller
 from ..layers import is_heatmap
-from .binding import bind
 from .fields import Choice, form, heading
 from .layer_picker import LayerPicker
+from .lifetime import while_alive
 
 __all__ = ["ExportView"]
 
@@ -125,7 +125,7 @@ class ExportView(QWidget):
             state.events.replace_files,
             state.events.activity,
         ):
-            bind(signal, self._show)
+            signal.connect(self._show)
 
     def _on_picked(self) -> None:
         self._state.export_layers = tuple(self.picker.selected())
@@ -144,6 +144,7 @@ class ExportView(QWidget):
         if folder:
             self._state.export_folder = Path(folder)
 
+    @while_alive
     def _show(self) -> None:
         state = self._state
         if tuple(self.picker.selected()) != state.export_layers:

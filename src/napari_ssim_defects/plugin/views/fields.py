@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .binding import bind
+from .lifetime import while_alive
 
 __all__ = ["Choice", "IntegerBox", "LayerCombo", "NumberBox", "column", "form", "heading"]
 
@@ -136,7 +136,7 @@ class LayerCombo(QComboBox):
         _prepare(self, tip)
         self.activated.connect(self._on_activated)
         for event in ("inserted", "removed", "reordered", "renamed"):
-            bind(getattr(layers.events, event), self._fill)
+            getattr(layers.events, event).connect(self._fill)
         self._fill()
 
     def show_layer(self, layer: Layer | None) -> None:
@@ -148,6 +148,7 @@ class LayerCombo(QComboBox):
         """Scroll the panel unless the box has the focus."""
         _wheel(self, super().wheelEvent, event)
 
+    @while_alive
     def _fill(self) -> None:
         self._offered = [layer for layer in self._layers if self._accepts(layer)]
         with QSignalBlocker(self):

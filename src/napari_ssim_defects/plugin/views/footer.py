@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from ..state import PanelState
-from .binding import bind
+from .lifetime import while_alive
 
 __all__ = ["Footer"]
 
@@ -33,12 +33,13 @@ class Footer(QWidget):
         layout.addWidget(self.bar)
         layout.addWidget(self.status)
         for signal in (state.events.activity, state.events.progress, state.events.remaining):
-            bind(signal, self._show_progress)
+            signal.connect(self._show_progress)
         for signal in (state.events.status, state.events.status_is_error):
-            bind(signal, self._show_status)
+            signal.connect(self._show_status)
         self._show_progress()
         self._show_status()
 
+    @while_alive
     def _show_progress(self) -> None:
         state = self._state
         self.bar.setVisible(state.busy)
@@ -59,6 +60,7 @@ class Footer(QWidget):
             text += f", {_duration(state.remaining)} left"
         self.bar.setFormat(text)
 
+    @while_alive
     def _show_status(self) -> None:
         # The sign, not only a colour, tells an error from news.
         sign = "⚠ " if self._state.status_is_error else ""

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from .check_list import CHECKED, UNCHECKED, CheckList
+from .lifetime import while_alive
 
 if TYPE_CHECKING:
     from napari.components import LayerList
@@ -86,9 +87,8 @@ class LayerPicker(QWidget):
         self.setAccessibleName("Layers")
 
         self._layers = weakref.ref(layers)
-        self._watch = watch = _Watch(layers, self._follow, self._rename)
-        # Not a method of this widget: those are no longer called once it is being destroyed.
-        self.destroyed.connect(lambda *_: watch.stop())
+        self._watch = _Watch(layers, self._follow, self._rename)
+        self.destroyed.connect(self._watch.stop)
         self._follow()
 
     def selected(self) -> list[Layer]:
@@ -126,6 +126,7 @@ class LayerPicker(QWidget):
         assert item is not None
         return item
 
+    @while_alive
     def _follow(self) -> None:
         """Bring the rows in line with the layer list."""
         ticked = self.selected()
@@ -156,6 +157,7 @@ class LayerPicker(QWidget):
         self._footer.setVisible(len(layers) > 1)
         self._announce()
 
+    @while_alive
     def _rename(self, layer: Layer) -> None:
         ref = weakref.ref(layer)
         if ref in self._rows:

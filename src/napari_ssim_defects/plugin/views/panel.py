@@ -7,11 +7,11 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ..session import controller_of
-from .binding import bind
 from .detect import DetectView
 from .evaluate import EvaluateView
 from .export import ExportView
 from .footer import Footer
+from .lifetime import while_alive
 from .region_table import RegionTableView
 from .section import Section
 from .segment import SegmentView
@@ -68,18 +68,20 @@ class DefectPanel(QWidget):
         layout.addWidget(scroll, 1)
         layout.addWidget(self.footer)
         self.setMinimumWidth(260)
-        bind(self.state.events.heatmap, self._on_heatmap)
-        bind(self.state.events.labels_layer, self._on_labels_layer)
+        self.state.events.heatmap.connect(self._on_heatmap)
+        self.state.events.labels_layer.connect(self._on_labels_layer)
 
     def sizeHint(self) -> QSize:
         """Width that shows everything."""
         return QSize(350, 700)
 
+    @while_alive
     def _on_heatmap(self) -> None:
         if self.state.heatmap is not None:
             self._sections["Segment"].set_expanded(True)
             self._sections["Export"].set_expanded(True)
 
+    @while_alive
     def _on_labels_layer(self) -> None:
         if self.state.labels_layer is not None:
             self._sections["Regions"].set_expanded(True)

@@ -12,8 +12,8 @@ from ...core.thresholds import (
 )
 from ..controller import Controller
 from ..layers import is_heatmap
-from .binding import bind
 from .fields import IntegerBox, LayerCombo, NumberBox, form
+from .lifetime import while_alive
 
 __all__ = ["ProposalsView"]
 
@@ -78,7 +78,7 @@ class ProposalsView(QWidget):
             lambda: self._propose(QuantileThreshold(quantile=self.quantile.value()))
         )
         for signal in (state.events.heatmap, state.events.good_layer, state.events.activity):
-            bind(signal, self._show)
+            signal.connect(self._show)
         self._show()
 
     def _button(self, text: str, explanation: str) -> QPushButton:
@@ -89,6 +89,7 @@ class ProposalsView(QWidget):
     def _propose(self, policy: ThresholdPolicy) -> None:
         self._controller.proposals.propose(policy)
 
+    @while_alive
     def _show(self) -> None:
         state = self._state
         self.good.show_layer(state.good_layer)

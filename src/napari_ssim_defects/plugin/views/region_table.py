@@ -20,8 +20,8 @@ from qtpy.QtWidgets import (
 
 from ..controller import Controller
 from ..layers import is_committed
-from .binding import bind
 from .fields import Choice, LayerCombo, column
+from .lifetime import while_alive
 from .region_model import RegionModel
 
 __all__ = ["RegionTableView"]
@@ -90,9 +90,9 @@ class RegionTableView(QWidget):
         assert selection is not None
         selection.selectionChanged.connect(self._on_selection)
         self.table.activated.connect(self._on_activated)
-        bind(state.events.labels_layer, self._show_layer)
-        bind(state.events.regions, self._show_table)
-        bind(state.events.selected_region, self._select_row)
+        state.events.labels_layer.connect(self._show_layer)
+        state.events.regions.connect(self._show_table)
+        state.events.selected_region.connect(self._select_row)
 
     def _on_layer(self, layer: object) -> None:
         if layer is not None:
@@ -126,6 +126,7 @@ class RegionTableView(QWidget):
         if path:
             self._controller.regions.save(path, self.model.regions())
 
+    @while_alive
     def _show_layer(self) -> None:
         self.layer.show_layer(self._state.labels_layer)
 
@@ -133,6 +134,7 @@ class RegionTableView(QWidget):
         self._in_units = units != "px"
         self._show_table()
 
+    @while_alive
     def _show_table(self) -> None:
         table = self._state.regions
         unit = table.unit if table is not None else ""
@@ -154,6 +156,7 @@ class RegionTableView(QWidget):
         for button in (self.copy_button, self.save_button):
             button.setEnabled(number > 0)
 
+    @while_alive
     def _select_row(self) -> None:
         table, key = self._state.regions, self._state.selected_region
         region = None if table is None or key is None else table.row(key)

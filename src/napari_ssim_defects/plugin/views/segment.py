@@ -6,9 +6,9 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 
 from ..controller import Controller
 from ..layers import is_heatmap
-from .binding import bind
 from .fields import Choice, IntegerBox, LayerCombo, NumberBox, form
 from .histogram import percent
+from .lifetime import while_alive
 from .proposals import ProposalsView
 from .section import Section
 from .threshold_slider import ThresholdSlider
@@ -140,7 +140,7 @@ class SegmentView(QWidget):
         self.two_thresholds.toggled.connect(self._on_two_thresholds)
         self.review.edited.connect(self._on_review)
         self.shared.toggled.connect(lambda checked: setattr(state, "shared_threshold", checked))
-        bind(state.events.shared_threshold, self._show_settings)
+        state.events.shared_threshold.connect(self._show_settings)
         for name in ("fill_holes", "convex_hull", "clear_border", "hysteresis"):
             getattr(self, name).toggled.connect(
                 lambda checked, name=name: self._on_setting(name, checked)
@@ -154,10 +154,10 @@ class SegmentView(QWidget):
             state.events.auto_rate,
             state.events.activity,
         ):
-            bind(signal, self._show_heatmap)
-        bind(state.events.threshold, self._show_threshold)
-        bind(state.events.segmentation, self._show_settings)
-        bind(state.events.summary, self._show_summary)
+            signal.connect(self._show_heatmap)
+        state.events.threshold.connect(self._show_threshold)
+        state.events.segmentation.connect(self._show_settings)
+        state.events.summary.connect(self._show_summary)
 
     def _on_setting(self, name: str, value: object) -> None:
         self._state.segmentation = self._state.segmentation.replace(**{name: value})
@@ -169,6 +169,7 @@ class SegmentView(QWidget):
     def _on_review(self, value: float) -> None:
         self._on_setting("review_threshold", min(value, self._state.threshold))
 
+    @while_alive
     def _show_heatmap(self) -> None:
         state = self._state
         self.heatmap.show_layer(state.heatmap)
@@ -191,10 +192,12 @@ class SegmentView(QWidget):
         self.slider.set_marker(state.auto_threshold, text)
         self._show_threshold()
 
+    @while_alive
     def _show_threshold(self) -> None:
         if self.slider.value() != self._state.threshold:
             self.slider.set_value(self._state.threshold)
 
+    @while_alive
     def _show_settings(self) -> None:
         settings = self._state.segmentation
         self.opening.show_value(settings.opening)
@@ -215,6 +218,7 @@ class SegmentView(QWidget):
         self.fill_holes.setChecked(settings.fill_holes)
         self.convex_hull.setChecked(settings.convex_hull)
 
+    @while_alive
     def _show_summary(self) -> None:
         found = self._state.summary
         if found is None:

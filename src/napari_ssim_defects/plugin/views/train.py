@@ -8,9 +8,9 @@ from ...core.presets import PRESETS
 from ..controller import Controller
 from ..layers import is_inspectable
 from ..regions_of_interest import is_region
-from .binding import bind
 from .fields import Choice, IntegerBox, LayerCombo, NumberBox, form, heading
 from .layer_picker import LayerPicker
+from .lifetime import while_alive
 from .loss_plot import LossPlot
 from .patch_preview import PatchPreview
 from .section import Section
@@ -158,14 +158,14 @@ class TrainView(QWidget):
         self.train_button.clicked.connect(self._on_train)
         self.pause_button.clicked.connect(self._controller.training.set_paused)
         self.resume_button.clicked.connect(self._controller.training.resume)
-        bind(state.events.resumable, self._show_activity)
-        bind(state.events.config, self._show_config)
-        bind(state.events.training_layers, self._show_layers)
-        bind(state.events.region_layer, self._show_layers)
-        bind(state.events.losses, self._add_loss)
-        bind(state.events.preview, self._show_preview)
+        state.events.resumable.connect(self._show_activity)
+        state.events.config.connect(self._show_config)
+        state.events.training_layers.connect(self._show_layers)
+        state.events.region_layer.connect(self._show_layers)
+        state.events.losses.connect(self._add_loss)
+        state.events.preview.connect(self._show_preview)
         for signal in (state.events.activity, state.events.stopping, state.events.pausing):
-            bind(signal, self._show_activity)
+            signal.connect(self._show_activity)
 
     def _on_picked(self) -> None:
         self._state.training_layers = tuple(self.picker.selected())
@@ -176,6 +176,7 @@ class TrainView(QWidget):
         else:
             self._controller.training.start()
 
+    @while_alive
     def _show_config(self) -> None:
         config = self._state.config
         self.preset.show_value(config.name)
@@ -192,11 +193,13 @@ class TrainView(QWidget):
         self.stride.show_value(config.stride)
         self.seed.show_value(config.seed)
 
+    @while_alive
     def _show_layers(self) -> None:
         if tuple(self.picker.selected()) != self._state.training_layers:
             self.picker.set_selected(self._state.training_layers)
         self.region.show_layer(self._state.region_layer)
 
+    @while_alive
     def _show_activity(self) -> None:
         state = self._state
         training = state.activity == "training"
@@ -213,6 +216,7 @@ class TrainView(QWidget):
         self.pause_button.setChecked(state.pausing)
         self.pause_button.setText("Resume" if state.pausing else "Pause")
 
+    @while_alive
     def _add_loss(self) -> None:
         losses = self._state.losses
         if len(losses) == self._drawn + 1:
@@ -230,6 +234,7 @@ class TrainView(QWidget):
         self._drawn = len(self._state.losses)
         self.plot.setVisible(bool(self._state.losses))
 
+    @while_alive
     def _show_preview(self) -> None:
         # The residuals' range is fixed, so that the picture darkens as the training goes on.
         ranges = {"ssim": 1.0, "squared_error": 0.1, "reconstruction_probability": 10.0}
