@@ -140,6 +140,16 @@ def test_signals_neither_vanish_nor_explode_on_their_way(patch_size, batch_norm,
     assert max(spreads) < 3
 
 
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_a_network_begins_near_the_middle_of_the_intensities(batch_norm):
+    network = Autoencoder(64, 3, 50, batch_norm)
+    initialise(network, 0)
+    patches = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        outputs = network(patches)
+    assert (outputs - 0.5).square().mean().sqrt() < 0.25
+
+
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(4, 2, 1), (8, 1, 0)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_transposed_convolutions_and_their_gradients_are_those_of_pytorch(

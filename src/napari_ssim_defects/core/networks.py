@@ -16,6 +16,8 @@ from .texture import TextureModel
 __all__ = ["Autoencoder", "initialise"]
 
 _SLOPE = 0.2  # of every LeakyReLU
+_GREY = 0.5  # the middle of normalised intensities
+_QUIET = 0.1  # part of the usual spread of the last layer's weights at the beginning
 
 
 class Autoencoder(nn.Module):
@@ -84,7 +86,7 @@ class Autoencoder(nn.Module):
                 layer(inputs, outputs, kernel, stride, padding=1, bias=not batch_norm),
                 *_activation(outputs, batch_norm),
             ]
-        self.decoder = nn.Sequential(*decoder, TransposedConv2d(32, channels, 4, 2, padding=1))
+        self.decoder = nn.Sequential(*decoder, OutputConv2d(32, channels, 4, 2, padding=1))
         self.discriminator = Discriminator(channels) if discriminator else None
         self.texture = TextureModel(channels) if texture else None
 
@@ -130,10 +132,16 @@ class TransposedConv2d(nn.ConvTranspose2d):
         return outputs + self.bias.to(outputs.dtype).view(-1, 1, 1)
 
 
+class OutputConv2d(TransposedConv2d):
+    """The decoder's last layer."""
+
+
 def initialise(network: nn.Module, seed: int) -> None:
     """Kaiming initialisation with the LeakyReLU gain, the same on every device.
 
-    PyTorch's default makes the SSIM autoencoder collapse to flat grey and stay there.
+    PyTorch's default makes the SSIM autoencoder collapse to flat grey and stay there. The last
+    layer begins near the middle of the intensities, with a tenth of the weights: noise that is
+    as strong as the images, at a wrong brightness, takes most of a plateau to unlearn.
     """
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
@@ -147,11 +155,13 @@ def initialise(network: nn.Module, seed: int) -> None:
             elif isinstance(module, nn.ConvTranspose2d):
                 taps = 1  # the latent vector has one pixel, so one tap reaches each output
             fan_in = module.in_channels * taps
-            std = (2 / (1 + _SLOPE**2) / fan_in) ** 0.5
+            std, level = (2 / (1 + _SLOPE**2) / fan_in) ** 0.5, 0.0
+            if isinstance(module, OutputConv2d):
+                std, level = _QUIET * std, _GREY
             with torch.no_grad():
                 module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * std)
                 if module.bias is not None:
-                    module.bias.zero_()
+                    module.bias.fill_(level)
 
 
 def _activation(channels: int, batch_norm: bool) -> list[nn.Module]:

@@ -19,7 +19,7 @@ __all__ = ["PRESETS"]
 # soonest (benchmarks/README.md).
 _BRIEF: dict[str, Any] = {
     "patch_size": 64,
-    "squared_error_weight": 1.0,  # where SSIM alone redraws nothing but flat grey
+    "squared_error_weight": 5.0,  # where SSIM alone redraws nothing but flat grey
     "latent_dimension": 200,
     "learning_rate": 1e-3,
     "stride": 16,

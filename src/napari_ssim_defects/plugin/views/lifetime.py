@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 from qtpy.compat import isalive
 
 __all__ = ["while_alive"]
 
-_Self = TypeVar("_Self")
-_P = ParamSpec("_P")
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-def while_alive(
-    method: Callable[Concatenate[_Self, _P], Any],
-) -> Callable[Concatenate[_Self, _P], None]:
+def while_alive(method: _Method) -> _Method:
     """Let a method of a widget, which follows the state or layers, do nothing without the widget.
 
     The object in Python may outlive the widget: a panel that is closed in the middle of a job
@@ -25,8 +22,8 @@ def while_alive(
     """
 
     @wraps(method)
-    def guarded(self: _Self, *args: _P.args, **kwargs: _P.kwargs) -> None:
+    def guarded(self: object, *arguments: Any) -> None:
         if isalive(self):
-            method(self, *args, **kwargs)
+            method(self, *arguments)
 
-    return guarded
+    return cast(_Method, guarded)
