@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..core.config import SegmentationConfig
 from ..core.errors import InputError
+from ..io.recipe_program import detection_line, detection_program
 from . import layers
 from .exporting import Exportable, exporting
 from .preferences import preferences
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 __all__ = ["ExportController"]
+
+
+_LANGUAGES = {
+    "command": (detection_line, "command"),
+    "script": (detection_program, "Python program"),
+}
 
 
 class ExportController:
@@ -100,9 +107,8 @@ class ExportController:
         self, language: Literal["command", "script"], put: Callable[[str], None], message: object
     ) -> None:
         if isinstance(message, RecipeReady):
-            command = language == "command"
-            put(message.recipe.command() if command else message.recipe.script())
-            what = "command" if command else "Python program"
+            write, what = _LANGUAGES[language]
+            put(write(message.model, message.recipe))
             self._runner.say(f"Copied the {what} that writes the same files.")
         else:
             self._runner.report(message)
