@@ -23,13 +23,19 @@ def _policy(value: object) -> object:
     return parse_threshold(value) if isinstance(value, str) else value
 
 
+def _path(value: object) -> object:
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("there is a zero in the path, which no file has")
+    return Path(value) if isinstance(value, str) else value
+
+
 def _policy_text(policy: ThresholdPolicy) -> float | str:
     return policy.value if isinstance(policy, FixedThreshold) else str(policy)
 
 
 _Threshold = Annotated[ThresholdPolicy, BeforeValidator(_policy), PlainSerializer(_policy_text)]
-# Where everything else is strict: in a file paths are text, with slashes on every system.
-_Path = Annotated[Path, Field(strict=False), PlainSerializer(Path.as_posix, when_used="json")]
+# In a file paths are text, with slashes on every system.
+_Path = Annotated[Path, BeforeValidator(_path), PlainSerializer(Path.as_posix, when_used="json")]
 _Inputs = Annotated[tuple[_Path, ...], Field(min_length=1)]
 
 

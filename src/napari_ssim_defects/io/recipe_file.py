@@ -181,6 +181,4 @@ def _relative(text: str, folder: Path) -> str:
 
 def _home(text: str) -> str:
     """Put in the home folder; any other name that begins like it is a name."""
-    if "\0" in text:
-        raise InputError(f"{text!r} is no path, for it has a zero in it; correct it in the recipe.")
     return str(Path(text).expanduser()) if text == "~" or text.startswith("~/") else text
