@@ -70,7 +70,7 @@ class ExportController:
     def start(self, folder: str | Path | None = None) -> None:
         """Write the chosen results of the chosen heatmaps to a folder."""
         state = self._state
-        where = Path(folder) if folder else self._folder()
+        where = Path(folder) if folder else self.folder()
         self._begin(
             "exporting",
             "Exporting …",
@@ -96,7 +96,7 @@ class ExportController:
                 writing_down,
                 model=state.model,
                 model_path=state.model_path,
-                folder=self._folder(),
+                folder=self.folder(),
                 outputs=state.outputs,
                 device=preferences().device,
             ),
@@ -113,7 +113,12 @@ class ExportController:
         else:
             self._runner.report(message)
 
-    def _folder(self) -> Path:
+    def items(self) -> list[Exportable]:
+        """Return what is chosen to be exported, for a thread."""
+        return [self._exportable(layer) for layer in self._state.export_layers]
+
+    def folder(self) -> Path:
+        """Return where it goes to."""
         return Path(self._state.export_folder or preferences().export_folder)
 
     def _begin(
@@ -129,7 +134,7 @@ class ExportController:
         try:
             if not self._state.export_layers:
                 raise InputError("Choose at least one heatmap to export; detection makes them.")
-            items = [self._exportable(layer) for layer in self._state.export_layers]
+            items = self.items()
         except InputError as error:
             self._runner.fail(str(error))
             return

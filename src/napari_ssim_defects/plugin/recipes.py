@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from ..io.spatial import SpatialMetadata
     from .layers import Source
 
-__all__ = ["RecipeReady", "writing_down"]
+__all__ = [
+    "FileImage",
+    "RecipeReady",
+    "common_pixel_size",
+    "detection_recipe",
+    "image_paths",
+    "refuse_changed",
+    "same_file",
+    "writing_down",
+]
 
 _Value = TypeVar("_Value")
 _PixelSize = tuple[tuple[float, ...], str]
@@ -36,6 +45,16 @@ class RecipeReady:
 
     model: Path
     recipe: DetectionRecipe
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileImage:
+    """An image, the file that it came from, and its axes, distances and units, if that is known."""
+
+    name: str
+    source: Source | None
+    path: Path | None
+    spatial: SpatialMetadata | None
 
 
 def writing_down(
@@ -96,20 +115,14 @@ def detection_recipe(
                     "create them again, or export the residual only."
                 )
     stride = _common([int(item.origin["stride"]) for item in items], "strides; detect them again")
-    threshold = _common([item.threshold for item in items], "thresholds; copy one at a time")
+    threshold = _common([item.threshold for item in items], "thresholds; choose one at a time")
     segmentation = _common(
         [item.segmentation for item in items], "settings of their labels; create them again"
     )
     review = segmentation.review_threshold
     if review is not None and review >= threshold:  # it is left aside, and a command refuses it
         segmentation = segmentation.replace(review_threshold=None)
-    sizes = []
-    for number, (item, path) in enumerate(zip(items, paths, strict=True)):
-        assert item.source is not None
-        file = same_file(item.name, item.source, path)
-        sizes.append(_pixel_size(item, file))
-        yield Fraction((number + 1) / len(items))
-    size = _common(sizes, "pixel sizes in napari, unlike in their files; copy one at a time")
+    size = yield from common_pixel_size(items, paths)
     return DetectionRecipe(
         images=tuple(paths),
         folder=folder.absolute(),
@@ -119,11 +132,31 @@ def detection_recipe(
         residual=model.config.residual.kind,
         stride=stride,
         device=device,
-        **({} if size is None else {"pixel_size": size[0], "unit": size[1]}),
+        **size,
     )
 
 
-def image_paths(items: Sequence[Exportable]) -> list[Path]:
+def common_pixel_size(
+    items: Sequence[Exportable | FileImage], paths: Sequence[Path]
+) -> Generator[Fraction, None, dict[str, Any]]:
+    """Compare images with their files, and return what a recipe has to say about pixel sizes.
+
+    Raises
+    ------
+    InputError
+        If an image differs from its file, or there is no pixel size for all.
+    """
+    sizes = []
+    for number, (item, path) in enumerate(zip(items, paths, strict=True)):
+        assert item.source is not None
+        file = same_file(item.name, item.source, path)
+        sizes.append(_pixel_size(item, file))
+        yield Fraction((number + 1) / len(items))
+    size = _common(sizes, "pixel sizes in napari, unlike in their files; choose one at a time")
+    return {} if size is None else {"pixel_size": size[0], "unit": size[1]}
+
+
+def image_paths(items: Sequence[Exportable | FileImage]) -> list[Path]:
     """Return the files of images, each of which is there once.
 
     Raises
@@ -175,7 +208,7 @@ def same_file(name: str, source: Source, path: Path) -> ImageFile:
     return file
 
 
-def _pixel_size(item: Exportable, file: ImageFile) -> _PixelSize | None:
+def _pixel_size(item: Exportable | FileImage, file: ImageFile) -> _PixelSize | None:
     """Return what a recipe has to say about the pixel size; None: the file says it.
 
     Raises
@@ -184,6 +217,7 @@ def _pixel_size(item: Exportable, file: ImageFile) -> _PixelSize | None:
         If no pixel size makes up the difference.
     """
     wanted, known = item.spatial, file.spatial.without_channels()
+    assert wanted is not None
     if _distances(wanted) == _distances(known):
         return None
     if len({*wanted.units}) == 1:
@@ -204,5 +238,5 @@ def _distances(spatial: SpatialMetadata) -> list[tuple[float, str] | None]:
 def _common(values: Sequence[_Value], what: str) -> _Value:
     first, *others = values
     if any(other != first for other in others):
-        raise InputError(f"The chosen heatmaps have different {what}.")
+        raise InputError(f"The chosen images have different {what}.")
     return first
