@@ -11,7 +11,8 @@ from ..core.errors import InputError
 from . import layers
 from .export import ExportController
 from .preferences import preferences
-from .recipe_jobs import PanelJob, RecipeOpened, fitted, opening_recipe, saving_recipe
+from .recipe_opening import RecipeOpened, fitted, opening_recipe
+from .recipe_saving import PanelJob, saving_recipe
 from .recipes import FileImage
 from .runner import Runner
 from .spatial import file_metadata

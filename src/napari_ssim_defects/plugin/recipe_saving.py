@@ -1,9 +1,9 @@
-"""The background jobs that write the panel's job to a recipe, and read one."""
+"""The background job that writes what the panel is set to do to a recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..io.recipe import DetectionRecipe, Recipe, TrainingRecipe
     from .exporting import Exportable
 
-__all__ = ["PanelJob", "RecipeOpened", "fitted", "opening_recipe", "saving_recipe"]
+__all__ = ["PanelJob", "saving_recipe"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,27 +70,6 @@ class PanelJob:
     device: str
     alexnet: Path | None
     opened: Recipe | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RecipeOpened:
-    """A recipe was read.
-
-    Attributes
-    ----------
-    path, recipe
-        The file and what it says.
-    model
-        The model that it names, as it is to be used; None if there is no such file yet.
-    training_files, detection_files
-        The images that it means, as far as they are there.
-    """
-
-    path: Path
-    recipe: Recipe
-    model: DefectModel | None
-    training_files: tuple[Path, ...]
-    detection_files: tuple[Path, ...]
 
 
 def saving_recipe(path: Path, job: PanelJob) -> Generator[Fraction | Done, None, None]:
@@ -145,44 +124,6 @@ def saving_recipe(path: Path, job: PanelJob) -> Generator[Fraction | Done, None,
     write_recipe(Recipe(model=model_path, training=training, detection=detection), path)
     parts = [name for name, part in (("training", training), ("detection", detection)) if part]
     yield Done(f"Saved the recipe of {' and '.join(parts)} to '{path}'.{note}")
-
-
-def opening_recipe(path: Path) -> Generator[RecipeOpened, None, None]:
-    """Read a recipe, and the model that it names if that is there."""
-    from ..io.recipe_file import read_recipe
-
-    recipe = read_recipe(path)
-    model = None
-    if recipe.model.exists():
-        load_torch()
-        from ..core.model import DefectModel
-
-        model = fitted(DefectModel.load(recipe.model), recipe)
-    training, detection = recipe.training, recipe.detection
-    yield RecipeOpened(
-        path,
-        recipe,
-        model,
-        () if training is None else _found(training.images),
-        () if detection is None else _found(detection.images),
-    )
-
-
-def fitted(model: DefectModel, recipe: Recipe) -> DefectModel:
-    """Return a model that compares and chooses its threshold as a recipe says.
-
-    Raises
-    ------
-    InputError
-        If the model cannot be scored by what the recipe asks for.
-    """
-    policy = None
-    if recipe.detection is not None:
-        model = model.with_residual(recipe.detection.residual)
-        policy = recipe.detection.threshold
-    if policy is None and recipe.training is not None:
-        policy = recipe.training.auto_threshold
-    return model if policy is None else replace(model, threshold=policy)
 
 
 def _detection(job: PanelJob) -> Generator[Fraction, None, DetectionRecipe | None]:
@@ -289,15 +230,3 @@ def _write_masks(job: PanelJob, recipe: TrainingRecipe) -> None:
         shape = image.source.image.shape[: -1 if image.source.rgb else None]
         mask = np.ascontiguousarray(np.broadcast_to(image.mask, shape))
         write_ome_tiff(recipe.masks / f"{stem}_mask.ome.tif", mask)
-
-
-def _found(images: Iterable[Path]) -> tuple[Path, ...]:
-    from ..io.images import find_images
-
-    found: list[Path] = []
-    for image in images:
-        try:
-            found += find_images([image])
-        except InputError:  # it is told how many there are
-            continue
-    return tuple(path.resolve() for path in found)
