@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core.errors import InputError
 from .detect_command import run_detect
-from .train_command import good_images, run_train
+from .train_command import good_images, run_train, training_result
 
 if TYPE_CHECKING:
     from .io.recipe import Recipe, TrainingRecipe
@@ -106,15 +106,8 @@ def _trained_earlier(recipe: TrainingRecipe, output: Path) -> tuple[dict[str, An
     if policy is not None and policy != model.threshold:
         model = replace(model, threshold=policy)
         model.save(output)
-    last = model.history[-1] if model.history else None
-    result = {
-        "model": str(output),
-        "stopped": False,
-        "loss": last and last.loss,
-        "validation_loss": last and last.validation_loss,
-        "training_seconds": last and last.seconds,
-        "auto_threshold": model.auto_threshold,
-        "warnings": list(model.warnings),
+    result = training_result(output, model, None, stopped=False)
+    return {
+        **result,
         "earlier": True,
-    }
-    return result, f"{output} had been trained earlier; --overwrite trains it again."
+    }, f"{output} had been trained earlier; --overwrite trains it again."

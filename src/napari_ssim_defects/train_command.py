@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from .core.model import DefectModel
     from .core.progress import TrainingFinished, TrainingMessage, TrainingStep
     from .core.training_state import TrainingState
     from .io.recipe import TrainingRecipe
 
-__all__ = ["GoodImages", "good_images", "run_train"]
+__all__ = ["GoodImages", "good_images", "run_train", "training_result"]
 
 
 def run_train(
@@ -65,21 +66,33 @@ def run_train(
         model.save(output)
     if not finished.stopped:
         checkpoint.path.unlink(missing_ok=True)
-    loss = last.loss if last.validation_loss is None else last.validation_loss
-    result = {
-        "model": str(output),
-        "stopped": finished.stopped,
-        "loss": last.loss,
-        "validation_loss": last.validation_loss,
-        "training_seconds": last.elapsed,
-        "auto_threshold": model.auto_threshold,
-        "warnings": list(model.warnings),
-    }
+    result = training_result(output, model, last, stopped=finished.stopped)
+    loss = result["loss" if result["validation_loss"] is None else "validation_loss"]
     text = (
-        f"Saved {output}: loss {loss:.4f} after {last.elapsed:.0f} s, "
+        f"Saved {output}: loss {loss:.4f} after {result['training_seconds']:.0f} s, "
         f"automatic threshold {model.auto_threshold:.3f}."
     )
     return result, text
+
+
+def training_result(
+    output: Path, model: DefectModel, last: TrainingStep | None, *, stopped: bool
+) -> dict[str, Any]:
+    """Return what programs are told about a model and its last step, or its history without one."""
+    from .core.model import HistoryEntry
+
+    entry = model.history[-1] if model.history else None
+    if last is not None:
+        entry = HistoryEntry(last.step, last.elapsed, last.loss, last.validation_loss)
+    return {
+        "model": str(output),
+        "stopped": stopped,
+        "loss": entry and entry.loss,
+        "validation_loss": entry and entry.validation_loss,
+        "training_seconds": entry and entry.seconds,
+        "auto_threshold": model.auto_threshold,
+        "warnings": list(model.warnings),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +169,8 @@ def _follow(
     messages: Generator[TrainingMessage, str | None, None],
     interrupted: Any,
     checkpoint: _Checkpoint,
-) -> tuple[TrainingFinished, TrainingStep]:
-    """Show how a training goes, to its end; returns the end and the last step."""
+) -> tuple[TrainingFinished, TrainingStep | None]:
+    """Show how a training goes, to its end; returns the end and the last step, if one was left."""
     from .core.progress import (
         CalibrationProgress,
         PreparationProgress,
@@ -170,6 +183,7 @@ def _follow(
     from .core.training import STOP
 
     last: TrainingStep | None = None
+    all_done = False
     with Bar("training") as bar:
         message = next(messages)
         while not isinstance(message, CalibrationProgress | TrainingFinished):
@@ -179,6 +193,7 @@ def _follow(
                     f"{message.precision}; Ctrl-C stops and keeps the best model."
                 )
                 if message.fraction:
+                    all_done = message.fraction >= 1  # but for what is measured after it
                     bar.say(f"Going on with a training that was {message.fraction:.0%} done.")
                     bar.begin_at(message.fraction)
             elif isinstance(message, PreparationProgress):
@@ -193,7 +208,7 @@ def _follow(
             if interrupted() and last is None:
                 raise KeyboardInterrupt  # there is nothing to keep
             message = messages.send(STOP if interrupted() else None)
-    if last is None:
+    if last is None and not all_done:
         raise InputError("The training ended before its first step; give it more minutes.")
     with Bar("measuring good images") as bar:
         while not isinstance(message, TrainingFinished):
