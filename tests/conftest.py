@@ -103,3 +103,14 @@ def model_path(grey_model: Any, tmp_path_factory: pytest.TempPathFactory) -> Pat
     path = tmp_path_factory.mktemp("model") / "grey.safetensors"
     grey_model.save(path)
     return path
+
+
+@pytest.fixture
+def threads() -> Iterator[str]:
+    """Address of a scheduler of dask.distributed with two workers, threads of this process."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None,
+        protocol="tcp",
+    ) as cluster:  # fmt: skip
+        yield cluster.scheduler_address

@@ -23,13 +23,15 @@ RINGS = {
     "scale": {"scale", "core", "io"},
     "terminal": {"terminal"},
     "demo": {"demo", "terminal", "core", "io", "samples", "scale"},
-    "arguments": {"arguments", "core"},
+    "arguments": {"arguments", "core", "io"},
     "train_command": {"train_command", "terminal", "core", "io"},
-    "detect_command": {"detect_command", "arguments", "terminal", "core", "io", "scale"},
+    "run_command": {"run_command", "detect_command", "train_command", "core", "io"},
+    "detect_command": {"detect_command", "terminal", "core", "io", "scale"},
     "cli": {
         "cli",
         "arguments",
         "detect_command",
+        "run_command",
         "train_command",
         "demo",
         "terminal",
@@ -215,7 +217,7 @@ def test_importing_the_package_imports_neither_torch_nor_qt(statement: str) -> N
 
 
 @pytest.mark.parametrize(
-    "command", ["", "demo", "train", "detect", "evaluate", "calibrate", "info"]
+    "command", ["", "demo", "train", "detect", "run", "evaluate", "calibrate", "info"]
 )
 def test_help_of_the_command_line_imports_neither_torch_nor_qt(command: str) -> None:
     arguments = [*([command] if command else []), "--help"]

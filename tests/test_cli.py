@@ -787,7 +787,7 @@ def test_text_that_the_terminal_cannot_show_is_escaped(
 # the program
 
 
-@pytest.mark.parametrize("command", ["", "demo", "train", "detect", "evaluate", "info"])
+@pytest.mark.parametrize("command", ["", "demo", "train", "detect", "run", "evaluate", "info"])
 def test_every_command_explains_itself(command: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as done:
         main([*command.split(), "--help"])

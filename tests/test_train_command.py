@@ -123,6 +123,28 @@ def test_training_anew_says_that_an_interrupted_training_could_go_on(
     assert not checkpoint_path(model).exists()
 
 
+def test_a_training_that_was_killed_while_good_images_were_measured_is_not_lost(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.safetensors"
+
+    class Killed(BaseException):
+        pass
+
+    def die(*arguments: object, **options: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "measure", die)
+        with pytest.raises(Killed):
+            _train(good, path, *LENGTH)
+    capsys.readouterr()
+    assert _train(good, path, *LENGTH, "--resume") == 0
+    assert json.loads(capsys.readouterr().out)["loss"] > 0
+    assert DefectModel.load(path).history
+    assert not checkpoint_path(path).exists()
+
+
 def test_without_an_interrupted_training_resume_starts_one(
     good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

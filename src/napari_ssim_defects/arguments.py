@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import Any, NoReturn, get_args
 
-from .core.config import ResidualKind, SegmentationConfig, System
+from .core.config import ResidualKind, SegmentationConfig, System, TrainingConfig
 from .core.errors import InputError
 from .core.outputs import OutputConfig, OutputKind, TiffFormat
 from .core.presets import PRESETS
 from .core.thresholds import ThresholdPolicy, parse_threshold
+from .io.recipe import DetectionRecipe, TrainingRecipe
 
-__all__ = ["argument_parser", "output_config", "segmentation_config"]
+__all__ = ["argument_parser", "detection_recipe", "segmentation_config", "training_recipe"]
 
 _POLICY = (
     "how the automatic threshold follows from good images: a number, fpr:RATE, quantile:Q or "
@@ -84,10 +85,17 @@ def argument_parser() -> argparse.ArgumentParser:
                         help="inspect images again that an earlier run has finished")  # fmt: skip
     detect.add_argument("--report", action="store_true",
                         help="write report.html, a page with the worst images")  # fmt: skip
-    detect.add_argument("--cluster", metavar="ADDRESS",
-                        help="scheduler of dask.distributed whose workers do it, such as "
-                        "tcp://host:8786 (default: this computer)")  # fmt: skip
+    _cluster(detect)
     _device_and_json(detect)
+
+    run = commands.add_parser("run", help="do what a recipe says: train, detect, or both")
+    run.add_argument("recipe", type=Path, metavar="RECIPE",
+                     help="TOML file, written by the panel or by hand")  # fmt: skip
+    run.add_argument("--overwrite", action="store_true",
+                     help="train again, and inspect images again, where an earlier run has "
+                     "finished")  # fmt: skip
+    _cluster(run)
+    _device_and_json(run)
 
     evaluate = commands.add_parser("evaluate", help="score a model against ground truth")
     evaluate.add_argument("model", type=Path, metavar="MODEL")
@@ -126,9 +134,31 @@ def segmentation_config(options: argparse.Namespace) -> SegmentationConfig:
     return SegmentationConfig(**{name: getattr(options, name) for name in names})
 
 
-def output_config(options: argparse.Namespace) -> OutputConfig:
-    """Return which results were asked for."""
-    return OutputConfig(kinds=options.save, tiff=options.format)
+def training_recipe(options: argparse.Namespace) -> TrainingRecipe:
+    """Return the training that was asked for."""
+    names = ("system", "minutes", "epochs", "seed")
+    changes: dict[str, Any] = {
+        name: getattr(options, name) for name in names if getattr(options, name) is not None
+    }
+    return TrainingRecipe(
+        images=tuple(map(Path, options.good)),
+        config=TrainingConfig.preset(options.preset, **changes),
+        auto_threshold=options.auto_threshold,
+        device=options.device,
+        alexnet=options.alexnet,
+    )
+
+
+def detection_recipe(options: argparse.Namespace) -> DetectionRecipe:
+    """Return the detection that was asked for."""
+    names = ("threshold", "residual", "stride", "report", "pixel_size", "unit", "device", "cluster")
+    return DetectionRecipe(
+        images=tuple(map(Path, options.images)),
+        folder=options.output,
+        segmentation=segmentation_config(options),
+        outputs=OutputConfig(kinds=options.save, tiff=options.format),
+        **{name: getattr(options, name) for name in names},
+    )
 
 
 def _scoring(parser: argparse.ArgumentParser) -> None:
@@ -187,6 +217,12 @@ def _outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unit", default="um", metavar="UNIT",
                         help="unit of the pixel size; pixel: no scale (default: "
                         "%(default)s)")  # fmt: skip
+
+
+def _cluster(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cluster", metavar="ADDRESS",
+                        help="scheduler of dask.distributed whose workers inspect the images, such "
+                        "as tcp://host:8786 (default: this computer)")  # fmt: skip
 
 
 def _device_and_json(parser: argparse.ArgumentParser) -> None:

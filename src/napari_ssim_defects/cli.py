@@ -1,4 +1,4 @@
-"""The command ``napari-ssim-defects``: demo, train, detect, evaluate, calibrate, info.
+"""The command ``napari-ssim-defects``: demo, train, detect, run, evaluate, calibrate, info.
 
 Progress goes to stderr, results to stdout. Exit status: 0 done, 2 bad usage or bad input (one
 line on stderr that says what is wrong and what to do), 1 anything else.
@@ -12,14 +12,16 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .arguments import argument_parser, segmentation_config
+from .arguments import (
+    argument_parser,
+    detection_recipe,
+    segmentation_config,
+    training_recipe,
+)
 from .core.errors import InputError
 from .terminal import Bar, outline
-
-if TYPE_CHECKING:
-    from .core.model import DefectModel
 
 __all__ = ["main"]
 
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     try:
         commands = {
-            "demo": _demo, "train": _train, "detect": _detect, "evaluate": _evaluate,
+            "demo": _demo, "train": _train, "detect": _detect, "run": _run, "evaluate": _evaluate,
             "calibrate": _calibrate, "info": _info
         }  # fmt: skip
         options = argument_parser().parse_args(arguments)
@@ -50,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(options: argparse.Namespace) -> int:
     from .train_command import run_train
 
-    result, text = run_train(options)
+    result, text = run_train(training_recipe(options), options.output, resume=options.resume)
+    if result["stopped"]:
+        text += " The same command with --resume goes on with the training."
     _print(options, result, text)
     return 0
 
@@ -58,13 +62,24 @@ def _train(options: argparse.Namespace) -> int:
 def _detect(options: argparse.Namespace) -> int:
     from .detect_command import run_detect
 
-    model = _model(options)
-    status, result, text = run_detect(options, model, _threshold(options, model))
+    recipe = detection_recipe(options)
+    status, result, text = run_detect(recipe, options.model, overwrite=options.overwrite)
+    _print(options, result, text)
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .run_command import run_recipe
+
+    status, result, text = run_recipe(
+        options.recipe, options.device, options.cluster, overwrite=options.overwrite
+    )
     _print(options, result, text)
     return status
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from .detect_command import inspecting_model, threshold_of
     from .io.images import find_images
     from .scale.folders import FileProgress, evaluate_files
 
@@ -74,8 +89,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 
         refuse_other_formats(options.plot)
         ensure_writable(options.plot)  # before the work, not after it
-    model = _model(options)
-    threshold = _threshold(options, model)
+    model = inspecting_model(options.model, options.residual)
+    threshold = threshold_of(options.threshold, model)
     with Bar("evaluating") as bar:
         for message in evaluate_files(
             model, find_images([options.test]), options.masks, threshold,
@@ -138,13 +153,13 @@ def _calibrate(options: argparse.Namespace) -> int:
     output = options.output or options.model
     model = DefectModel.load(options.model)
     ensure_writable(output)  # before the work, not after it
-    images, channel_axis, names = good_images(options)
+    good = good_images(options.good)
     steps = calibrate(
         model,
-        images,
+        good.pixels,
         options.auto_threshold,
-        channel_axis=channel_axis,
-        names=names,
+        channel_axis=good.channel_axis,
+        names=good.names,
         device=options.device,
     )
     with Bar("measuring good images") as bar:
@@ -157,34 +172,17 @@ def _calibrate(options: argparse.Namespace) -> int:
     model.save(output)
     result = {
         "model": str(output),
-        "images": len(images),
+        "images": len(good.pixels),
         "calibration_pixels": model.calibration.pixels,
         "policy": str(model.threshold),
         "auto_threshold": model.auto_threshold,
     }
     text = (
         f"Saved {output}: automatic threshold {model.auto_threshold:.4g} ({model.threshold}), from "
-        f"{len(images)} image{'s' * (len(images) != 1)}."
+        f"{len(good.pixels)} image{'s' * (len(good.pixels) != 1)}."
     )
     _print(options, result, text)
     return 0
-
-
-def _model(options: argparse.Namespace) -> DefectModel:
-    """Read the model to inspect with, and pass its warnings on."""
-    from .core.model import DefectModel
-
-    model = DefectModel.load(options.model).with_residual(options.residual)
-    for text in model.warnings:
-        print(f"napari-ssim-defects: {text}", file=sys.stderr)
-    return model
-
-
-def _threshold(options: argparse.Namespace, model: DefectModel) -> float:
-    if options.threshold is None:
-        return model.auto_threshold
-    threshold: float = options.threshold.of(model.calibration)
-    return threshold
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -2,39 +2,67 @@
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import output_config, segmentation_config
 from .terminal import Bar
 
 if TYPE_CHECKING:
+    from .core.config import ResidualKind
+    from .core.model import DefectModel
+    from .core.thresholds import ThresholdPolicy
+    from .io.recipe import DetectionRecipe
+
+__all__ = ["inspecting_model", "run_detect", "threshold_of"]
+
+
+def inspecting_model(path: Path, residual: ResidualKind | None) -> DefectModel:
+    """Read the model to inspect with, and pass its warnings on."""
     from .core.model import DefectModel
 
-__all__ = ["run_detect"]
+    model = DefectModel.load(path).with_residual(residual)
+    for text in model.warnings:
+        sys.stderr.write(f"napari-ssim-defects: {text}\n")
+    return model
+
+
+def threshold_of(policy: ThresholdPolicy | None, model: DefectModel) -> float:
+    """Return the threshold that a policy gives; None: the model's own."""
+    return model.auto_threshold if policy is None else policy.of(model.calibration)
 
 
 def run_detect(
-    options: argparse.Namespace, model: DefectModel, threshold: float
+    recipe: DetectionRecipe, model_path: Path, *, overwrite: bool
 ) -> tuple[int, dict[str, Any], str]:
-    """Inspect images; returns the exit status and what to print for programs and for people."""
+    """Inspect images; returns the exit status and what to print for programs and for people.
+
+    Parameters
+    ----------
+    recipe
+        What to do.
+    model_path
+        The model file.
+    overwrite
+        Whether to inspect images again that an earlier run has finished.
+    """
     from .io.images import find_images
     from .io.report import REPORT_NAME
     from .io.results import TABLE_NAME
     from .scale.folders import FileDetected, FileFailed, FileProgress, detect_files
 
-    outputs = output_config(options)
+    model = inspecting_model(model_path, recipe.residual)
+    threshold = threshold_of(recipe.threshold, model)
+    outputs = recipe.outputs
     done: list[dict[str, Any]] = []  # without the pixels: there may be many images
     failed: list[dict[str, str]] = []
-    paths = find_images(options.images)
+    paths = find_images(recipe.images)
     with Bar("detecting") as bar:
         for message in detect_files(
-            model, paths, options.output, threshold,
-            segmentation_config(options), outputs, stride=options.stride, device=options.device,
-            pixel_size=options.pixel_size, unit=options.unit, overwrite=options.overwrite,
-            report=options.report, cluster=options.cluster,
+            model, paths, recipe.folder, threshold, recipe.segmentation, outputs,
+            stride=recipe.stride, device=recipe.device, pixel_size=recipe.pixel_size,
+            unit=recipe.unit, overwrite=overwrite, report=recipe.report, cluster=recipe.cluster,
         ):  # fmt: skip
             if isinstance(message, FileProgress):
                 bar.show(message.fraction, message.path.name)
@@ -54,8 +82,8 @@ def run_detect(
     done.sort(key=lambda file: order[file["image"]])  # not as they were finished
     result = {
         "threshold": threshold,
-        "table": str(options.output / TABLE_NAME) if "table" in outputs.kinds else None,
-        "report": str(options.output / REPORT_NAME) if options.report else None,
+        "table": str(recipe.folder / TABLE_NAME) if "table" in outputs.kinds else None,
+        "report": str(recipe.folder / REPORT_NAME) if recipe.report else None,
         "images": done,
         "failed": failed,
     }
@@ -76,7 +104,7 @@ def run_detect(
         )
     lines.append(
         f"Wrote {', '.join(outputs.kinds)} of {_count(len(done) - earlier, 'image')} to "
-        f"{options.output}."
+        f"{recipe.folder}."
     )
     return (2 if failed else 0), result, "\n".join(lines)
 

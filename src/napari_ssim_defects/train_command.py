@@ -2,80 +2,132 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .core.config import TrainingConfig
 from .core.errors import InputError
 from .terminal import Bar, deferred_interrupt
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from .core.model import DefectModel
     from .core.progress import TrainingFinished, TrainingMessage, TrainingStep
     from .core.training_state import TrainingState
+    from .io.recipe import TrainingRecipe
 
-__all__ = ["good_images", "run_train"]
+__all__ = ["GoodImages", "good_images", "run_train", "training_result"]
 
 
-def run_train(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    """Train as asked for; returns what to print for programs and for people."""
+def run_train(
+    recipe: TrainingRecipe, output: Path, *, resume: bool, hint: str = "--resume would"
+) -> tuple[dict[str, Any], str]:
+    """Train and write the model; returns what to print for programs and for people.
+
+    Parameters
+    ----------
+    recipe
+        What to do.
+    output
+        The model file.
+    resume
+        Whether to go on with an interrupted training, if there is one.
+    hint
+        What would have gone on with it, for a sentence.
+    """
     from .core.training import train
     from .io.atomic import ensure_folder, ensure_writable
     from .io.checkpoint_file import checkpoint_path
 
-    config = _config(options)
-    ensure_folder(options.output.absolute().parent)
-    ensure_writable(options.output)  # before the work, not after it
-    checkpoint = _Checkpoint(checkpoint_path(options.output))
+    ensure_folder(output.absolute().parent)
+    ensure_writable(output)  # before the work, not after it
+    checkpoint = _Checkpoint(checkpoint_path(output))
     with Bar("training") as bar:
-        state = checkpoint.found(bar, options.resume)
-    images, channel_axis, names = good_images(options)
+        state = checkpoint.found(bar, resume, hint)
+    good = good_images(recipe.images, recipe.masks)
     messages = train(
-        images,
-        config,
-        channel_axis=channel_axis,
-        names=names,
-        device=options.device,
-        alexnet=options.alexnet,
+        good.pixels,
+        recipe.config,
+        masks=good.masks,
+        channel_axis=good.channel_axis,
+        names=good.names,
+        device=recipe.device,
+        alexnet=recipe.alexnet,
         state=state,
     )
     with deferred_interrupt() as interrupted:
         finished, last = _follow(messages, interrupted, checkpoint)
         model = finished.model
-        if options.auto_threshold is not None:
-            model = replace(model, threshold=options.auto_threshold)
-        model.save(options.output)
+        if recipe.auto_threshold is not None:
+            model = replace(model, threshold=recipe.auto_threshold)
+        model.save(output)
     if not finished.stopped:
         checkpoint.path.unlink(missing_ok=True)
-    loss = last.loss if last.validation_loss is None else last.validation_loss
-    result = {
-        "model": str(options.output),
-        "stopped": finished.stopped,
-        "loss": last.loss,
-        "validation_loss": last.validation_loss,
-        "training_seconds": last.elapsed,
-        "auto_threshold": model.auto_threshold,
-        "warnings": list(model.warnings),
-    }
+    result = training_result(output, model, last, stopped=finished.stopped)
+    loss = result["loss" if result["validation_loss"] is None else "validation_loss"]
     text = (
-        f"Saved {options.output}: loss {loss:.4f} after {last.elapsed:.0f} s, "
+        f"Saved {output}: loss {loss:.4f} after {result['training_seconds']:.0f} s, "
         f"automatic threshold {model.auto_threshold:.3f}."
     )
-    if finished.stopped:
-        text += " The same command with --resume goes on with the training."
     return result, text
 
 
-def good_images(options: argparse.Namespace) -> tuple[list[Any], int | None, list[str]]:
-    """Open the defect-free images; returns their pixels, common channel axis and names."""
-    from .io.images import find_images, open_image
+def training_result(
+    output: Path, model: DefectModel, last: TrainingStep | None, *, stopped: bool
+) -> dict[str, Any]:
+    """Return what programs are told about a model and its last step, or its history without one."""
+    from .core.model import HistoryEntry
 
-    images = [open_image(path) for path in find_images(options.good)]
+    entry = model.history[-1] if model.history else None
+    if last is not None:
+        entry = HistoryEntry(last.step, last.elapsed, last.loss, last.validation_loss)
+    return {
+        "model": str(output),
+        "stopped": stopped,
+        "loss": entry and entry.loss,
+        "validation_loss": entry and entry.validation_loss,
+        "training_seconds": entry and entry.seconds,
+        "auto_threshold": model.auto_threshold,
+        "warnings": list(model.warnings),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class GoodImages:
+    """Defect-free images that were opened, as `train` takes them."""
+
+    pixels: list[Any]
+    masks: list[npt.NDArray[np.bool_]] | None
+    channel_axis: int | None
+    names: list[str]
+
+
+def good_images(inputs: Iterable[str | Path], masks: Path | None = None) -> GoodImages:
+    """Open the defect-free images that files, folders and patterns mean, and their masks."""
+    from .io.images import find_images, match_masks, open_image, read_mask
+
+    images = [open_image(path) for path in find_images(inputs)]
     axes = {image.channel_axis for image in images}
-    names = [f"'{image.path}'" for image in images]
-    return [image.data for image in images], axes.pop() if len(axes) == 1 else None, names
+    matched = None
+    if masks is not None:
+        files = match_masks([image.path for image in images], masks)
+        matched = [
+            read_mask(file, _without_axis(image.data.shape, image.channel_axis))
+            for file, image in zip(files, images, strict=True)
+        ]
+    return GoodImages(
+        [image.data for image in images],
+        matched,
+        axes.pop() if len(axes) == 1 else None,
+        [f"'{image.path}'" for image in images],
+    )
+
+
+def _without_axis(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
+    return shape if axis is None else (*shape[:axis], *shape[axis % len(shape) + 1 :])
 
 
 @dataclass
@@ -85,7 +137,7 @@ class _Checkpoint:
     path: Path
     failed: bool = False
 
-    def found(self, bar: Bar, resume: bool) -> TrainingState | None:
+    def found(self, bar: Bar, resume: bool, hint: str) -> TrainingState | None:
         """Return what to go on from, and say what becomes of what is there or is not."""
         from .io.checkpoint_file import read_checkpoint
 
@@ -96,7 +148,7 @@ class _Checkpoint:
         if not resume:
             bar.say(
                 f"Training anew; the interrupted training in '{self.path}' will be replaced "
-                "(--resume would go on with it)."
+                f"({hint} go on with it)."
             )
             return None
         return read_checkpoint(self.path)
@@ -113,23 +165,12 @@ class _Checkpoint:
             self.failed = True
 
 
-def _config(options: argparse.Namespace) -> TrainingConfig:
-    changes: dict[str, Any] = {
-        name: getattr(options, name)
-        for name in ("system", "minutes", "epochs", "seed")
-        if getattr(options, name) is not None
-    }
-    if options.epochs is not None:
-        changes["minutes"] = None
-    return TrainingConfig.preset(options.preset, **changes)
-
-
 def _follow(
     messages: Generator[TrainingMessage, str | None, None],
     interrupted: Any,
     checkpoint: _Checkpoint,
-) -> tuple[TrainingFinished, TrainingStep]:
-    """Show how a training goes, to its end; returns the end and the last step."""
+) -> tuple[TrainingFinished, TrainingStep | None]:
+    """Show how a training goes, to its end; returns the end and the last step, if one was left."""
     from .core.progress import (
         CalibrationProgress,
         PreparationProgress,
@@ -142,6 +183,7 @@ def _follow(
     from .core.training import STOP
 
     last: TrainingStep | None = None
+    all_done = False
     with Bar("training") as bar:
         message = next(messages)
         while not isinstance(message, CalibrationProgress | TrainingFinished):
@@ -151,6 +193,7 @@ def _follow(
                     f"{message.precision}; Ctrl-C stops and keeps the best model."
                 )
                 if message.fraction:
+                    all_done = message.fraction >= 1  # but for what is measured after it
                     bar.say(f"Going on with a training that was {message.fraction:.0%} done.")
                     bar.begin_at(message.fraction)
             elif isinstance(message, PreparationProgress):
@@ -165,7 +208,7 @@ def _follow(
             if interrupted() and last is None:
                 raise KeyboardInterrupt  # there is nothing to keep
             message = messages.send(STOP if interrupted() else None)
-    if last is None:
+    if last is None and not all_done:
         raise InputError("The training ended before its first step; give it more minutes.")
     with Bar("measuring good images") as bar:
         while not isinstance(message, TrainingFinished):

@@ -148,6 +148,30 @@ def test_a_copied_recipe_is_on_the_clipboard(
         assert QApplication.clipboard().text().startswith(start)
 
 
+def test_a_recipe_is_saved_and_opened(
+    panel, viewer, images, qtbot, wait_idle, tmp_path, monkeypatch
+):
+    path = tmp_path / "good.ome.tif"
+    write_ome_tiff(path, images.texture(2))
+    with layer_source(path=str(path)):  # as if napari had opened it
+        panel.state.training_layers = (viewer.add_image(images.texture(2), name="good"),)
+    config = panel.state.config
+    file = tmp_path / "a recipe.toml"
+    answers = {"getSaveFileName": file.with_suffix(""), "getOpenFileName": file}
+    for name, answer in answers.items():
+        monkeypatch.setattr(QFileDialog, name, lambda *_, answer=answer: (str(answer), ""))
+    click(qtbot, panel.export.save_recipe_button)
+    wait_idle()
+    assert panel.state.status == f"Saved the recipe of training to '{file}'."
+    panel.state.config = TrainingConfig.preset("paper")
+    panel.state.training_layers = ()
+    click(qtbot, panel.export.open_recipe_button)
+    wait_idle()
+    assert panel.state.config == config
+    assert panel.train.patch_size.value() == 16
+    assert [layer.name for layer in panel.train.picker.selected()] == ["good"]
+
+
 def test_napari_opens_the_installed_panel_once(viewer):
     dock, panel = viewer.window.add_plugin_dock_widget("napari-ssim-defects", "SSIM defects")
     assert isinstance(panel, DefectPanel)

@@ -6,7 +6,7 @@ import csv
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,6 @@ def paths(material: Callable[..., Any], tmp_path: Path) -> list[Path]:
     for number, file in enumerate(files):
         Image.fromarray(material(number, spoilt=True)).save(file)
     return files
-
-
-@pytest.fixture
-def threads() -> Iterator[str]:
-    """Address of a scheduler with two workers, threads of this process."""
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None,
-        protocol="tcp",
-    ) as cluster:  # fmt: skip
-        yield cluster.scheduler_address
 
 
 def _messages(model: DefectModel, paths: list[Path], folder: Path, **options: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -237,7 +238,7 @@ class TrainingConfig(Values):
             ``"paper"``, ``"quick"`` or ``"best"``.
         **changes
             Values that replace the preset's. A changed ``system`` brings its own residual along
-            unless ``residual`` is given too.
+            unless ``residual`` is given too; ``epochs`` alone ends a budget of minutes.
 
         Raises
         ------
@@ -251,6 +252,11 @@ class TrainingConfig(Values):
         >>> TrainingConfig.preset("quick", system="l2").residual.kind
         'squared_error'
         """
+        return cls(**cls.preset_values(name, changes))
+
+    @staticmethod
+    def preset_values(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `preset` makes a recipe of; nothing is validated but the name."""
         if name not in PRESETS:
             raise InputError(f"There is no preset '{name}'; choose one of {', '.join(PRESETS)}.")
         values = dict(PRESETS[name])
@@ -262,7 +268,9 @@ class TrainingConfig(Values):
                 "batch_size",
             ):  # the preset's are for SSIM
                 values.pop(beyond, None)
-        return cls(**{"name": name, **values, **changes})
+        if "epochs" in changes:
+            values.pop("minutes", None)
+        return {"name": name, **values, **changes}
 
     def with_system(self, system: System) -> Self:
         """Return the recipe for another system, scored by what the preset has for it."""

@@ -68,7 +68,8 @@ class DefectModel:
     warnings
         What whoever uses the model should know about how its training went, as sentences.
     provenance
-        Versions, device, date, duration and names of the training images; informative only.
+        Versions, device, date, duration and names of the training images, which are informative
+        only, and what `trained_by` recognises the training by.
     """
 
     config: TrainingConfig

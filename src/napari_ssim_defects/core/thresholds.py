@@ -34,7 +34,7 @@ class FixedThreshold(Values):
         return self.value
 
     def __str__(self) -> str:
-        return f"{self.value:g}"
+        return repr(self.value)
 
 
 class FalsePositiveRateThreshold(Values):
@@ -48,7 +48,7 @@ class FalsePositiveRateThreshold(Values):
         return calibration.threshold(self.rate)
 
     def __str__(self) -> str:
-        return f"fpr:{self.rate:g}"
+        return f"fpr:{self.rate!r}"
 
 
 class QuantileThreshold(Values):
@@ -62,7 +62,7 @@ class QuantileThreshold(Values):
         return calibration.threshold(1 - self.quantile)
 
     def __str__(self) -> str:
-        return f"quantile:{self.quantile:g}"
+        return f"quantile:{self.quantile!r}"
 
 
 class LargestRegionThreshold(Values):

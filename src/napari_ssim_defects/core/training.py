@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
@@ -39,7 +40,7 @@ from .training_set import fingerprint, read_areas, spread_over, training_planes
 from .training_state import TrainingState
 from .validation import Validation
 
-__all__ = ["STOP", "train"]
+__all__ = ["STOP", "train", "trained_by"]
 
 STOP = "stop"
 """Sent to the generator, it ends the training; the best model so far comes next."""
@@ -48,6 +49,7 @@ _REPORT_SECONDS = 0.4
 _CHECKPOINT_SECONDS = 30.0
 _VALIDATION_PATCHES = 64
 _CALIBRATION_PIXELS = 3_000_000
+_RECIPE = "recipe"
 
 
 def train(
@@ -178,6 +180,7 @@ def train(
             if run.elapsed >= checkpoint_at or run.fraction >= 1 or stopped:
                 checkpoint_at = run.elapsed + _CHECKPOINT_SECONDS
                 stopped |= (yield TrainingCheckpoint(run.state(mark))) == STOP
+    origin = _provenance(planes, where, run.elapsed) | {_RECIPE: _digest(config, mark)}
     run.restore_best()
     learned = validation.learned(validation.reconstruct(network))
     warnings = validation.warnings(learned)
@@ -200,10 +203,42 @@ def train(
             alternatives=tuple(others),
             history=run.history,
             warnings=warnings,
-            provenance=_provenance(planes, where, run.elapsed),
+            provenance=origin,
         ),
         stopped,
     )
+
+
+def trained_by(
+    model: DefectModel,
+    images: Sequence[ImageLike],
+    config: TrainingConfig,
+    *,
+    masks: Sequence[npt.NDArray[np.bool_] | None] | None = None,
+    channel_axis: int | None = None,
+) -> bool:
+    """Tell whether a model was trained on these images by this recipe, whatever it is called.
+
+    Parameters
+    ----------
+    model
+        The model; a training of it that was stopped counts, too.
+    images, config, masks, channel_axis
+        As for `train`.
+
+    Raises
+    ------
+    InputError
+        If the images cannot be trained on.
+    """
+    areas = read_areas(training_planes(images, channel_axis, None), masks, config.patch_size)
+    return model.provenance.get(_RECIPE) == _digest(config, fingerprint(areas))
+
+
+def _digest(config: TrainingConfig, images: str) -> str:
+    """Return a text that tells a recipe and the fingerprint of its images from all others."""
+    settings = config.model_dump_json(exclude={"name"})
+    return hashlib.blake2b(f"{settings} {images}".encode(), digest_size=16).hexdigest()
 
 
 def _provenance(planes: Sequence[Planes], device: torch.device, seconds: float) -> dict[str, str]:

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import InputError
 
-__all__ = ["Values", "describe"]
+if TYPE_CHECKING:  # a name that is not public, but that checkers of types follow
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
+
+__all__ = ["Values", "describe", "refused"]
 
 
-class Values(BaseModel):
+class _Spoken(ModelMetaclass):
+    """Turns what pydantic refuses into one sentence, for whoever makes a set of settings.
+
+    Not in ``__init__``: pydantic would call that for settings within settings too, and forget what
+    they lie in and that it is to be strict.
+    """
+
+    def __call__(cls, *arguments: Any, **values: Any) -> Any:
+        try:
+            return super().__call__(*arguments, **values)
+        except ValidationError as error:
+            raise InputError(describe(error)) from None
+
+
+class Values(BaseModel, metaclass=_Spoken):
     """A frozen set of values that refuses unknown names and impossible numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise InputError(describe(error)) from None
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some values changed; unlike ``model_copy`` it validates them."""
@@ -29,7 +42,13 @@ class Values(BaseModel):
 
 def describe(error: ValidationError) -> str:
     """Turn the first problem that pydantic found into one sentence."""
+    name, reason = refused(error)
+    return f"Setting '{name}' is not valid: {reason}."
+
+
+def refused(error: ValidationError) -> tuple[str, str]:
+    """Return the name of the first setting that pydantic refused, with dots, and why."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"]) or "configuration"
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"Setting '{name}' is not valid: {reason[:1].lower()}{reason[1:]}."
+    return name, f"{reason[:1].lower()}{reason[1:]}"

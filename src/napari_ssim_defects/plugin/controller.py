@@ -12,6 +12,7 @@ from .evaluation import EvaluationController
 from .export import ExportController
 from .labelling import LabellingController
 from .proposals import ProposalController
+from .recipe_files import RecipeController
 from .region_table import RegionTableController
 from .runner import Runner
 from .segmentation_preview import SegmentationPreview
@@ -49,13 +50,14 @@ class Controller:
         self._runner = Runner(self.state)
         self._preview = SegmentationPreview(viewer, self.state, self._runner.fail)
         shared = viewer, self.state, self._runner
-        self.training = TrainingController(*shared, self._adopt)
+        self.training = TrainingController(*shared, self._on_trained)
         self.detection = DetectionController(*shared, self._preview)
         self.proposals = ProposalController(*shared, self._preview.show_calibration)
         self.labelling = LabellingController(*shared, self._preview)
         self.regions = RegionTableController(*shared)
         self.evaluation = EvaluationController(*shared)
         self.export = ExportController(*shared, self._preview)
+        self.recipes = RecipeController(*shared, self.export, self._adopt)
 
     def close(self) -> None:
         """End every thread and listen no more; for when the viewer closes."""
@@ -104,6 +106,7 @@ class Controller:
 
     def _on_opened(self, message: object) -> None:
         if isinstance(message, jobs.ModelOpened):
+            self.recipes.forget()
             self._adopt(message.model, message.path)
             self._runner.say(f"Opened the model '{message.path.name}'.")
 
@@ -113,6 +116,9 @@ class Controller:
             self.state.model_path = path
             self.state.model_name = path.stem
             self._runner.say(message.text)
+
+    def _on_trained(self, model: DefectModel) -> None:
+        self._adopt(self.recipes.fit(model))
 
     def _adopt(self, model: DefectModel, path: Path | None = None) -> None:
         self.state.model_path = path

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..core.config import SegmentationConfig
 from ..core.errors import InputError
+from ..io.recipe_program import detection_line, detection_program
 from . import layers
 from .exporting import Exportable, exporting
 from .preferences import preferences
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 __all__ = ["ExportController"]
+
+
+_LANGUAGES = {
+    "command": (detection_line, "command"),
+    "script": (detection_program, "Python program"),
+}
 
 
 class ExportController:
@@ -63,7 +70,7 @@ class ExportController:
     def start(self, folder: str | Path | None = None) -> None:
         """Write the chosen results of the chosen heatmaps to a folder."""
         state = self._state
-        where = Path(folder) if folder else self._folder()
+        where = Path(folder) if folder else self.folder()
         self._begin(
             "exporting",
             "Exporting …",
@@ -89,7 +96,7 @@ class ExportController:
                 writing_down,
                 model=state.model,
                 model_path=state.model_path,
-                folder=self._folder(),
+                folder=self.folder(),
                 outputs=state.outputs,
                 device=preferences().device,
             ),
@@ -100,14 +107,18 @@ class ExportController:
         self, language: Literal["command", "script"], put: Callable[[str], None], message: object
     ) -> None:
         if isinstance(message, RecipeReady):
-            command = language == "command"
-            put(message.recipe.command() if command else message.recipe.script())
-            what = "command" if command else "Python program"
+            write, what = _LANGUAGES[language]
+            put(write(message.model, message.recipe))
             self._runner.say(f"Copied the {what} that writes the same files.")
         else:
             self._runner.report(message)
 
-    def _folder(self) -> Path:
+    def items(self) -> list[Exportable]:
+        """Return what is chosen to be exported, for a thread."""
+        return [self._exportable(layer) for layer in self._state.export_layers]
+
+    def folder(self) -> Path:
+        """Return where it goes to."""
         return Path(self._state.export_folder or preferences().export_folder)
 
     def _begin(
@@ -123,7 +134,7 @@ class ExportController:
         try:
             if not self._state.export_layers:
                 raise InputError("Choose at least one heatmap to export; detection makes them.")
-            items = [self._exportable(layer) for layer in self._state.export_layers]
+            items = self.items()
         except InputError as error:
             self._runner.fail(str(error))
             return

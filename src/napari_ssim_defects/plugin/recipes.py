@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,8 +19,18 @@ if TYPE_CHECKING:
     from ..io.images import ImageFile
     from ..io.recipe import DetectionRecipe
     from ..io.spatial import SpatialMetadata
+    from .layers import Source
 
-__all__ = ["RecipeReady", "writing_down"]
+__all__ = [
+    "FileImage",
+    "RecipeReady",
+    "common_pixel_size",
+    "detection_recipe",
+    "image_paths",
+    "refuse_changed",
+    "same_file",
+    "writing_down",
+]
 
 _Value = TypeVar("_Value")
 _PixelSize = tuple[tuple[float, ...], str]
@@ -31,9 +41,20 @@ _SAVE_LAYER = (
 
 @dataclass(frozen=True, slots=True)
 class RecipeReady:
-    """What was exported can be repeated by this."""
+    """What was exported can be repeated by this, with the model of a file."""
 
+    model: Path
     recipe: DetectionRecipe
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileImage:
+    """An image, the file that it came from, and its axes, distances and units, if that is known."""
+
+    name: str
+    source: Source | None
+    path: Path | None
+    spatial: SpatialMetadata | None
 
 
 def writing_down(
@@ -63,12 +84,26 @@ def writing_down(
         If there is no such recipe: something has no file, differs from it, was done by hand or
         differs between the images. The sentence says what to do.
     """
-    from ..io.recipe import DetectionRecipe
-
-    paths = _image_paths(items)
+    paths = image_paths(items)
     if model is None or model_path is None:
         raise InputError("Save the model first (Detect, Save …): a recipe needs its file.")
-    _refuse_changed(model, model_path)
+    refuse_changed(model, model_path)
+    recipe = yield from detection_recipe(items, paths, model, folder, outputs, device)
+    yield RecipeReady(model_path.absolute(), recipe)
+
+
+def detection_recipe(
+    items: Sequence[Exportable],
+    paths: Sequence[Path],
+    model: DefectModel,
+    folder: Path,
+    outputs: OutputConfig,
+    device: str,
+) -> Generator[Fraction, None, DetectionRecipe]:
+    """Find what an export of items of these files does with a model; as `writing_down`."""
+    from ..core.thresholds import FixedThreshold
+    from ..io.recipe import DetectionRecipe
+
     for item in items:
         if item.origin.get("model_created", "") != model.provenance.get("created", ""):
             raise InputError(f"'{item.name}' was detected with another model; detect it again.")
@@ -80,37 +115,55 @@ def writing_down(
                     "create them again, or export the residual only."
                 )
     stride = _common([int(item.origin["stride"]) for item in items], "strides; detect them again")
-    threshold = _common([item.threshold for item in items], "thresholds; copy one at a time")
+    threshold = _common([item.threshold for item in items], "thresholds; choose one at a time")
     segmentation = _common(
         [item.segmentation for item in items], "settings of their labels; create them again"
     )
     review = segmentation.review_threshold
     if review is not None and review >= threshold:  # it is left aside, and a command refuses it
         segmentation = segmentation.replace(review_threshold=None)
-    sizes = []
-    for number, (item, path) in enumerate(zip(items, paths, strict=True)):
-        sizes.append(_pixel_size(item, path))
-        yield Fraction((number + 1) / len(items))
-    size = _common(sizes, "pixel sizes in napari, unlike in their files; copy one at a time")
-    pixel_size, unit = size or (None, None)
-    yield RecipeReady(
-        DetectionRecipe(
-            model=model_path.absolute(),
-            images=tuple(paths),
-            folder=folder.absolute(),
-            threshold=threshold,
-            segmentation=segmentation,
-            outputs=outputs,
-            residual=model.config.residual.kind,
-            stride=stride,
-            device=device,
-            pixel_size=pixel_size,
-            unit=unit,
-        )
+    size = yield from common_pixel_size(items, paths)
+    return DetectionRecipe(
+        images=tuple(paths),
+        folder=folder.absolute(),
+        threshold=FixedThreshold(value=threshold),
+        segmentation=segmentation,
+        outputs=outputs,
+        residual=model.config.residual.kind,
+        stride=stride,
+        device=device,
+        **size,
     )
 
 
-def _image_paths(items: Sequence[Exportable]) -> list[Path]:
+def common_pixel_size(
+    items: Sequence[Exportable | FileImage], paths: Sequence[Path]
+) -> Generator[Fraction, None, dict[str, Any]]:
+    """Compare images with their files, and return what a recipe has to say about pixel sizes.
+
+    Raises
+    ------
+    InputError
+        If an image differs from its file, or there is no pixel size for all.
+    """
+    sizes = []
+    for number, (item, path) in enumerate(zip(items, paths, strict=True)):
+        assert item.source is not None
+        file = same_file(item.name, item.source, path)
+        sizes.append(_pixel_size(item, file))
+        yield Fraction((number + 1) / len(items))
+    size = _common(sizes, "pixel sizes in napari, unlike in their files; choose one at a time")
+    return {} if size is None else {"pixel_size": size[0], "unit": size[1]}
+
+
+def image_paths(items: Sequence[Exportable | FileImage]) -> list[Path]:
+    """Return the files of images, each of which is there once.
+
+    Raises
+    ------
+    InputError
+        If one has no file, or two have the same one.
+    """
     paths: list[Path] = []
     for item in items:
         if item.source is None:
@@ -124,7 +177,7 @@ def _image_paths(items: Sequence[Exportable]) -> list[Path]:
     return paths
 
 
-def _refuse_changed(model: DefectModel, path: Path) -> None:
+def refuse_changed(model: DefectModel, path: Path) -> None:
     """Refuse a model file that holds another model, or compares by something else."""
     from ..core.model import DefectModel
 
@@ -136,35 +189,42 @@ def _refuse_changed(model: DefectModel, path: Path) -> None:
         raise InputError(f"'{path}' holds another model by now; save the current one again.")
 
 
-def _pixel_size(item: Exportable, path: Path) -> _PixelSize | None:
+def same_file(name: str, source: Source, path: Path) -> ImageFile:
+    """Read the file of an image.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or the image's pixels are not those of the file.
+    """
+    from ..io.images import find_images, read_image
+
+    file = read_image(find_images([path])[0])
+    pixels = source.image
+    if source.rgb:
+        pixels = pixels[..., :3]  # files are read without opacity
+    if pixels.shape != file.data.shape or not np.array_equal(np.asarray(pixels), file.data):
+        raise InputError(f"'{name}' differs from its file '{path}'; {_SAVE_LAYER}.")
+    return file
+
+
+def _pixel_size(item: Exportable | FileImage, file: ImageFile) -> _PixelSize | None:
     """Return what a recipe has to say about the pixel size; None: the file says it.
 
     Raises
     ------
     InputError
-        If the layer's pixels are not those of the file, or no pixel size makes up the difference.
+        If no pixel size makes up the difference.
     """
-    from ..io.images import find_images, read_image
-
-    file = read_image(find_images([path])[0])
-    if not _same_pixels(item, file):
-        raise InputError(f"'{item.name}' differs from its file '{path}'; {_SAVE_LAYER}.")
     wanted, known = item.spatial, file.spatial.without_channels()
+    assert wanted is not None
     if _distances(wanted) == _distances(known):
         return None
     if len({*wanted.units}) == 1:
         size = wanted.scale, wanted.units[0] or "pixel"
         if _distances(known.with_pixel_size(*size)) == _distances(wanted):
             return size
-    raise InputError(f"'{item.name}' has another scale than its file '{path}'; {_SAVE_LAYER}.")
-
-
-def _same_pixels(item: Exportable, file: ImageFile) -> bool:
-    assert item.source is not None
-    pixels = item.source.image
-    if item.source.rgb:
-        pixels = pixels[..., :3]  # files are read without opacity
-    return pixels.shape == file.data.shape and np.array_equal(np.asarray(pixels), file.data)
+    raise InputError(f"'{item.name}' has another scale than its file '{file.path}'; {_SAVE_LAYER}.")
 
 
 def _distances(spatial: SpatialMetadata) -> list[tuple[float, str] | None]:
@@ -178,5 +238,5 @@ def _distances(spatial: SpatialMetadata) -> list[tuple[float, str] | None]:
 def _common(values: Sequence[_Value], what: str) -> _Value:
     first, *others = values
     if any(other != first for other in others):
-        raise InputError(f"The chosen heatmaps have different {what}.")
+        raise InputError(f"The chosen images have different {what}.")
     return first

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ..core.model import DefectModel
 
-__all__ = ["TrainingController"]
+__all__ = ["TrainingController", "training_image"]
 
 
 class TrainingController:
@@ -115,7 +115,7 @@ class TrainingController:
         try:
             if not state.training_layers:
                 raise InputError("Choose at least one image layer without defects to train on.")
-            images = [self._image(layer) for layer in state.training_layers]
+            images = [training_image(layer, state.region_layer) for layer in state.training_layers]
         except InputError as error:
             self._runner.fail(str(error))
             return
@@ -134,11 +134,6 @@ class TrainingController:
             partial(training, images, state.config, preferences(), origin, resume),
             self._on_message,
         )
-
-    def _image(self, layer: Any) -> TrainingImage:
-        region = self._state.region_layer
-        mask = None if region is None else region_mask(region, layer)
-        return TrainingImage(layers.source_of(layer), mask)
 
     def _on_message(self, message: object) -> None:
         state = self._state
@@ -185,3 +180,15 @@ class TrainingController:
         )
         if state.region_layer is removed:
             state.region_layer = None
+
+
+def training_image(layer: Any, region: Any) -> TrainingImage:
+    """Take from an image layer, and the layer that limits it or None, what a training needs.
+
+    Raises
+    ------
+    InputError
+        If the layer cannot be trained on, or none of it lies in the region.
+    """
+    mask = None if region is None else region_mask(region, layer)
+    return TrainingImage(layers.source_of(layer), mask)

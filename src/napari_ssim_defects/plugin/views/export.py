@@ -41,6 +41,7 @@ _KINDS: dict[OutputKind, tuple[str, str]] = {
     ),
 }
 _COLUMNS = 3
+_RECIPES = "Recipes (*.toml)"
 
 
 class ExportView(QWidget):
@@ -49,6 +50,7 @@ class ExportView(QWidget):
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._controller = controller.export
+        self._recipes = controller.recipes
         self._state = controller.state
         tip = "The images whose results are written."
         self.picker = LayerPicker(
@@ -78,6 +80,15 @@ class ExportView(QWidget):
         )
         self.script_button = QPushButton("Copy as Python")
         self.script_button.setToolTip("Copy the Python program that writes the same files.")
+        self.save_recipe_button = QPushButton("Save recipe …")
+        self.save_recipe_button.setToolTip(
+            "Save what is set here, training and detection, to a readable file: "
+            "napari-ssim-defects run does it without napari."
+        )
+        self.open_recipe_button = QPushButton("Open recipe …")
+        self.open_recipe_button.setToolTip(
+            "Set everything as a recipe says; its images are chosen where they are open."
+        )
 
         checks = QGridLayout()
         for number, box in enumerate(self.kinds.values()):
@@ -91,6 +102,9 @@ class ExportView(QWidget):
         copies = QHBoxLayout()
         copies.addWidget(self.command_button)
         copies.addWidget(self.script_button)
+        recipes = QHBoxLayout()
+        recipes.addWidget(self.save_recipe_button)
+        recipes.addWidget(self.open_recipe_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 6)
         layout.setSpacing(4)
@@ -101,6 +115,7 @@ class ExportView(QWidget):
         layout.addLayout(where)
         layout.addWidget(self.export_button)
         layout.addLayout(copies)
+        layout.addLayout(recipes)
         self._connect()
         self._show()
 
@@ -118,6 +133,8 @@ class ExportView(QWidget):
         self.export_button.clicked.connect(lambda: self._controller.start())
         self.command_button.clicked.connect(lambda: self._controller.copy("command", _put))
         self.script_button.clicked.connect(lambda: self._controller.copy("script", _put))
+        self.save_recipe_button.clicked.connect(self._on_save_recipe)
+        self.open_recipe_button.clicked.connect(self._on_open_recipe)
         for signal in (
             state.events.export_layers,
             state.events.export_folder,
@@ -144,6 +161,17 @@ class ExportView(QWidget):
         if folder:
             self._state.export_folder = Path(folder)
 
+    def _on_save_recipe(self) -> None:
+        start = str(Path(self.folder.text(), "recipe.toml"))
+        path, _ = QFileDialog.getSaveFileName(self, "Save the recipe", start, _RECIPES)
+        if path:
+            self._recipes.save(path)
+
+    def _on_open_recipe(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open a recipe", self.folder.text(), _RECIPES)
+        if path:
+            self._recipes.open(path)
+
     @while_alive
     def _show(self) -> None:
         state = self._state
@@ -159,6 +187,8 @@ class ExportView(QWidget):
         ready = not state.busy and bool(state.export_layers)
         for button in (self.export_button, self.command_button, self.script_button):
             button.setEnabled(ready)
+        for button in (self.save_recipe_button, self.open_recipe_button):
+            button.setEnabled(not state.busy)
 
 
 def _put(text: str) -> None:
