@@ -95,7 +95,8 @@ def write_ome_tiff(
     smaller = levels(stored.shape, y)
     tiled = smaller or not isinstance(array, np.ndarray)
     options: dict[str, Any] = {
-        "compression": "zlib",
+        # A seventh of a residual is all that zlib saves, and it takes as long as all else.
+        "compression": None if stored.dtype.kind == "f" else "zlib",
         "photometric": "rgb" if axes.endswith("S") else "minisblack",
         "tile": (BLOCK, BLOCK) if tiled else None,
     }

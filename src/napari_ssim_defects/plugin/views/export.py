@@ -62,7 +62,7 @@ class ExportView(QWidget):
             box.setToolTip(_KINDS[kind][1])
         self.tiff = Choice(
             {"ome": "OME-TIFF", "imagej": "ImageJ TIFF"},
-            "Both keep scale and unit. OME-TIFF (.ome.tif) is compressed and holds everything; "
+            "Both keep scale and unit. OME-TIFF (.ome.tif) holds everything; "
             "ImageJ TIFF (.tif) opens in any Fiji at once, up to 4 GB and 65535 regions.",
         )
         self.folder = QLineEdit()
