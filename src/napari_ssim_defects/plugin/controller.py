@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import jobs
+from .batch import BatchController
 from .detection import DetectionController
 from .evaluation import EvaluationController
 from .export import ExportController
@@ -56,6 +57,7 @@ class Controller:
         self.regions = RegionTableController(*shared)
         self.evaluation = EvaluationController(*shared)
         self.export = ExportController(*shared, self._preview)
+        self.batch = BatchController(*shared, self._preview)
 
     def close(self) -> None:
         """End every thread and listen no more; for when the viewer closes."""
@@ -64,7 +66,7 @@ class Controller:
         self._closed = True
         for part in (
             self.training, self.detection, self.proposals, self.regions, self.evaluation,
-            self.export,
+            self.export, self.batch,
         ):  # fmt: skip
             part.close()
         self._preview.close()
@@ -76,6 +78,8 @@ class Controller:
             return
         if self.state.activity == "training":
             self.training.stop()
+        elif self.state.activity == "inspecting":
+            self.batch.stop()
         else:
             self._runner.finish()
             self._runner.say("Stopped.")

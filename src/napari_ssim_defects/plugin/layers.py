@@ -1,25 +1,37 @@
-"""The only place that turns arrays into napari layers and back."""
+"""The only place that turns arrays into napari layers and back.
+
+What tells derived layers apart, and finds them, is `derived`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels
 from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
 
 from ..core.errors import InputError
 from ..io.overlay import DEFECT_COLOUR, REVIEW_COLOUR
+from .derived import (
+    created_labels,
+    find_derived,
+    is_committed,
+    is_heatmap,
+    is_inspectable,
+    is_painted,
+    show_only,
+    source_name,
+)
 from .provenance import PROVENANCE, provenance
-from .region_features import RegionsMeasured, checksum
+from .region_features import RegionsMeasured
 from .spatial import spatial_metadata, without_axis
 
 if TYPE_CHECKING:
-    from napari.components import LayerList
-
+    from ..io.spatial import SpatialMetadata
 
 __all__ = [
     "Source",
@@ -30,6 +42,7 @@ __all__ = [
     "is_inspectable",
     "is_painted",
     "new_heatmap",
+    "new_image",
     "new_labels",
     "new_preview",
     "new_reconstruction",
@@ -74,21 +87,6 @@ class Source:
         return f"'{self.name}'"
 
 
-def is_heatmap(layer: Layer) -> bool:
-    """Whether a layer is a residual that detection made."""
-    return isinstance(layer, Image) and provenance(layer).get("kind") == "residual"
-
-
-def is_committed(layer: Layer) -> bool:
-    """Whether a layer holds regions that were created from a heatmap."""
-    return isinstance(layer, Labels) and provenance(layer).get("kind") == "labels"
-
-
-def is_inspectable(layer: Layer) -> bool:
-    """Whether a layer can be trained on or inspected: an image that is not derived."""
-    return isinstance(layer, Image) and not provenance(layer)
-
-
 def source_of(layer: Image) -> Source:
     """Take from an image layer what a thread needs.
 
@@ -115,39 +113,17 @@ def source_of(layer: Image) -> Source:
     )
 
 
-def find_derived(layers: Iterable[Layer], kind: str, key: str) -> Layer | None:
-    """Return the layer of a kind that came from the source with this id, if there is one."""
-    for layer in layers:
-        origin = provenance(layer)
-        if origin.get("kind") == kind and origin.get("source_id") == key:
-            return layer
-    return None
-
-
-def created_labels(heatmap: Image, layers: LayerList) -> Labels | None:
-    """Return the committed regions of a heatmap; None if it was computed anew since."""
-    origin = provenance(heatmap)
-    # The last one: painted labels stay when newer ones are created.
-    labels = find_derived(reversed(layers), "labels", origin["source_id"])
-    if labels is None or provenance(labels).get("detected") != origin.get("detected"):
-        return None
-    return labels if labels.data.shape == heatmap.data.shape else None
-
-
-def is_painted(labels: Labels) -> bool:
-    """Whether a person has changed committed regions since they were made."""
-    return provenance(labels).get("checksum") != checksum(labels.data)
-
-
-def show_only(heatmap: Image, layers: LayerList) -> None:
-    """Show a heatmap and hide those that lie over the same place, as colours would add up."""
-    low, high = heatmap.extent.world[:, -2:]
-    for layer in layers:
-        if layer is not heatmap and is_heatmap(layer):
-            other_low, other_high = layer.extent.world[:, -2:]
-            if (other_low < high).all() and (low < other_high).all():
-                layer.visible = False
-    heatmap.visible = True
+def new_image(data: Any, rgb: bool, spatial: SpatialMetadata, name: str) -> Image:
+    """Make the layer of an image that was read from a file."""
+    axes = len(spatial.scale) - rgb  # colour is no axis of a layer
+    return Image(
+        data,
+        rgb=rgb,
+        name=name,
+        scale=spatial.scale[:axes],
+        units=tuple(unit or "pixel" for unit in spatial.units[:axes]),
+        axis_labels=tuple(spatial.axes.lower()[:axes]),
+    )
 
 
 def new_heatmap(
@@ -314,11 +290,6 @@ def _labels_metadata(
             **settings,
         }
     }
-
-
-def source_name(layer: Layer) -> str:
-    """Name of the image that a derived layer came from."""
-    return str(provenance(layer).get("source", layer.name))
 
 
 def _origin(kind: str, source: Source, origin: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 from psygnal import EventedModel
+from pydantic import Field
 
 from ..core.config import (
     SegmentationConfig,
@@ -20,6 +21,7 @@ from ..core.config import (
     TrainingConfig,
 )
 from ..core.outputs import OutputConfig
+from .batch_state import BatchState
 
 __all__ = [
     "Activity",
@@ -44,6 +46,7 @@ Activity = Literal[
     "evaluating",
     "measuring",
     "comparing",
+    "inspecting",
 ]
 """What the background thread does; only "idle" lets another activity begin."""
 
@@ -193,6 +196,8 @@ class PanelState(EventedModel):
         Heatmaps to export, and where to.
     outputs, replace_files
         What to export, and whether files that are there already are replaced.
+    batch
+        What the Folder section shows and edits.
     resumable
         Whether there is an interrupted training to go on with.
     activity, stopping, pausing
@@ -264,6 +269,7 @@ class PanelState(EventedModel):
     export_folder: Path | None = None
     outputs: OutputConfig = OutputConfig()
     replace_files: bool = False
+    batch: BatchState = Field(default_factory=BatchState)
 
     resumable: bool = False
     activity: Activity = "idle"
