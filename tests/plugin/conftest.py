@@ -55,7 +55,13 @@ def model() -> Any:
 @pytest.fixture(autouse=True)
 def no_preferences_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Run on the processor with one thread, and never write to the home folder."""
-    from napari_ssim_defects.plugin import batch, detection, export, preferences, training
+    from napari_ssim_defects.plugin import (
+        batch,
+        detection,
+        export,
+        preferences,
+        training,
+    )
     from napari_ssim_defects.plugin.views import detect
 
     fixed = preferences.Preferences("cpu", 1, tmp_path, tmp_path / "data")

@@ -169,7 +169,7 @@ def opening_result(
         If a file cannot be read, is too large to be shown at once, or there is no residual.
     """
     from ..io.images import open_image
-    from ..scale.file_detection import file_planes, is_large
+    from ..scale.file_detection import file_planes, inspected_in_blocks
 
     if image.residual is None:
         raise InputError(
@@ -178,7 +178,7 @@ def opening_result(
         )
     file = open_image(image.path)
     planes = file_planes(settings.model, file)
-    if is_large(planes):
+    if inspected_in_blocks(planes):
         raise InputError(
             f"'{image.path.name}' is too large to be read at once; open it in napari and press "
             "Detect, which shows it part by part."
@@ -192,9 +192,8 @@ def opening_result(
         )
     yield Fraction(0.4)
     sizes = file.pixel_size or (1.0, 1.0)
-    for message in creating(
-        residual, settings.threshold, settings.segmentation, (sizes, file.unit)
-    ):
+    spacing = sizes, file.unit
+    for message in creating(residual, settings.threshold, settings.segmentation, spacing):
         if isinstance(message, Created):
             rgb = file.channel_axis == -1
             axis = None if rgb else file.channel_axis

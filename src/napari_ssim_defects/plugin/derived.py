@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Image, Labels, Layer
 
+from .large import large_labels
 from .provenance import provenance
 from .region_features import checksum
 
@@ -61,6 +62,8 @@ def created_labels(heatmap: Image, layers: LayerList) -> Labels | None:
 
 def is_painted(labels: Labels) -> bool:
     """Whether a person has changed committed regions since they were made."""
+    if large_labels(labels) is not None:  # cannot be painted
+        return False
     return provenance(labels).get("checksum") != checksum(labels.data)
 
 

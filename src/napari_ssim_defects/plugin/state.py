@@ -183,6 +183,9 @@ class PanelState(EventedModel):
         defect-free pixels above it; None if not known.
     summary
         What the threshold finds; None while it is being computed or without a heatmap.
+    fraction_above
+        Estimated part of the pixels that lies above the threshold, in [0, 1], of a heatmap that is
+        larger than memory, whose regions are found by Create labels only; None of any other.
     labels_layer, regions, selected_region
         Layer of committed regions that is listed, or None; their `RegionTable`, or None; plane
         and label of the one that is selected, or None.
@@ -256,6 +259,7 @@ class PanelState(EventedModel):
     auto_threshold: float | None = None
     auto_rate: float | None = None
     summary: RegionSummary | None = None
+    fraction_above: float | None = None
 
     labels_layer: Any = None
     regions: Any = None

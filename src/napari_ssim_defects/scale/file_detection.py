@@ -36,7 +36,7 @@ __all__ = [
     "file_planes",
     "finished_earlier",
     "inspect_file",
-    "is_large",
+    "inspected_in_blocks",
 ]
 
 _MOST_AXES = 5  # of a TIFF: TZCYX
@@ -161,7 +161,7 @@ def detect_file(
         }
 
     inspect = _in_memory
-    if is_large(planes) and _has_dask():
+    if inspected_in_blocks(planes):
         inspect = _in_blocks
     found, record = yield from inspect(model, detection, planes, writer.folder, written)
     done = file_done(record, target.path, writer.folder, earlier=False)
@@ -169,9 +169,9 @@ def detect_file(
     return FileDetected(target.path, done.files, *pixels, done.regions, done.seconds), record
 
 
-def is_large(planes: Planes) -> bool:
-    """Whether an image is inspected in blocks rather than in memory."""
-    return math.prod(planes.shape) > _LARGEST_IN_MEMORY
+def inspected_in_blocks(planes: Planes) -> bool:
+    """Whether an image is so large that it is inspected block by block, and what for is there."""
+    return math.prod(planes.shape) > _LARGEST_IN_MEMORY and _has_dask()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

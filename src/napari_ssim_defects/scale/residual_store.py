@@ -62,8 +62,8 @@ class ResidualStore:
     planes
         The image.
     folder
-        An empty folder: 5 bytes per pixel stay in it, and about 15 more per pixel of each plane
-        that has been begun.
+        An empty folder: 5 bytes per pixel stay in it, and up to 20 more per pixel of each plane
+        that has been begun, if it is grey.
     stride, device
         As for `DefectModel.inspect`.
 
