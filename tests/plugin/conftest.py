@@ -55,11 +55,18 @@ def model() -> Any:
 @pytest.fixture(autouse=True)
 def no_preferences_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Run on the processor with one thread, and never write to the home folder."""
-    from napari_ssim_defects.plugin import detection, export, preferences, recipe_files, training
+    from napari_ssim_defects.plugin import (
+        batch,
+        detection,
+        export,
+        preferences,
+        recipe_files,
+        training,
+    )
     from napari_ssim_defects.plugin.views import detect
 
     fixed = preferences.Preferences("cpu", 1, tmp_path, tmp_path / "data")
-    for module in (detection, export, recipe_files, training, detect):
+    for module in (batch, detection, export, recipe_files, training, detect):
         monkeypatch.setattr(module, "preferences", lambda: fixed)
 
 

@@ -135,8 +135,11 @@ def test_preferences_show_up_in_napari(npe2pm, request):
     settings.computing.device = "cpu"
     settings.computing.threads = 3
     settings.files.export_folder = "/somewhere"
+    assert preferences().cluster is None
+    settings.computing.cluster = " tcp://host:8786 "
     chosen = preferences()
     assert (chosen.device, chosen.threads, str(chosen.export_folder)) == ("cpu", 3, "/somewhere")
+    assert chosen.cluster == "tcp://host:8786"
     with pytest.raises(ValueError, match="abacus"):
         settings.computing.device = "abacus"
 
@@ -160,8 +163,10 @@ from napari_ssim_defects.plugin.views.train import TrainView
 from napari_ssim_defects.plugin.views.detect import DetectView
 from napari_ssim_defects.plugin.views.segment import SegmentView
 from napari_ssim_defects.plugin.views.export import ExportView
+from napari_ssim_defects.plugin.views.batch import BatchView
 controller = Controller(ViewerModel())
-views = [view(controller) for view in (TrainView, DetectView, SegmentView, ExportView)]
+views = [view(controller) for view in
+         (TrainView, DetectView, SegmentView, ExportView, BatchView)]
 print(json.dumps(sorted({name.split(".")[0] for name in sys.modules} & {"torch", "skimage"})))
 controller.close()
 """

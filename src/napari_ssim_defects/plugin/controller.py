@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import jobs
+from .batch import BatchController
 from .detection import DetectionController
 from .evaluation import EvaluationController
 from .export import ExportController
@@ -58,6 +59,7 @@ class Controller:
         self.evaluation = EvaluationController(*shared)
         self.export = ExportController(*shared, self._preview)
         self.recipes = RecipeController(*shared, self.export, self._adopt)
+        self.batch = BatchController(*shared, self._preview)
 
     def close(self) -> None:
         """End every thread and listen no more; for when the viewer closes."""
@@ -66,7 +68,7 @@ class Controller:
         self._closed = True
         for part in (
             self.training, self.detection, self.proposals, self.regions, self.evaluation,
-            self.export,
+            self.export, self.batch,
         ):  # fmt: skip
             part.close()
         self._preview.close()
@@ -78,6 +80,8 @@ class Controller:
             return
         if self.state.activity == "training":
             self.training.stop()
+        elif self.state.activity == "inspecting":
+            self.batch.stop()
         else:
             self._runner.finish()
             self._runner.say("Stopped.")

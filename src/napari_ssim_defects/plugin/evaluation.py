@@ -13,7 +13,7 @@ from napari.layers import Labels, Layer
 from ..core.config import SegmentationConfig
 from ..core.errors import InputError
 from . import jobs
-from .layers import source_name
+from .layers import refuse_large, source_name
 from .provenance import provenance
 from .regions_of_interest import region_mask
 from .runner import Runner
@@ -67,6 +67,7 @@ class EvaluationController:
                 raise InputError("There is no heatmap to evaluate; detect first.")
             if state.truth_layer is None:
                 raise InputError("Choose the Labels layer that shows where the defects are.")
+            refuse_large(state.heatmap, "evaluate smaller images")
             truth = region_mask(state.truth_layer, state.heatmap)
         except InputError as error:
             self._runner.fail(str(error))

@@ -89,6 +89,12 @@ class ExportController:
             Gets the text, once it is sure that it gives the same files.
         """
         state = self._state
+        try:
+            for heatmap in state.export_layers:
+                layers.refuse_large(heatmap, "the section Folder inspects files of any size")
+        except InputError as error:
+            self._runner.fail(str(error))
+            return
         self._begin(
             "comparing",
             "Comparing with the files …",
@@ -144,6 +150,9 @@ class ExportController:
         image = self._source(heatmap)
         path = None if image is None else image.source.path
         labels = layers.created_labels(heatmap, self._viewer.layers)
+        large = layers.large_residual(heatmap)
+        if large is not None:
+            large.refuse_incomplete(heatmap)
         made = {} if labels is None else provenance(labels)
         names = SegmentationConfig.model_fields
         return Exportable(
@@ -151,7 +160,7 @@ class ExportController:
             source=None if image is None else layers.source_of(image),
             path=None if path is None else Path(path),
             origin=provenance(heatmap),
-            residual=heatmap.data,
+            residual=heatmap.data if large is None else large.levels[0],
             spatial=file_metadata(heatmap),
             labels=None if labels is None else labels.data,
             review=frozenset() if labels is None else regions_to_review(labels),
@@ -160,6 +169,8 @@ class ExportController:
             segmentation=SegmentationConfig(**{name: made[name] for name in names})
             if made
             else self._state.segmentation,
+            large=large,
+            large_labels=None if labels is None else layers.large_labels(labels),
         )
 
     def _source(self, heatmap: Image) -> Image | None:

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core.config import SegmentationConfig
 from ..core.outputs import OutputConfig
 from .jobs import Done, Fraction, Labelled, labelling
+from .large import LargeLabels
+from .large_job import outlining
 
 if TYPE_CHECKING:
-    from ..core.planes import Planes
+    from ..core.planes import ImageLike, Planes
     from ..core.regions import Region
     from ..io.spatial import SpatialMetadata
+    from .large import LargeResidual
     from .layers import Source
 
 __all__ = ["Exportable", "exporting"]
@@ -46,19 +48,23 @@ class Exportable:
         Which of them are to be reviewed, and whether a person has changed them.
     threshold, segmentation
         How they were segmented, or are to be.
+    large, large_labels
+        Instead of residual and labels those that are larger than memory; None: they are not.
     """
 
     name: str
     source: Source | None
     path: Path | None
     origin: Mapping[str, Any]
-    residual: npt.NDArray[np.float32]
+    residual: ImageLike
     spatial: SpatialMetadata
-    labels: npt.NDArray[np.int32] | None
+    labels: ImageLike | None
     review: frozenset[int]
     painted: bool
     threshold: float
     segmentation: SegmentationConfig
+    large: LargeResidual | None = None
+    large_labels: LargeLabels | None = None
 
 
 def exporting(
@@ -93,24 +99,34 @@ def exporting(
     written = 0
     for number, (item, name, stem) in enumerate(zip(items, names, stems, strict=True)):
         yield Fraction(number / len(items))
-        labels: npt.NDArray[np.int32] = np.zeros(item.residual.shape, dtype=np.int32)
-        regions: tuple[tuple[int, Region], ...] = ()
+        labels: ImageLike = np.zeros(item.residual.shape, dtype=np.int32)
+        regions: Sequence[tuple[int, Region]] = ()
+        found: LargeLabels | None = None  # its files stay as long as it is referred to
         if outputs.kinds != ("residual",):
             for message in _regions(item):
                 if isinstance(message, Labelled):
                     labels, regions = message.labels, message.regions
+                elif isinstance(message, LargeLabels):
+                    found, labels, regions = message, message.levels[0], message.regions
                 else:
                     yield Fraction((number + message.value) / len(items))
         result = Result(name, stem, item.spatial, item.residual, labels, regions, _planes(item))
         written += sum(map(len, writer.write(result).values()))
+        del found
     written += len(writer.finish())
     yield Done(f"Wrote {written} file{'s' * (written != 1)} to '{folder}'.")
 
 
-def _regions(item: Exportable) -> Generator[Fraction | Labelled, None, None]:
+def _regions(item: Exportable) -> Generator[Fraction | Labelled | LargeLabels, None, None]:
     """Measure the committed regions, or segment now."""
     from ..core.regions import measure_regions
 
+    if item.large is not None:
+        found = item.large_labels
+        if found is None:
+            found = yield from outlining(item.large, item.threshold, item.segmentation)
+        yield found
+        return
     if item.labels is None:
         yield from labelling(item.residual, item.threshold, item.segmentation)
         return

@@ -14,6 +14,7 @@ from napari.layers import Image, Labels
 from ..core.config import SegmentationConfig
 from . import jobs, workers
 from .layers import new_preview
+from .spatial import visible_plane
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -256,12 +257,7 @@ class HeatmapPreview:
 
     @property
     def _visible_plane(self) -> PlaneIndex:
-        point = self._viewer.dims.point[-self.heatmap.ndim :]
-        position = self.heatmap.world_to_data(point)[:-2]
-        return tuple(
-            int(np.clip(round(float(value)), 0, size - 1))
-            for value, size in zip(position, self._residual.shape, strict=False)
-        )
+        return visible_plane(self.heatmap, self._viewer.dims.point)
 
     def _stop(self) -> None:
         self._later.cancel()

@@ -5,7 +5,8 @@ Each imports what it needs when it starts, so that torch is never imported on th
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +21,17 @@ from .torch_loading import load_torch
 
 if TYPE_CHECKING:
     from ..core.model import DefectModel
+    from ..core.planes import ImageLike
     from ..core.regions import Region
     from ..core.segmentation import Segmented, ThresholdIndex
+    from .large import LargeResidual
+    from .large_job import Sight
     from .layers import Source
 
 __all__ = [
     "Done",
     "Fraction",
+    "Growing",
     "Inspected",
     "Labelled",
     "ModelOpened",
@@ -88,6 +93,23 @@ class Inspected:
 
 
 @dataclass(frozen=True, slots=True)
+class Growing:
+    """The residual of an image that is larger than memory grows on disk.
+
+    Attributes
+    ----------
+    source, channel_axis
+        As of `Inspected`.
+    residual
+        What there is of it.
+    """
+
+    source: Source
+    residual: LargeResidual
+    channel_axis: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelOpened:
     """A model was read from a file."""
 
@@ -123,7 +145,7 @@ class Labelled:
         Plane and measurements of each region, in the order of the labels.
     """
 
-    labels: npt.NDArray[np.int32]
+    labels: ImageLike
     regions: tuple[tuple[int, Region], ...]
 
 
@@ -134,17 +156,44 @@ def inspection(
     device: str,
     threads: int,
     keep_reconstruction: bool,
-) -> Generator[Fraction | Inspected | Refused | Done, None, None]:
-    """Inspect images one after another; one that cannot be used does not stop the others."""
+    known: Mapping[str, LargeResidual],
+    sights: Mapping[str, Sight],
+    scratch: Path,
+) -> Generator[Fraction | Inspected | Growing | Refused | Done, Sight | None, None]:
+    """Inspect images one after another; one that cannot be used does not stop the others.
+
+    Parameters
+    ----------
+    model, sources, stride, device, threads, keep_reconstruction
+        What to do. There are no reconstructions of images that are larger than memory.
+    known
+        Residuals on disk to go on with, by the keys of their sources.
+    sights
+        What is looked at in each source, by its key; what is sent is looked at from then on.
+    scratch
+        Where residuals that are larger than memory are kept.
+    """
     import torch
 
+    from ..scale.file_detection import inspected_in_blocks
+    from .large_job import growing, new_residual
+
     torch.set_num_threads(threads)
-    refused = 0
+    refused = without = 0
     for number, source in enumerate(sources):
         residuals: list[Plane] = []
         reconstructions: list[npt.NDArray[np.float32]] = []
         try:
             planes = model.planes(source.image, name=source.quoted)
+            axis = planes.channel_axis
+            if inspected_in_blocks(planes):
+                large = known.get(source.key)
+                if large is None:
+                    large = new_residual(model, planes, stride, device, scratch)
+                yield Growing(source, large, None if source.rgb else axis)
+                without += 1
+                yield from _parts(growing(large, sights.get(source.key)), number, len(sources))
+                continue
             for message in model.inspect(
                 source.image, stride=stride, device=device, name=source.quoted
             ):
@@ -158,7 +207,6 @@ def inspection(
             yield Refused(str(error))
             refused += 1
             continue
-        axis = planes.channel_axis
         reconstruction = None
         if keep_reconstruction:
             stack = np.stack(reconstructions)
@@ -172,7 +220,21 @@ def inspection(
             None if source.rgb else axis,
         )
     if not refused:
-        yield Done(f"Inspected {len(sources)} image{'s' * (len(sources) != 1)}.")
+        text = f"Inspected {len(sources)} image{'s' * (len(sources) != 1)}."
+        if keep_reconstruction and without:
+            text += " Reconstructions of images that are larger than memory are left out."
+        yield Done(text)
+
+
+def _parts(
+    steps: Generator[float, Sight | None, None], number: int, count: int
+) -> Generator[Fraction, Sight | None, None]:
+    """Pass on how far one of several images is, and back what is looked at."""
+    with suppress(StopIteration):
+        fraction = next(steps)
+        while True:
+            sight = yield Fraction((number + fraction) / count)
+            fraction = steps.send(sight)
 
 
 def opening(path: Path) -> Generator[ModelOpened, None, None]:

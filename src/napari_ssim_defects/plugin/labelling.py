@@ -11,9 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.config import SegmentationConfig
+from ..core.errors import InputError
 from . import jobs, layers
+from .large import LargeLabels, LargeResidual
+from .large_job import outlining
 from .provenance import provenance
-from .region_features import RegionsMeasured, Spacing
+from .region_features import RegionsMeasured, Spacing, region_features
 from .runner import Runner
 from .segmentation_preview import SegmentationPreview
 from .spatial import pixel_size
@@ -33,12 +36,13 @@ class Created:
     Attributes
     ----------
     labels
-        int32 of the heatmap's shape, numbered onward from plane to plane.
+        int32 of the heatmap's shape, numbered onward from plane to plane; on disk if they are
+        larger than memory.
     measured
         Their measurements.
     """
 
-    labels: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.int32] | LargeLabels
     measured: RegionsMeasured
 
 
@@ -77,13 +81,20 @@ class LabellingController:
         if state.heatmap is None:
             self._runner.fail("There is no heatmap to segment; detect first.")
             return
+        large = layers.large_residual(state.heatmap)
+        try:
+            if large is not None:
+                large.refuse_incomplete(state.heatmap)
+        except InputError as error:
+            self._runner.fail(str(error))
+            return
         settings = {"threshold": state.threshold, **state.segmentation.model_dump()}
         self._runner.begin(
             "labelling",
             "Labelling …",
             partial(
                 creating,
-                state.heatmap.data,
+                state.heatmap.data if large is None else large,
                 state.threshold,
                 state.segmentation,
                 pixel_size(state.heatmap),
@@ -100,7 +111,11 @@ class LabellingController:
         layer = layers.find_derived(reversed(self._viewer.layers), "labels", key)
         if layer is None or layers.is_painted(layer):
             layer = self._add(message, heatmap, settings)
-        elif layer.data.shape != message.labels.shape:
+        elif (
+            isinstance(message.labels, LargeLabels)
+            or layers.large_labels(layer) is not None
+            or layer.data.shape != message.labels.shape
+        ):
             self._viewer.layers.remove(layer)
             layer = self._add(message, heatmap, settings)
         else:
@@ -117,12 +132,27 @@ class LabellingController:
 
 
 def creating(
-    residual: npt.NDArray[np.float32],
+    residual: npt.NDArray[np.float32] | LargeResidual,
     threshold: float,
     config: SegmentationConfig,
     spacing: Spacing,
 ) -> Generator[jobs.Fraction | Created, None, None]:
-    """Segment and measure a residual (..., H, W); pixels have this spacing."""
+    """Segment and measure a residual (..., H, W).
+
+    Parameters
+    ----------
+    residual
+        In memory, or on disk.
+    threshold, config
+        How to segment it.
+    spacing
+        Of its pixels.
+    """
+    if isinstance(residual, LargeResidual):
+        found = yield from outlining(residual, threshold, config)
+        features = region_features(found.regions, len(found.shape), spacing)
+        yield Created(found, RegionsMeasured(features, 0))
+        return
     for message in jobs.labelling(residual, threshold, config):
         if isinstance(message, jobs.Labelled):
             measured = RegionsMeasured.of(message.labels, message.regions, spacing)

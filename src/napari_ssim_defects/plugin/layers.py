@@ -1,25 +1,46 @@
-"""The only place that turns arrays into napari layers and back."""
+"""The only place that turns arrays into napari layers and back.
+
+What tells derived layers apart, and finds them, is `derived`; `source` is the way back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels
 from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
 
-from ..core.errors import InputError
 from ..io.overlay import DEFECT_COLOUR, REVIEW_COLOUR
+from .derived import (
+    created_labels,
+    find_derived,
+    is_committed,
+    is_heatmap,
+    is_inspectable,
+    is_painted,
+    show_only,
+    source_name,
+)
+from .large import (
+    LARGE,
+    LARGE_LABELS,
+    LargeLabels,
+    LargeResidual,
+    large_labels,
+    large_residual,
+    refuse_large,
+    shown,
+)
 from .provenance import PROVENANCE, provenance
-from .region_features import RegionsMeasured, checksum
+from .region_features import RegionsMeasured
+from .source import Source, source_of
 from .spatial import spatial_metadata, without_axis
 
 if TYPE_CHECKING:
-    from napari.components import LayerList
-
+    from ..io.spatial import SpatialMetadata
 
 __all__ = [
     "Source",
@@ -29,10 +50,15 @@ __all__ = [
     "is_heatmap",
     "is_inspectable",
     "is_painted",
+    "large_labels",
+    "large_residual",
     "new_heatmap",
+    "new_image",
     "new_labels",
     "new_preview",
     "new_reconstruction",
+    "refuse_large",
+    "show_growth",
     "show_only",
     "source_name",
     "source_of",
@@ -41,117 +67,21 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What is kept of an image layer while a thread works on it, as the layer may vanish.
-
-    Attributes
-    ----------
-    key
-        The layer's unique id.
-    name
-        Its name.
-    image
-        Its pixels: (..., H, W), or (..., H, W, 3 or 4) if ``rgb``; of a pyramid, level 0.
-    rgb
-        Whether the last axis is colour.
-    spatial
-        Scale, translation, rotation, shear, affine transform, units and names of its axes.
-    contrast_limits
-        How it is displayed.
-    """
-
-    key: str
-    name: str
-    image: Any
-    rgb: bool
-    spatial: Mapping[str, Any]
-    contrast_limits: tuple[float, float]
-
-    @property
-    def quoted(self) -> str:
-        """The name as sentences show it."""
-        return f"'{self.name}'"
-
-
-def is_heatmap(layer: Layer) -> bool:
-    """Whether a layer is a residual that detection made."""
-    return isinstance(layer, Image) and provenance(layer).get("kind") == "residual"
-
-
-def is_committed(layer: Layer) -> bool:
-    """Whether a layer holds regions that were created from a heatmap."""
-    return isinstance(layer, Labels) and provenance(layer).get("kind") == "labels"
-
-
-def is_inspectable(layer: Layer) -> bool:
-    """Whether a layer can be trained on or inspected: an image that is not derived."""
-    return isinstance(layer, Image) and not provenance(layer)
-
-
-def source_of(layer: Image) -> Source:
-    """Take from an image layer what a thread needs.
-
-    Raises
-    ------
-    InputError
-        If a stack of grey planes is only 3 or 4 pixels wide: that is a colour image which was
-        opened as a stack, and guessing would change what its axes mean.
-    """
-    image = layer.data[0] if layer.multiscale else layer.data
-    if not layer.rgb and image.ndim >= 3 and image.shape[-1] in (3, 4):
-        raise InputError(
-            f"'{layer.name}' is a stack of planes that are {image.shape[-1]} pixels wide; open "
-            "it as an RGB image if its last axis is colour."
-        )
-    low, high = layer.contrast_limits
-    return Source(
-        key=str(layer.unique_id),
-        name=layer.name,
-        image=image,
-        rgb=bool(layer.rgb),
-        spatial=spatial_metadata(layer),
-        contrast_limits=(float(low), float(high)),
+def new_image(data: Any, rgb: bool, spatial: SpatialMetadata, name: str) -> Image:
+    """Make the layer of an image that was read from a file."""
+    axes = len(spatial.scale) - rgb  # colour is no axis of a layer
+    return Image(
+        data,
+        rgb=rgb,
+        name=name,
+        scale=spatial.scale[:axes],
+        units=tuple(unit or "pixel" for unit in spatial.units[:axes]),
+        axis_labels=tuple(spatial.axes.lower()[:axes]),
     )
 
 
-def find_derived(layers: Iterable[Layer], kind: str, key: str) -> Layer | None:
-    """Return the layer of a kind that came from the source with this id, if there is one."""
-    for layer in layers:
-        origin = provenance(layer)
-        if origin.get("kind") == kind and origin.get("source_id") == key:
-            return layer
-    return None
-
-
-def created_labels(heatmap: Image, layers: LayerList) -> Labels | None:
-    """Return the committed regions of a heatmap; None if it was computed anew since."""
-    origin = provenance(heatmap)
-    # The last one: painted labels stay when newer ones are created.
-    labels = find_derived(reversed(layers), "labels", origin["source_id"])
-    if labels is None or provenance(labels).get("detected") != origin.get("detected"):
-        return None
-    return labels if labels.data.shape == heatmap.data.shape else None
-
-
-def is_painted(labels: Labels) -> bool:
-    """Whether a person has changed committed regions since they were made."""
-    return provenance(labels).get("checksum") != checksum(labels.data)
-
-
-def show_only(heatmap: Image, layers: LayerList) -> None:
-    """Show a heatmap and hide those that lie over the same place, as colours would add up."""
-    low, high = heatmap.extent.world[:, -2:]
-    for layer in layers:
-        if layer is not heatmap and is_heatmap(layer):
-            other_low, other_high = layer.extent.world[:, -2:]
-            if (other_low < high).all() and (low < other_high).all():
-                layer.visible = False
-    heatmap.visible = True
-
-
 def new_heatmap(
-    residual: npt.NDArray[np.float32],
+    residual: npt.NDArray[np.float32] | LargeResidual,
     source: Source,
     limits: tuple[float, float],
     origin: Mapping[str, Any],
@@ -162,7 +92,7 @@ def new_heatmap(
     Parameters
     ----------
     residual
-        float32 of shape (..., H, W).
+        float32 of shape (..., H, W), or one on disk that may still grow.
     source
         What it was computed from.
     limits
@@ -174,17 +104,29 @@ def new_heatmap(
         Axis of the source that holds channels, counted from the end, so that the residual
         lacks it; None for grey and RGB images, whose layers have no such axis.
     """
+    large = residual if isinstance(residual, LargeResidual) else None
+    origin = {**_origin("residual", source, origin), **({} if large is None else {LARGE: large})}
     layer = Image(
-        residual,
+        residual if large is None else shown(large.levels),
         name=f"{source.name} residual",
         colormap=_overlay(),
         contrast_limits=limits,
-        metadata={PROVENANCE: _origin("residual", source, origin)},
+        metadata={PROVENANCE: origin},
+        multiscale=large is not None and len(large.levels) > 1,
         rgb=False,
         **without_axis(source.spatial, channel_axis),
     )
-    _widen(layer, residual, limits)
+    _widen(layer, _highest(residual), limits)
     return layer
+
+
+def show_growth(heatmap: Image) -> None:
+    """Show what has come to a residual on disk since the last time."""
+    large = large_residual(heatmap)
+    assert large is not None
+    low, high = heatmap.contrast_limits
+    _widen(heatmap, large.highest, (low, high))
+    heatmap.refresh(extent=False, highlight=False)
 
 
 def update_heatmap(
@@ -197,7 +139,7 @@ def update_heatmap(
     """Show a newer residual of the same source in the layer that is there already."""
     layer.data = residual
     layer.metadata = {**layer.metadata, PROVENANCE: _origin("residual", source, origin)}
-    _widen(layer, residual, limits)
+    _widen(layer, _highest(residual), limits)
     layer.contrast_limits = limits
 
 
@@ -221,7 +163,7 @@ def new_reconstruction(
     )
 
 
-def new_preview(mask: npt.NDArray[np.uint8], heatmap: Image) -> Labels:
+def new_preview(mask: Any, heatmap: Image) -> Labels:
     """Make the layer that follows the threshold.
 
     Parameters
@@ -229,11 +171,13 @@ def new_preview(mask: npt.NDArray[np.uint8], heatmap: Image) -> Labels:
     mask
         uint8 of the heatmap's shape: 1 in defects, 2 in what is to be reviewed. The layer looks
         at this very buffer: writing to it and refreshing the layer makes the slider instant.
+        Of a large heatmap a list of ever smaller arrays, which are asked for what is in sight.
     heatmap
         The layer that is being segmented.
     """
     layer = Labels(
         mask,
+        multiscale=isinstance(mask, list),
         name=f"{source_name(heatmap)} threshold",
         colormap=DirectLabelColormap(
             color_dict={
@@ -251,7 +195,7 @@ def new_preview(mask: npt.NDArray[np.uint8], heatmap: Image) -> Labels:
 
 
 def new_labels(
-    labels: npt.NDArray[np.int32],
+    labels: npt.NDArray[np.int32] | LargeLabels,
     measured: RegionsMeasured,
     heatmap: Image,
     settings: Mapping[str, Any],
@@ -261,7 +205,7 @@ def new_labels(
     Parameters
     ----------
     labels
-        int32 of the heatmap's shape.
+        int32 of the heatmap's shape, or what is on disk of that shape, which cannot be painted.
     measured
         Their measurements.
     heatmap
@@ -269,13 +213,19 @@ def new_labels(
     settings
         Threshold and post-processing.
     """
-    return Labels(
-        labels,
+    large = labels if isinstance(labels, LargeLabels) else None
+    if large is not None:
+        settings = {**settings, LARGE_LABELS: large}
+    layer = Labels(
+        labels if large is None else shown(large.levels),
+        multiscale=large is not None and len(large.levels) > 1,
         name=f"{source_name(heatmap)} defects",
         features=measured.features,
         metadata=_labels_metadata(measured, heatmap, settings),
         **spatial_metadata(heatmap),
     )
+    layer.editable = large is None
+    return layer
 
 
 def update_labels(
@@ -316,11 +266,6 @@ def _labels_metadata(
     }
 
 
-def source_name(layer: Layer) -> str:
-    """Name of the image that a derived layer came from."""
-    return str(provenance(layer).get("source", layer.name))
-
-
 def _origin(kind: str, source: Source, origin: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "source": source.name, "source_id": source.key, **origin}
 
@@ -336,6 +281,14 @@ def _overlay() -> Colormap:
     return Colormap(colours, name="inferno overlay")
 
 
-def _widen(layer: Image, residual: npt.NDArray[np.float32], limits: tuple[float, float]) -> None:
+def _highest(residual: npt.NDArray[np.float32] | LargeResidual) -> float:
+    if isinstance(residual, LargeResidual):
+        return residual.highest
+    return float(residual.max(initial=0.0))
+
+
+def _widen(layer: Image, highest: float, limits: tuple[float, float]) -> None:
     """Let the contrast slider reach every residual without changing the contrast."""
-    layer.contrast_limits_range = (0.0, max(limits[1], float(residual.max(initial=0.0))))
+    wanted = (0.0, max(limits[1], highest))
+    if tuple(layer.contrast_limits_range) != wanted:
+        layer.contrast_limits_range = wanted

@@ -30,6 +30,8 @@ class Preferences:
         Where the plugin keeps what must outlive napari.
     alexnet
         File with AlexNet's weights; None: they are fetched when they are first needed.
+    cluster
+        Address of the dask scheduler that inspects folders; None: this computer does.
     """
 
     device: str
@@ -37,11 +39,12 @@ class Preferences:
     export_folder: Path
     data_folder: Path
     alexnet: Path | None = None
+    cluster: str | None = None
 
 
 def preferences() -> Preferences:
     """Read the preferences; defaults where napari is too old to have plugin preferences."""
-    device, threads, folder, alexnet = "auto", 0, "", ""
+    device, threads, folder, alexnet, cluster = "auto", 0, "", "", ""
     try:
         from napari.settings import get_plugin_settings
 
@@ -50,6 +53,7 @@ def preferences() -> Preferences:
         threads = settings.computing.threads
         folder = settings.files.export_folder
         alexnet = settings.files.alexnet
+        cluster = settings.computing.cluster.strip()
     except (ImportError, KeyError, AttributeError):
         pass  # napari < 0.9, or the plugin is used without being installed
     # One core stays free for the viewer: drawing is otherwise slowed to half its rate.
@@ -60,4 +64,5 @@ def preferences() -> Preferences:
         Path(folder).expanduser() if folder else Path.home(),
         Path(QStandardPaths.writableLocation(_DATA)) / _PLUGIN,
         Path(alexnet).expanduser() if alexnet else None,
+        cluster or None,
     )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import InputError
-from .layers import is_heatmap, source_name
+from .layers import is_heatmap, refuse_large, source_name
 from .provenance import provenance, update_provenance
 from .runner import Runner
 from .state import PanelState
@@ -86,6 +86,7 @@ class ProposalController:
             if state.good_layer is None:
                 self._take(policy, provenance(state.heatmap)["calibration"])
                 return
+            refuse_large(state.good_layer, "measure thresholds on a smaller defect-free image")
             if _maker(state.good_layer) != _maker(state.heatmap):
                 raise InputError(
                     f"'{state.good_layer.name}' and '{state.heatmap.name}' were not made by the "

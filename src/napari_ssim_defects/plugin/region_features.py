@@ -16,6 +16,7 @@ from ..core.regions import Region, measure_planes
 from ..io.tables import REGION_COLUMNS, region_rows
 from . import workers
 from .jobs import Fraction
+from .large import large_labels
 from .provenance import provenance, update_provenance
 from .spatial import pixel_size
 
@@ -93,6 +94,8 @@ class MeasuredLabels:
         self._stop()
 
     def _on_change(self) -> None:
+        if large_labels(self._layer) is not None:  # cannot be painted, and drawing tells set_data
+            return
         self._stop()
         self._later.request()
 

@@ -104,6 +104,8 @@ class RegionSelection:
                 dims_displayed=list(event.dims_displayed),
                 world=True,
             )
+            if isinstance(label, tuple):  # of a pyramid: the level comes first
+                label = label[-1]
             if label:
                 self._state.labels_layer = layer
                 if self._select_key(layer, int(label), event.position):

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from . import workers
 from .heatmap_preview import HeatmapPreview
+from .large import large_residual
+from .large_preview import LargePreview
 from .layers import is_heatmap, show_only
 from .provenance import provenance
 from .spatial import pixel_area
@@ -52,8 +54,8 @@ class SegmentationPreview:
         self._viewer = viewer
         self._state = state
         self._on_failure = on_failure
-        self._previews: dict[int, HeatmapPreview] = {}
-        self._leaving: list[HeatmapPreview] = []
+        self._previews: dict[int, HeatmapPreview | LargePreview] = {}
+        self._leaving: list[HeatmapPreview | LargePreview] = []
         self._later = workers.Later(self._remove_next, _DRAWN)
         self._loading = False
         state.events.heatmap.connect(self._on_heatmap)
@@ -82,6 +84,16 @@ class SegmentationPreview:
             preview.reload()
         self._on_heatmap()
 
+    def grow(self, heatmap: Any) -> None:
+        """Show what has come to a heatmap that is larger than memory."""
+        preview = self._previews.get(id(heatmap))
+        if preview is not None:
+            preview.reload()
+        if self._state.heatmap is heatmap:
+            self._show_histogram()
+            self.show_calibration()
+            self._estimate()
+
     def show_calibration(self) -> None:
         """Show what is known about good pixels of the current heatmap, as it is now."""
         state, origin = self._state, provenance(self._state.heatmap)
@@ -108,7 +120,7 @@ class SegmentationPreview:
 
     def _on_heatmap(self) -> None:
         state, heatmap = self._state, self._state.heatmap
-        state.summary = None
+        state.summary = state.fraction_above = None
         if heatmap is None:
             state.histogram = state.good_histogram = None
             state.auto_rate = state.auto_threshold = None
@@ -116,8 +128,7 @@ class SegmentationPreview:
         # In napari's grid, layers over the same place are seen side by side.
         if not getattr(self._viewer, "canvas", self._viewer).grid.enabled:  # 0.9, 0.7
             show_only(heatmap, self._viewer.layers)
-        residual = np.asarray(heatmap.data, dtype=np.float32)
-        state.histogram = _histogram(residual, heatmap.contrast_limits_range[1])
+        self._show_histogram()
         before = state.auto_threshold
         self.show_calibration()
         auto = state.auto_threshold
@@ -143,11 +154,27 @@ class SegmentationPreview:
         for heatmap in shown:
             known = self._previews.get(id(heatmap))
             if known is None:
-                known = self._previews[id(heatmap)] = HeatmapPreview(
-                    self._viewer, heatmap, self._on_counted, self._on_failure
-                )
+                known = self._previews[id(heatmap)] = self._new_preview(heatmap)
                 known.threshold = state.threshold
             known.show(self.threshold_of(heatmap), state.segmentation)
+        self._estimate()
+
+    def _estimate(self) -> None:
+        """Estimate what lies above the threshold where regions are not counted as it moves."""
+        state = self._state
+        large = large_residual(state.heatmap)
+        state.fraction_above = None if large is None else large.fraction_above(state.threshold)
+
+    def _new_preview(self, heatmap: Any) -> HeatmapPreview | LargePreview:
+        if large_residual(heatmap) is not None:
+            return LargePreview(self._viewer, heatmap)
+        return HeatmapPreview(self._viewer, heatmap, self._on_counted, self._on_failure)
+
+    def _show_histogram(self) -> None:
+        heatmap = self._state.heatmap
+        large = large_residual(heatmap)
+        values = np.asarray(heatmap.data, np.float32) if large is None else large.known
+        self._state.histogram = _histogram(values, heatmap.contrast_limits_range[1])
 
     def _shown(self) -> list[Any]:
         """Return the heatmap of the state, and after it the others in sight."""

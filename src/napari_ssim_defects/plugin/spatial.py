@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ __all__ = [
     "pixel_size",
     "plane_matrix",
     "spatial_metadata",
+    "visible_plane",
     "without_axis",
 ]
 
@@ -64,6 +65,15 @@ def plane_matrix(layer: Layer) -> npt.NDArray[np.float64]:
         matrix[:2, column] = np.asarray(layer.data_to_world(step), dtype=float)[-2:] - origin
     matrix[:2, 2] = origin
     return matrix
+
+
+def visible_plane(layer: Layer, point: Sequence[float]) -> tuple[int, ...]:
+    """Return the index of the plane of a layer (..., H, W) at a point of the world."""
+    position = layer.world_to_data(point[-layer.ndim :])[:-2]
+    return tuple(
+        int(np.clip(round(float(value)), 0, size - 1))
+        for value, size in zip(position, layer.data.shape, strict=False)
+    )
 
 
 def pixel_area(layer: Layer) -> tuple[float, str]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 from psygnal import EventedModel
+from pydantic import Field
 
 from ..core.config import (
     SegmentationConfig,
@@ -20,6 +21,7 @@ from ..core.config import (
     TrainingConfig,
 )
 from ..core.outputs import OutputConfig
+from .batch_state import BatchState
 
 __all__ = [
     "Activity",
@@ -44,6 +46,7 @@ Activity = Literal[
     "evaluating",
     "measuring",
     "comparing",
+    "inspecting",
 ]
 """What the background thread does; only "idle" lets another activity begin."""
 
@@ -180,6 +183,9 @@ class PanelState(EventedModel):
         defect-free pixels above it; None if not known.
     summary
         What the threshold finds; None while it is being computed or without a heatmap.
+    fraction_above
+        Estimated part of the pixels that lies above the threshold, in [0, 1], of a heatmap that is
+        larger than memory, whose regions are found by Create labels only; None of any other.
     labels_layer, regions, selected_region
         Layer of committed regions that is listed, or None; their `RegionTable`, or None; plane
         and label of the one that is selected, or None.
@@ -193,6 +199,8 @@ class PanelState(EventedModel):
         Heatmaps to export, and where to.
     outputs, replace_files
         What to export, and whether files that are there already are replaced.
+    batch
+        What the Folder section shows and edits.
     resumable
         Whether there is an interrupted training to go on with.
     activity, stopping, pausing
@@ -251,6 +259,7 @@ class PanelState(EventedModel):
     auto_threshold: float | None = None
     auto_rate: float | None = None
     summary: RegionSummary | None = None
+    fraction_above: float | None = None
 
     labels_layer: Any = None
     regions: Any = None
@@ -264,6 +273,7 @@ class PanelState(EventedModel):
     export_folder: Path | None = None
     outputs: OutputConfig = OutputConfig()
     replace_files: bool = False
+    batch: BatchState = Field(default_factory=BatchState)
 
     resumable: bool = False
     activity: Activity = "idle"

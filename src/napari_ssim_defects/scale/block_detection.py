@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,20 @@ import numpy as np
 
 from ..core.config import SegmentationConfig
 from ..core.model import DefectModel
-from ..core.planes import Planes
+from ..core.planes import ImageLike, Planes
 from ..core.reconstruction import relayed
 from ..core.regions import Region, RegionSums
 from ..core.segmentation import Segmented
+from ..io.atomic import ensure_folder
 from ..io.pyramid import BLOCK
-from ..io.scratch import scratch_array, scratch_folder
-from .blocks import Array, improbability, joined, plane_blocks, scored, tile_sums, views
-from .lazy import LabelImage, patch_grid, prepare_model, segment_blocks
+from ..io.scratch_pyramid import ScratchPyramid
+from .lazy import LabelImage, segment_steps
+from .residual_store import ResidualStore
 
-__all__ = ["BlocksDetected", "detect_in_blocks"]
+__all__ = ["BlocksDetected", "detect_in_blocks", "outline_blocks"]
 
-# Parts of the time: inspection beside segmentation, and in it the networks beside the score.
-_INSPECTION, _NETWORKS = 0.95, 0.85
+# Parts of the time: inspection beside outlining, and in that the search beside the painting.
+_INSPECTION, _SEGMENTATION = 0.95, 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,117 +72,70 @@ def detect_in_blocks(
     threshold, segmentation
         As for `detect_files`.
     scratch
-        A folder for what waits: 4 bytes per pixel for the residual, and about 15 more per pixel of
-        one grey plane.
+        A folder for what waits: see `ResidualStore`.
 
     Yields
     ------
     float
-        Fraction of the work that is done, in (0, 1].
+        Fraction of the work that is done, in [0, 1].
 
     Raises
     ------
     InputError
         If the image or the device cannot be used.
     """
-    prepare_model(stride, device)
-    chunks = (*(1 for _ in planes.leading_shape), BLOCK, BLOCK)
-    residual = scratch_array(scratch / "residual", planes.shape, chunks, np.dtype(np.float32))
-    count = len(planes)
-    for index in range(count):
-        place = tuple(int(axis) for axis in np.unravel_index(index, planes.leading_shape))
-
-        def progress(part: float, index: int = index) -> float:
-            return _INSPECTION * (index + part) / count
-
-        steps = _inspect_plane(model, planes, index, residual, place, scratch, stride, device)
-        yield from relayed(steps, progress)
-    return (yield from _outline(residual, threshold, segmentation))
+    folder = scratch / "residual"
+    ensure_folder(folder)
+    store = ResidualStore(model, planes, folder, stride=stride, device=device)
+    yield from relayed(store.fill(), lambda part: _INSPECTION * part)
+    outlined = outline_blocks(store.levels[0], threshold, segmentation)
+    return (yield from relayed(outlined, lambda part: _INSPECTION + (1 - _INSPECTION) * part))
 
 
-def _inspect_plane(
-    model: DefectModel,
-    planes: Planes,
-    index: int,
-    residual: Any,
-    place: tuple[int, ...],
-    scratch: Path,
-    stride: int | None,
-    device: str | None,
-) -> Generator[float, None, None]:
-    plane = plane_blocks(model, planes, index)
-    networks, texture = views(model.config)
-    seen: dict[str, Array] = {}
-    steps = len(networks) + texture
-
-    def progress(part: float) -> float:
-        return _NETWORKS * (len(seen) + part) / steps
-
-    with scratch_folder(scratch) as folder:
-        for network in networks:
-            grid = patch_grid(model, planes, network, stride)
-            sums = tile_sums(model, plane, grid, network, device)
-            if _is_large(plane):
-                chunks = sums.chunksize
-                sums = yield from relayed(_kept(sums, folder / "sums", chunks), progress)
-                mean = _kept(joined(sums, grid), folder / network)
-                seen[network] = yield from relayed(mean, lambda _: progress(1.0))
-                shutil.rmtree(folder / "sums")
-            else:
-                seen[network] = joined(sums, grid)
-        if texture:
-            found = improbability(model, plane, device)
-            if _is_large(plane):
-                found = yield from relayed(_kept(found, folder / "texture"), progress)
-            seen["texture"] = found
-        for done in _stored(scored(model, plane, seen), residual, place):
-            yield _NETWORKS + (1 - _NETWORKS) * done
-
-
-def _is_large(plane: Array) -> bool:
-    """Whether a plane has several blocks, which would compute what they share once each."""
-    return bool(math.prod(plane.numblocks) > 1)
-
-
-def _kept(
-    array: Array, path: Path, chunks: tuple[int, ...] | None = None
-) -> Generator[float, None, Array]:
-    """Compute an array once, and return the same as it is read from disk."""
-    target = scratch_array(path, array.shape, chunks or (array.shape[0], BLOCK, BLOCK), array.dtype)
-    yield from _stored(array, target, ())
-    return da.from_array(target, chunks=array.chunks, name=False)
-
-
-def _stored(array: Array, target: Any, place: tuple[int, ...]) -> Iterator[float]:
-    """Compute the blocks of an array one after another, and write them to a target on disk."""
-    starts = [np.cumsum([0, *sizes]).tolist() for sizes in array.chunks]
-    total = math.prod(array.numblocks)
-    for number, block in enumerate(np.ndindex(array.numblocks)):
-        # One at a time: a network keeps all processors busy by itself.
-        pixels = array.blocks[block].compute(scheduler="synchronous")
-        corner = [axis[i] for axis, i in zip(starts, block, strict=True)]
-        box = [slice(start, start + side) for start, side in zip(corner, pixels.shape, strict=True)]
-        target[(*place, *box)] = pixels
-        yield (number + 1) / total
-
-
-def _outline(
-    residual: Any, threshold: float, segmentation: SegmentationConfig
+def outline_blocks(
+    residual: ImageLike,
+    threshold: float,
+    segmentation: SegmentationConfig,
+    keep: ScratchPyramid | None = None,
 ) -> Generator[float, None, BlocksDetected]:
-    begun = _INSPECTION
+    """Outline and measure the regions in a residual on disk.
+
+    Parameters
+    ----------
+    residual
+        zarr array, float32 of shape (..., H, W).
+    threshold, segmentation
+        As for `detect_files`.
+    keep
+        Where the labels are written, too; None: nowhere.
+
+    Yields
+    ------
+    float
+        Fraction of the work that is done, in (0, 1].
+    """
     blocks = da.from_array(residual, chunks=residual.chunks, name=False)
     found: list[Segmented] = []
     regions: list[tuple[int, Region]] = []
+    height, width = residual.shape[-2:]
     planes = math.prod(residual.shape[:-2])
-    for number, (place, plane) in enumerate(segment_blocks(blocks, threshold, segmentation)):
+    for step in segment_steps(blocks, threshold, segmentation):
+        number = len(found)
+        if isinstance(step, float):
+            yield (number + _SEGMENTATION * step) / planes
+            continue
+        place, plane = step
         found.append(plane)
-        labels = LabelImage(residual.shape[-2:], [plane])
+        labels = LabelImage((height, width), [plane])
         sums = RegionSums(plane.count)
-        for top in range(0, residual.shape[-2], BLOCK):
-            rows = slice(top, min(top + BLOCK, residual.shape[-2])), slice(0, residual.shape[-1])
-            sums.add(labels[rows], residual[(*place, *rows)])
-            done = number + rows[0].stop / residual.shape[-2]
-            yield begun + (1 - begun) * done / planes
+        for top in range(0, height, BLOCK):
+            rows = slice(top, min(top + BLOCK, height)), slice(0, width)
+            painted = labels[rows]
+            sums.add(painted, np.asarray(residual[(*place, *rows)]))
+            if keep is not None:
+                keep.write(place, top, 0, np.where(painted, painted + len(regions), 0))
+            done = _SEGMENTATION + (1 - _SEGMENTATION) * rows[0].stop / height
+            yield (number + done) / planes
         before = len(regions)
         regions += [
             (number, replace(region, label=region.label + before))

@@ -8,7 +8,7 @@ tiles beside them, and texture and score look at surroundings.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Literal, TypeAlias
 
 import dask.array as da
@@ -32,7 +32,16 @@ from ..core.residual_kinds import parts
 from ..core.texture import TEXTURE_REACH
 from ..core.tiles import Box, PatchGrid, spans, tile_side
 
-__all__ = ["Network", "improbability", "joined", "plane_blocks", "scored", "tile_sums", "views"]
+__all__ = [
+    "Network",
+    "improbability",
+    "joined",
+    "plane_blocks",
+    "scored",
+    "tile_steps",
+    "tile_sums",
+    "views",
+]
 
 Array: TypeAlias = Any  # dask's arrays are not typed
 Network = Literal["reconstruction", "discriminator"]
@@ -149,6 +158,24 @@ def _normalised(pixels: npt.NDArray[Any], intensity: Any, name: str) -> npt.NDAr
     return np.asarray(intensity.normalise(whole[0]))
 
 
+def tile_steps(
+    model: DefectModel,
+    pixels: npt.NDArray[np.float32],
+    grid: PatchGrid,
+    tile: tuple[int, int],
+    network: Network,
+    device: str | None,
+) -> Generator[float, None, npt.NDArray[np.float32]]:
+    """Compute one block of `tile_sums` from its pixels (C, H, W); see `reconstruct_tile`."""
+    where = choose_device(device)
+    module: Any = model.network_on(where)
+    module = module.discriminator if network == "discriminator" else reconstructor(
+        module, model.config
+    )  # fmt: skip
+    height, width = grid.extent(tile).shape
+    return reconstruct_tile(module, pixels[:, :height, :width], grid, tile, where)
+
+
 def _tile_sum(
     pixels: npt.NDArray[np.float32],
     model: DefectModel,
@@ -157,13 +184,7 @@ def _tile_sum(
     device: str | None,
     block_id: tuple[int, ...] = (0, 0, 0),
 ) -> npt.NDArray[np.float32]:
-    where, tile = choose_device(device), (block_id[1], block_id[2])
-    module: Any = model.network_on(where)
-    module = module.discriminator if network == "discriminator" else reconstructor(
-        module, model.config
-    )  # fmt: skip
-    height, width = grid.extent(tile).shape
-    steps = reconstruct_tile(module, pixels[:, :height, :width], grid, tile, where)
+    steps = tile_steps(model, pixels, grid, (block_id[1], block_id[2]), network, device)
     while True:
         try:
             next(steps)

@@ -6,13 +6,15 @@ those that join later or start again. Whatever a killed worker had not finished 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import dask
 import torch
-from distributed import Client, WorkerPlugin, as_completed, get_worker
+from distributed import Client, Future, WorkerPlugin, get_worker
 from distributed.scheduler import KilledWorker
 
 from ..core.device import fast_dtype, use_dtype
@@ -26,7 +28,9 @@ from .messages import FileDone, FileFailed, FileProgress
 __all__ = ["detect_on_cluster"]
 
 _CPU = torch.device("cpu")
-_PATIENCE = 30  # seconds that the scheduler may take to answer
+_PATIENCE = 30  # seconds that the scheduler may take to answer,
+_TRY = 3  # asked anew after each of these, so that whoever waits can give up in between
+_PULSE = 0.3  # seconds after which is told that nothing has happened
 
 
 def detect_on_cluster(
@@ -53,20 +57,15 @@ def detect_on_cluster(
     Yields
     ------
     FileProgress, FileDone or FileFailed
-        In the order in which images are finished.
+        In the order in which images are finished, and progress about three times a second.
 
     Raises
     ------
     InputError
         If the scheduler cannot be reached, or a worker cannot write.
     """
-    try:
-        client = Client(address, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"The scheduler '{address}' cannot be reached ({' '.join(str(error).split())}); check "
-            "its address, and that it runs."
-        ) from error
+    waiting = FileProgress(targets[0].path, 0.0)
+    client = yield from _connected(address, waiting)
     with client:
         plugin = ModelPlugin(model)
         client.register_plugin(plugin, name=plugin.name)
@@ -76,7 +75,17 @@ def detect_on_cluster(
                               pure=False): target
                 for target in targets
             }  # fmt: skip
-            for number, future in enumerate(as_completed(futures, loop=client.loop)):
+            ended: SimpleQueue[Future[Any]] = SimpleQueue()
+            for future in futures:
+                future.add_done_callback(ended.put)
+            number = 0
+            while number < len(targets):
+                try:
+                    future = ended.get(timeout=_PULSE)
+                except Empty:
+                    yield waiting
+                    continue
+                number += 1
                 target = futures[future]
                 problem = future.exception()
                 if isinstance(problem, KilledWorker):
@@ -90,9 +99,27 @@ def detect_on_cluster(
                     journal.add(target.path, record)
                     yield file_done(record, target.path, folder, earlier=False)
                 future.release()
-                yield FileProgress(target.path, (number + 1) / len(targets))
+                waiting = FileProgress(target.path, number / len(targets))
+                yield waiting
         finally:
             client.unregister_worker_plugin(plugin.name)
+
+
+def _connected(address: str, waiting: FileProgress) -> Generator[FileProgress, None, Client]:
+    """Ask a scheduler until it answers or patience ends."""
+    patience = min(_TRY, _PATIENCE)
+    for left in reversed(range(math.ceil(_PATIENCE / patience))):
+        yield waiting
+        try:
+            return Client(address, timeout=patience, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            if left and isinstance(error, OSError):
+                continue
+            raise InputError(
+                f"The scheduler '{address}' cannot be reached ({' '.join(str(error).split())}); "
+                "check its address, and that it runs."
+            ) from error
+    raise AssertionError("there is always a last try")
 
 
 def _absolute(target: Target) -> Target:

@@ -36,6 +36,7 @@ __all__ = [
     "file_planes",
     "finished_earlier",
     "inspect_file",
+    "inspected_in_blocks",
 ]
 
 _MOST_AXES = 5  # of a TIFF: TZCYX
@@ -160,12 +161,17 @@ def detect_file(
         }
 
     inspect = _in_memory
-    if math.prod(planes.shape) > _LARGEST_IN_MEMORY and _has_dask():
+    if inspected_in_blocks(planes):
         inspect = _in_blocks
     found, record = yield from inspect(model, detection, planes, writer.folder, written)
     done = file_done(record, target.path, writer.folder, earlier=False)
     pixels = found.residual, found.labels, found.reconstruction
     return FileDetected(target.path, done.files, *pixels, done.regions, done.seconds), record
+
+
+def inspected_in_blocks(planes: Planes) -> bool:
+    """Whether an image is so large that it is inspected block by block, and what for is there."""
+    return math.prod(planes.shape) > _LARGEST_IN_MEMORY and _has_dask()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

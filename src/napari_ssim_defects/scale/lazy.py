@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import dask.array as da
@@ -24,7 +25,14 @@ from ..core.threshold_index import ThresholdIndex
 from ..core.tiles import Box, PatchGrid, tile_side, tiles
 from .blocks import Array, improbability, joined, plane_blocks, scored, tile_sums, views
 
-__all__ = ["LabelImage", "lazy_labels", "lazy_reconstruction", "lazy_residual", "segment_blocks"]
+__all__ = [
+    "LabelImage",
+    "lazy_labels",
+    "lazy_reconstruction",
+    "lazy_residual",
+    "segment_blocks",
+    "segment_steps",
+]
 
 
 def lazy_residual(
@@ -168,12 +176,26 @@ def segment_blocks(
     InputError
         If the residual holds NaN, or the threshold is no number.
     """
+    for step in segment_steps(residual, threshold, config, whole=True):
+        if not isinstance(step, float):
+            yield step
+
+
+def segment_steps(
+    residual: Array, threshold: float, config: SegmentationConfig, *, whole: bool = False
+) -> Iterator[float | tuple[tuple[int, ...], Segmented]]:
+    """Do as `segment_blocks` does, and tell which fraction of each plane has been looked at.
+
+    Unless a plane is looked at as a ``whole``, that is told after each row of blocks, and blocks
+    are computed more than once: do so with what is on disk.
+    """
     if not np.isfinite(threshold):
         raise InputError("The residual must not hold NaN, and the threshold must be a number.")
     review = config.review_threshold
     thresholds = [threshold] if review is None else [threshold, review]
     for index in np.ndindex(residual.shape[:-2]):
-        prepared = _BlocksAbove(residual[index], thresholds, config)
+        prepared = _BlocksAbove(residual[index].shape, thresholds)
+        yield from prepared.find(residual[index], config, whole=whole)
         yield index, segment_prepared(prepared, threshold, config)
 
 
@@ -269,24 +291,36 @@ class LabelImage:
 class _BlocksAbove:
     """The runs of a prepared plane above some thresholds, found block by block."""
 
-    def __init__(self, plane: Array, thresholds: list[float], config: SegmentationConfig) -> None:
-        shape = plane.shape
+    def __init__(self, shape: tuple[int, int], thresholds: list[float]) -> None:
+        self._shape = shape
+        self._thresholds = thresholds
+        self._runs: dict[float, Runs] = {}
+
+    def find(self, plane: Array, config: SegmentationConfig, *, whole: bool) -> Iterator[float]:
+        """Find the runs, at once or row by row; tells which fraction of them is done."""
         reach = sum(max(0, diameter - 1) for diameter in (config.opening, config.closing))
-        boxes = tiles(shape, tile_side(2 * reach))
+        boxes = tiles(self._shape, tile_side(2 * reach))
         rows = tuple(row[0].shape[0] for row in boxes)
         columns = tuple(box.shape[1] for box in boxes[0])
         depth = {axis: reach * (len(sizes) > 1) for axis, sizes in enumerate((rows, columns))}
         around = overlap(plane.rechunk((rows, columns)), depth, "none").to_delayed()
-        flat = [box for row in boxes for box in row]
-        parts = compute(*(
-            delayed(_runs_above)(block, box, box.grown(reach, shape), thresholds, config)
-            for block, box in zip(around.ravel(), flat, strict=True)
-        ))  # fmt: skip
+        rows_of_blocks = [
+            list(zip(line, row, strict=True)) for line, row in zip(around, boxes, strict=True)
+        ]
+        steps = [list(chain.from_iterable(rows_of_blocks))] if whole else rows_of_blocks
+        parts: list[tuple[Box, list[Runs]]] = []
+        for number, step in enumerate(steps):
+            found = compute(*(
+                delayed(_runs_above)(
+                    block, box, box.grown(reach, self._shape), self._thresholds, config
+                )
+                for block, box in step
+            ))  # fmt: skip
+            parts += [(box, runs) for (_, box), runs in zip(step, found, strict=True)]
+            yield (number + 1) / len(steps)
         self._runs = {
-            threshold: Runs.assembled(
-                [(box, part[number]) for box, part in zip(flat, parts, strict=True)], *shape
-            )
-            for number, threshold in enumerate(thresholds)
+            threshold: Runs.assembled([(box, runs[number]) for box, runs in parts], *self._shape)
+            for number, threshold in enumerate(self._thresholds)
         }
 
     def above(self, threshold: float) -> Runs:

@@ -7,6 +7,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ..session import controller_of
+from .batch import BatchView
 from .detect import DetectView
 from .evaluate import EvaluateView
 from .export import ExportView
@@ -21,7 +22,7 @@ __all__ = ["DefectPanel"]
 
 
 class DefectPanel(QWidget):
-    """Train, detect, segment, list, evaluate and export, from top to bottom.
+    """Train, detect, segment, list, evaluate, export and inspect folders, from top to bottom.
 
     Parameters
     ----------
@@ -39,6 +40,7 @@ class DefectPanel(QWidget):
         self.regions = RegionTableView(self.controller)
         self.evaluate = EvaluateView(self.controller)
         self.export = ExportView(self.controller)
+        self.batch = BatchView(self.controller)
         self.footer = Footer(self.state)
         self._sections = {
             "Train": Section("Train", self.train, expanded=True),
@@ -49,6 +51,7 @@ class DefectPanel(QWidget):
             ),
             "Evaluate": Section("Evaluate", self.evaluate),
             "Export": Section("Export", self.export),
+            "Folder": Section("Folder", self.batch),
         }
         content = QWidget()
         sections = QVBoxLayout(content)

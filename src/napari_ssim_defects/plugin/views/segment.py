@@ -157,7 +157,8 @@ class SegmentView(QWidget):
             signal.connect(self._show_heatmap)
         state.events.threshold.connect(self._show_threshold)
         state.events.segmentation.connect(self._show_settings)
-        state.events.summary.connect(self._show_summary)
+        for signal in (state.events.summary, state.events.fraction_above):
+            signal.connect(self._show_summary)
 
     def _on_setting(self, name: str, value: object) -> None:
         self._state.segmentation = self._state.segmentation.replace(**{name: value})
@@ -220,7 +221,11 @@ class SegmentView(QWidget):
 
     @while_alive
     def _show_summary(self) -> None:
-        found = self._state.summary
+        found, above = self._state.summary, self._state.fraction_above
+        if found is None and above is not None:
+            part = f"About {100 * above:.2g} % of the pixels lie above the threshold"
+            self.summary.setText(f"{part}; Create labels finds the regions.")
+            return
         if found is None:
             self.summary.setText("…" if self._state.heatmap is not None else "")
             return

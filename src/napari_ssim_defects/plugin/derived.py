@@ -1,0 +1,83 @@
+"""What makes a layer one that was derived from another, and how to find it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from napari.layers import Image, Labels, Layer
+
+from .large import large_labels
+from .provenance import provenance
+from .region_features import checksum
+
+if TYPE_CHECKING:
+    from napari.components import LayerList
+
+__all__ = [
+    "created_labels",
+    "find_derived",
+    "is_committed",
+    "is_heatmap",
+    "is_inspectable",
+    "is_painted",
+    "show_only",
+    "source_name",
+]
+
+
+def is_heatmap(layer: Layer) -> bool:
+    """Whether a layer is a residual that detection made."""
+    return isinstance(layer, Image) and provenance(layer).get("kind") == "residual"
+
+
+def is_committed(layer: Layer) -> bool:
+    """Whether a layer holds regions that were created from a heatmap."""
+    return isinstance(layer, Labels) and provenance(layer).get("kind") == "labels"
+
+
+def is_inspectable(layer: Layer) -> bool:
+    """Whether a layer can be trained on or inspected: an image that is not derived."""
+    return isinstance(layer, Image) and not provenance(layer)
+
+
+def find_derived(layers: Iterable[Layer], kind: str, key: str) -> Layer | None:
+    """Return the layer of a kind that came from the source with this id, if there is one."""
+    for layer in layers:
+        origin = provenance(layer)
+        if origin.get("kind") == kind and origin.get("source_id") == key:
+            return layer
+    return None
+
+
+def created_labels(heatmap: Image, layers: LayerList) -> Labels | None:
+    """Return the committed regions of a heatmap; None if it was computed anew since."""
+    origin = provenance(heatmap)
+    # The last one: painted labels stay when newer ones are created.
+    labels = find_derived(reversed(layers), "labels", origin["source_id"])
+    if labels is None or provenance(labels).get("detected") != origin.get("detected"):
+        return None
+    return labels if labels.data.shape == heatmap.data.shape else None
+
+
+def is_painted(labels: Labels) -> bool:
+    """Whether a person has changed committed regions since they were made."""
+    if large_labels(labels) is not None:  # cannot be painted
+        return False
+    return provenance(labels).get("checksum") != checksum(labels.data)
+
+
+def show_only(heatmap: Image, layers: LayerList) -> None:
+    """Show a heatmap and hide those that lie over the same place, as colours would add up."""
+    low, high = heatmap.extent.world[:, -2:]
+    for layer in layers:
+        if layer is not heatmap and is_heatmap(layer):
+            other_low, other_high = layer.extent.world[:, -2:]
+            if (other_low < high).all() and (low < other_high).all():
+                layer.visible = False
+    heatmap.visible = True
+
+
+def source_name(layer: Layer) -> str:
+    """Name of the image that a derived layer came from."""
+    return str(provenance(layer).get("source", layer.name))

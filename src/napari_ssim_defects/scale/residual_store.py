@@ -1,0 +1,287 @@
+"""A residual on disk that is computed block by block, in whatever order it is looked at."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import shutil
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+
+from ..core.model import DefectModel
+from ..core.planes import Planes
+from ..core.reconstruction import relayed
+from ..core.residual import score_tiles
+from ..core.tiles import Box, PatchGrid, tiles
+from ..io.file_errors import write_problem
+from ..io.pyramid import BLOCK
+from ..io.scratch import scratch_array
+from ..io.scratch_pyramid import ScratchPyramid
+from .blocks import (
+    Array,
+    Network,
+    improbability,
+    joined,
+    plane_blocks,
+    scored,
+    tile_steps,
+    tile_sums,
+    views,
+)
+from .lazy import patch_grid, prepare_model
+
+__all__ = ["ResidualStore", "Wanted"]
+
+_SAMPLE = 1_000_000  # pixels that stand for all of them
+Block = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked at: the index of a plane, and the row and column of a pixel in it."""
+
+    plane: tuple[int, ...]
+    centre: tuple[float, float]
+
+
+class ResidualStore:
+    """The residual of an image that is larger than memory, as far as it is known.
+
+    The blocks have the very values that they have in memory. Whatever neighbours need of each
+    other is computed once, and waits on disk until the plane is finished.
+
+    Parameters
+    ----------
+    model
+        The trained model.
+    planes
+        The image.
+    folder
+        An empty folder: 5 bytes per pixel stay in it, and up to 20 more per pixel of each plane
+        that has been begun, if it is grey.
+    stride, device
+        As for `DefectModel.inspect`.
+
+    Attributes
+    ----------
+    levels
+        The residual, float32 of shape (..., H, W), and ever smaller copies; 0 where not known yet.
+    sample
+        About a million residuals that lie on a grid; NaN where not known yet.
+    highest
+        The largest residual so far.
+    left
+        Number of blocks that are not known yet.
+
+    Raises
+    ------
+    InputError
+        If the device cannot be used, or the folder cannot be written to.
+    """
+
+    def __init__(
+        self,
+        model: DefectModel,
+        planes: Planes,
+        folder: Path,
+        *,
+        stride: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        prepare_model(stride, device)
+        self.model, self.planes, self.stride, self._device = model, planes, stride, device
+        self._folder = folder
+        try:
+            self._pyramid = ScratchPyramid(folder, planes.shape, np.dtype(np.float32))
+        except OSError as error:
+            raise write_problem(folder, error) from error
+        self.levels = self._pyramid.levels
+        self._step = max(1, math.isqrt(math.prod(planes.shape) // _SAMPLE))
+        grid = (-(-side // self._step) for side in planes.shape[-2:])
+        self.sample = np.full((*planes.leading_shape, *grid), np.nan, np.float32)
+        self.highest = 0.0
+        side, self._reach = score_tiles(model.config.residual)
+        boxes = [box for row in tiles((planes.height, planes.width), side) for box in row]
+        self._total = len(boxes) * len(planes)
+        self._left = {plane: list(boxes) for plane in np.ndindex(planes.leading_shape)}
+        self._begun: dict[tuple[int, ...], _Plane] = {}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the residual."""
+        return self.planes.shape
+
+    @property
+    def left(self) -> int:
+        """Number of blocks that are not known yet."""
+        return sum(map(len, self._left.values()))
+
+    def fill(self, wanted: Wanted | None = None) -> Generator[float, Wanted | None, None]:
+        """Compute the blocks that are not known yet, the nearest ones to what is wanted first.
+
+        Yields
+        ------
+        float
+            Fraction of the blocks that is done; also between blocks, so that one can stop soon.
+            Whatever is sent is wanted from then on.
+
+        Raises
+        ------
+        InputError
+            If a part of the image cannot be used or the disk does not take its residual.
+        """
+        while self._left:
+            plane, box = self._next(wanted)
+            try:
+                steps = self._compute(plane, box)
+                for _ in steps:
+                    wanted = (yield 1 - self.left / self._total) or wanted
+            except OSError as error:
+                raise write_problem(self._folder, error) from error
+            self._left[plane].remove(box)
+            if not self._left[plane]:
+                del self._left[plane]
+                self._begun.pop(plane).close()
+            wanted = (yield 1 - self.left / self._total) or wanted
+
+    def _next(self, wanted: Wanted | None) -> tuple[tuple[int, ...], Box]:
+        """Return the block that comes next."""
+        if wanted is None:
+            plane = next(iter(self._left))
+            return plane, self._left[plane][0]
+
+        def distance(plane: tuple[int, ...]) -> int:
+            return sum(abs(a - b) for a, b in zip(plane, wanted.plane, strict=True))
+
+        def way(box: Box) -> float:
+            return math.dist(
+                wanted.centre, (0.5 * (box.top + box.bottom), 0.5 * (box.left + box.right))
+            )
+
+        plane = min(self._left, key=distance)
+        return plane, min(self._left[plane], key=way)
+
+    def _compute(self, plane: tuple[int, ...], box: Box) -> Generator[None, None, None]:
+        work = self._begun.get(plane)
+        if work is None:
+            number = int(np.ravel_multi_index(plane, self.planes.leading_shape)) if plane else 0
+            folder = self._folder / f"plane-{number}"
+            work = self._begun[plane] = _Plane(
+                self.model, self.planes, number, folder, self.stride, self._device
+            )
+        pixels = yield from work.score(box, self._reach)
+        self._pyramid.write(plane, box.top, box.left, pixels)
+        step = self._step
+        top, left = -(-box.top // step), -(-box.left // step)
+        part = pixels[top * step - box.top :: step, left * step - box.left :: step]
+        rows, columns = (slice(a, a + b) for a, b in zip((top, left), part.shape, strict=True))
+        self.sample[plane][rows, columns] = part
+        self.highest = max(self.highest, float(pixels.max(initial=0.0)))
+
+
+class _Plane:
+    """What the blocks of one plane share: steps whose blocks are computed when one needs them."""
+
+    def __init__(
+        self,
+        model: DefectModel,
+        planes: Planes,
+        number: int,
+        folder: Path,
+        stride: int | None,
+        device: str | None,
+    ) -> None:
+        self._model, self._device, self._folder = model, device, folder
+        self._pixels = plane_blocks(model, planes, number)
+        networks, texture = views(model.config)
+        self._grids: dict[Network, PatchGrid] = {}
+        self._sums: dict[Network, _Step] = {}
+        self._seen: dict[str, _Step] = {}
+        for network in networks:
+            grid = self._grids[network] = patch_grid(model, planes, network, stride)
+            sums = self._sums[network] = _Step(
+                tile_sums(model, self._pixels, grid, network, device), folder / f"{network}-sums"
+            )
+            self._seen[network] = _Step(joined(sums.kept, grid), folder / network)
+        if texture:
+            found = improbability(model, self._pixels, device)
+            self._seen["texture"] = _Step(found, folder / "texture")
+        kept = {name: step.kept for name, step in self._seen.items()}
+        self._score = scored(model, self._pixels, kept)
+
+    def score(self, box: Box, reach: int) -> Generator[None, None, npt.NDArray[np.float32]]:
+        """Return the residual of one block, after what it needs of its surroundings."""
+        around = box.grown(reach, self._pixels.shape[1:])
+        for network, grid in self._grids.items():
+            for _, row, column in self._seen[network].missing(around):
+                for tile in np.ndindex(2, 2):
+                    above = row - 1 + tile[0], column - 1 + tile[1]
+                    if min(above) >= 0 and (0, *above) in self._sums[network].left:
+                        yield from self._sum(network, grid, above)
+        for step in self._seen.values():
+            for block in step.missing(around):
+                step.keep(block, step.array.blocks[block].compute(scheduler="synchronous"))
+                yield
+        pixels = self._score[box.slices].compute(scheduler="synchronous")
+        return np.asarray(pixels)
+
+    def close(self) -> None:
+        """Remove what the blocks shared."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _sum(
+        self, network: Network, grid: PatchGrid, tile: tuple[int, int]
+    ) -> Generator[None, None, None]:
+        extent = grid.extent(tile)
+        pixels = self._pixels[:, *extent.slices].compute(scheduler="synchronous")
+        steps = tile_steps(self._model, pixels, grid, tile, network, self._device)
+        found = yield from relayed(steps, lambda _: None)
+        self._sums[network].keep((0, *tile), found)
+
+
+class _Step:
+    """An array (R, H, W) whose blocks are computed once, and read from disk after that.
+
+    Attributes
+    ----------
+    array
+        What is computed.
+    kept
+        The same, read from disk; only where blocks were kept.
+    left
+        Blocks that are not kept yet.
+    """
+
+    def __init__(self, array: Array, path: Path) -> None:
+        self.array = array
+        self._target = scratch_array(path, array.shape, (array.shape[0], BLOCK, BLOCK), array.dtype)
+        self.kept = da.from_array(self._target, chunks=array.chunks, name=False)
+        self.left: set[Block] = set(np.ndindex(array.numblocks))
+        self._starts = [np.cumsum([0, *sizes]).tolist() for sizes in array.chunks[1:]]
+
+    def missing(self, box: Box) -> Iterable[Block]:
+        """Return the blocks in which pixels of a box lie, and which are not kept yet."""
+        rows, columns = (
+            [
+                index
+                for index, (start, stop) in enumerate(itertools.pairwise(starts))
+                if start < high and low < stop
+            ]
+            for starts, low, high in zip(
+                self._starts, (box.top, box.left), (box.bottom, box.right), strict=True
+            )
+        )
+        blocks = ((0, row, column) for row in rows for column in columns)
+        return [block for block in blocks if block in self.left]
+
+    def keep(self, block: Block, pixels: npt.NDArray[np.float32]) -> None:
+        """Keep a block."""
+        top, left = (starts[index] for starts, index in zip(self._starts, block[1:], strict=True))
+        height, width = pixels.shape[1:]
+        self._target[:, top : top + height, left : left + width] = pixels
+        self.left.remove(block)
