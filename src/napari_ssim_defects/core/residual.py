@@ -18,7 +18,7 @@ from .tiles import tile_side, tiles
 __all__ = ["residual_map", "score_plane", "score_tile", "score_tiles"]
 
 _TRUNCATED = 4.0  # standard deviations after which a Gaussian ends
-_NEAR = 1e3  # normalised intensities that SSIM is exact enough for in float32
+_NEAR = 10.0  # normalised intensities that SSIM is exact enough for in float32
 
 
 def score_plane(

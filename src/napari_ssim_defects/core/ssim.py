@@ -23,7 +23,7 @@ _RANGES = 1e-100, 1e100  # data ranges whose squares, and those of the pixels, a
 _FARTHEST = 1e7  # data ranges from 0, beyond which float64 is not exact enough
 # What float32 is exact enough for: farther pixels, and squares of other ranges, are computed in
 # float64.
-_NEAR = 1e3
+_NEAR = 10.0
 _USUAL_RANGES = 1e-15, 1e15
 
 

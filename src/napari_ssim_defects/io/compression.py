@@ -6,6 +6,7 @@ import lzma
 import math
 import zlib
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,19 @@ _PADDING = 2**16  # bytes that a piece may have beyond its pixels
 _AT_ONCE = 2**20
 
 
-def refuse_bombs(file: Path, series: tifffile.TiffPageSeries) -> None:
+def refuse_bombs(file: Path, series: tifffile.TiffPageSeries, most: int | None = None) -> None:
     """Refuse pieces that expand beyond the pixels that they hold, before they are decoded.
 
     tifffile decodes deflate and LZMA without a limit, as far as memory lasts.
+
+    Parameters
+    ----------
+    file
+        The file.
+    series
+        Its image.
+    most
+        How many pieces are looked at; None: all.
 
     Raises
     ------
@@ -39,16 +49,16 @@ def refuse_bombs(file: Path, series: tifffile.TiffPageSeries) -> None:
         return
     pixels = math.prod(page.chunks) * series.dtype.itemsize
     with file.open("rb") as stream:
-        for part in series.pages:
-            for offset, count in _segments(part):
-                if count <= harmless:
-                    continue
-                stream.seek(offset)
-                if _expands(stream.read(count), page.compression, pixels + _PADDING):
-                    raise InputError(
-                        f"'{file}' is damaged: it has compressed pixels that expand beyond the "
-                        "image; restore or export it again."
-                    )
+        pieces = chain.from_iterable(map(_segments, series.pages))
+        for offset, count in islice(pieces, most):
+            if count <= harmless:
+                continue
+            stream.seek(offset)
+            if _expands(stream.read(count), page.compression, pixels + _PADDING):
+                raise InputError(
+                    f"'{file}' is damaged: it has compressed pixels that expand beyond the "
+                    "image; restore or export it again."
+                )
 
 
 def _segments(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> Iterator[tuple[int, int]]:

@@ -104,6 +104,7 @@ def open_tiff(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
         chunks = (1,) * (len(axes) - len(page.chunks)) + tuple(page.chunks)
         if math.prod(chunks) * dtype.itemsize > _LARGEST_CHUNK or not _has_zarr():
             return None
+        refuse_bombs(file, series, most=1)
         try:
             next(page.segments())
         except ValueError:  # Pillow may know the compression
