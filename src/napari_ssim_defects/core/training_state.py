@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from .config import TrainingConfig
-from .course import Course
+from .course import Count, Course
 from .errors import InputError
 from .model import HistoryEntry
 from .values import Values
@@ -56,11 +56,11 @@ class Standing(Values):
         Losses at the looks.
     """
 
-    seen: Annotated[int, Field(ge=0)] = 0
-    steps: Annotated[int, Field(ge=0)] = 0
-    elapsed: Annotated[float, Field(ge=0)] = 0.0
-    looks: Annotated[int, Field(ge=0)] = 0
-    batch_size: Annotated[int, Field(ge=1)]
+    seen: Count = 0
+    steps: Count = 0
+    elapsed: Annotated[float, Field(ge=0, le=1e12)] = 0.0
+    looks: Count = 0
+    batch_size: Annotated[int, Field(ge=1, le=65536)]
     learning_rate: Annotated[float, Field(gt=0)]
     best_loss: float | None = None
     course: Course = Course()

@@ -116,7 +116,12 @@ def write_ome_tiff(
                     _write_array(writer, stored[...], y, smaller, whole, options)
                 else:
                     _write_blocks(writer, stored, y, smaller, whole, options, temporary.parent)
-        except tifffile.OmeXmlError:
+        except InputError:
+            raise  # of what is read in parts
+        except (
+            tifffile.OmeXmlError,
+            ValueError,
+        ):  # axes in another order, samples that are not RGB
             raise InputError(
                 f"Cannot write '{name}': OME-TIFF does not hold {array.ndim} dimensions in the "
                 f"order {axes}; save fewer dimensions at a time."

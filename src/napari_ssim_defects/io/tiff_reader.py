@@ -155,6 +155,8 @@ def _opened(
     ):
         if tif.is_ome and tif.ome_metadata:
             refuse_hostile_ome(file, tif.ome_metadata)
+        if not len(tif.pages):  # counting them finds pages in a circle, which reading does not
+            raise ValueError("no pages")
         series = tif.series[0]
         refuse_implausible_size(file, series.nbytes)
         yield tif, series, errors
