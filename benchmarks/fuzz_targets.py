@@ -333,6 +333,7 @@ def a_folder(random: Random, folder: Path) -> None:
         except OSError:
             continue
     parts = [NAMES[i] for i in random.integers(len(NAMES), size=random.integers(0, 4))]
+    parts = [part for part in parts if part != ".."]  # what lies beside may be large
     for path in find_images([folder.joinpath(*parts)]):
         read_image(path)
 

@@ -125,11 +125,13 @@ def test_any_residual_is_segmented_rightly_or_refused(residual, threshold):
 
 
 SETTINGS = st.sampled_from(
-    [-1, 0, 1, 3, 255, 256, 10**30, 2.5, "4", None, True, np.nan, np.int64(3)]
+    [10**400, -1, 0, 1, 3, 255, 256, 10**30, 2.5, "4", None, True, np.nan, np.int64(3)]
 )
 
 
 @given(st.sampled_from([*SegmentationConfig.model_fields]), SETTINGS)
+@example("min_area", 10**400)
+@example("max_area", 10**400)
 def test_any_setting_of_the_segmentation_is_used_or_refused(name, value):
     residual = np.random.default_rng(0).random((12, 15), dtype=np.float32)
     labels = answer(segment, residual, 0.7, **{name: value})

@@ -103,8 +103,8 @@ class SegmentationConfig(Values):
     closing: Annotated[int, Field(ge=0, le=255)] = 0
     fill_holes: bool = True
     connectivity: Literal[4, 8] = 8
-    min_area: Annotated[int, Field(ge=0)] = 20
-    max_area: Annotated[int, Field(ge=1)] | None = None
+    min_area: Annotated[int, Field(ge=0, le=10**15)] = 20
+    max_area: Annotated[int, Field(ge=1, le=10**15)] | None = None
     clear_border: bool = False
     convex_hull: bool = True
     review_threshold: float | None = None
