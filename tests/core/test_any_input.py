@@ -354,6 +354,16 @@ def test_any_value_of_a_recipe_is_kept_or_refused(name, value):
         assert TrainingConfig.model_validate_json(config.model_dump_json()) == config
 
 
+def test_numbers_as_text_are_numbers_or_refused():
+    x = torch.rand(1, 1, 12, 12)
+    for options in (
+        {"window": "gaussian", "sigma": "1.5"},
+        {"window_size": "3", "border": "valid"},
+    ):
+        found = answer(ssim_map, x, x, **options)
+        assert found is None or bool(torch.isfinite(found).all())
+
+
 @pytest.mark.parametrize(
     ("low", "high"), [(0, 1e-45), (-3e38, 3e38), (0, 1e35), (1, 1), (np.nan, 1), (0, np.inf)]
 )

@@ -85,7 +85,8 @@ def ssim_map(
     >>> bool((ssim_map(image, image) > 0.9999).all())
     True
     """
-    SSIMConfig(window_size=window_size, window=window, sigma=sigma, constants=constants)
+    config = SSIMConfig(window_size=window_size, window=window, sigma=sigma, constants=constants)
+    window_size = config.window_size  # what was accepted as a number is one from here on
     if not all(isinstance(z, torch.Tensor) and not z.is_complex() for z in (x, y)):
         raise InputError("SSIM compares two tensors of real numbers; convert the images first.")
     if x.shape != y.shape or x.ndim != 4:
@@ -113,7 +114,7 @@ def ssim_map(
             f"{data_range:g}, or not finite; give their true range, or subtract their mean."
         )
     c1, c2 = _constants(constants, data_range)
-    local = Window(window_size, window, sigma, border)
+    local = Window(window_size, config.window, config.sigma, border)
     if farthest <= _NEAR * data_range and _USUAL_RANGES[0] <= data_range <= _USUAL_RANGES[1]:
         return _similarity(x, y, local, c1, c2)
     dtype, device = _dtype_of(x, y), x.device
