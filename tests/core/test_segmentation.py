@@ -348,8 +348,8 @@ def test_preparing_leaves_the_residual_alone(diameter):
     [
         (np.zeros(5), 0.5, {}, "height and width"),
         (np.full((5, 5), np.nan), 0.5, {}, "NaN"),
-        (np.zeros((5, 5)), float("nan"), {}, "NaN"),
-        (np.zeros((5, 5)), float("inf"), {}, "must be a number"),
+        (np.zeros((5, 5)), float("nan"), {}, "must be a finite number"),
+        (np.zeros((5, 5)), float("inf"), {}, "must be a finite number"),
         (np.zeros((0, 5)), 0.5, {}, "empty"),
         (np.zeros((3, 0, 5)), 0.5, {}, "empty"),
         (np.zeros((5, 5)), 0.5, {"opening": -1}, "opening"),

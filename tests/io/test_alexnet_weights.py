@@ -85,10 +85,10 @@ def test_connection_that_breaks_leaves_nothing(
     published: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken(Response):
-        def read(self, size: int | None = -1, /) -> bytes:
+        def read1(self, size: int | None = -1, /) -> bytes:
             if self.tell():
                 raise ConnectionResetError("reset by peer")
-            return super().read(size)
+            return super().read1(-1 if size is None else size)
 
     monkeypatch.setattr(alexnet_weights, "urlopen", lambda url, timeout: Broken(published))
     with pytest.raises(InputError, match="reset by peer"):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .config import ResidualConfig, SegmentationConfig
 from .errors import InputError
+from .inputs import finite_number, number_array, whole_number
 from .regions import label_regions
 from .segmentation import prepare
 
@@ -60,6 +61,11 @@ class Calibration:
             Maps of shape (..., H, W); pixels that are NaN do not count.
         held_out
             Whether the images were kept out of the training.
+
+        Raises
+        ------
+        InputError
+            If a map holds anything but real numbers, or there is no finite pixel.
         """
         measurement = Measurement()
         for residual in residuals:
@@ -74,6 +80,7 @@ class Calibration:
         false_positive_rate
             Fraction of defect-free pixels, in [0, 1] (paper section 4.1).
         """
+        false_positive_rate = finite_number(false_positive_rate, "false positive rate")
         if not 0 <= false_positive_rate <= 1:
             raise InputError(
                 f"A false positive rate lies between 0 and 1, not {false_positive_rate}."
@@ -86,12 +93,15 @@ class Calibration:
         It is the lowest such one that was measured, for the next smaller area if need be. Regions
         are 8-connected, after an opening of the default diameter, before holes are filled.
         """
+        area = whole_number(area, "smallest area")
         if area < 1:
             raise InputError(f"A smallest area is at least one pixel, not {area}.")
+        area = min(area, int(self.areas[-1]))
         return float(self.area_thresholds[np.searchsorted(self.areas, area, side="right") - 1])
 
     def false_positive_rate(self, threshold: float) -> float:
         """Return the fraction of defect-free pixels above a threshold, in [0, 1]."""
+        threshold = finite_number(threshold, "threshold")
         # Equal thresholds (a flat residual): the lowest rate counts, as pixels must exceed it.
         _, last = np.unique(self.thresholds[::-1], return_index=True)
         last = len(self.thresholds) - 1 - last
@@ -122,6 +132,8 @@ class Measurement:
 
     def add(self, residual: npt.NDArray[np.float32]) -> None:
         """Add a map of shape (..., H, W); pixels that are NaN do not count."""
+        with np.errstate(over="ignore"):
+            residual = number_array(residual, "residual").astype(np.float32, copy=False)
         good = np.isfinite(residual)
         self._values.append(residual[good])
         if not good.any():
@@ -133,7 +145,11 @@ class Measurement:
 
     def result(self, held_out: bool) -> Calibration:
         """Return what all maps together say."""
-        values = np.concatenate(self._values)
+        values = np.concatenate([np.empty(0, np.float32), *self._values])
+        if not values.size:
+            raise InputError(
+                "There is no good pixel to measure the residual on; give images of good material."
+            )
         thresholds = np.quantile(values, 1 - _TAIL).astype(np.float64)
         return Calibration(_TAIL, thresholds, values.size, held_out, _AREAS, self._area_thresholds)
 

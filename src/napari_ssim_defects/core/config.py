@@ -104,8 +104,8 @@ class SegmentationConfig(Values):
     closing: Annotated[int, Field(ge=0, le=255)] = 0
     fill_holes: bool = True
     connectivity: Literal[4, 8] = 8
-    min_area: Annotated[int, Field(ge=0)] = 20
-    max_area: Annotated[int, Field(ge=1)] | None = None
+    min_area: Annotated[int, Field(ge=0, le=10**15)] = 20
+    max_area: Annotated[int, Field(ge=1, le=10**15)] | None = None
     clear_border: bool = False
     convex_hull: bool = True
     review_threshold: float | None = None
@@ -189,10 +189,10 @@ class TrainingConfig(Values):
     feature_weight: Annotated[float, Field(ge=0)] = 1.0
     augmentation: AugmentationConfig = AugmentationConfig()
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 16
-    patches: Annotated[int, Field(ge=1)] = 2000
+    patches: Annotated[int, Field(ge=1, le=10_000_000)] = 2000
     fixed_patches: bool = False
-    epochs: Annotated[int, Field(ge=1)] = 10
-    minutes: Annotated[float, Field(gt=0)] | None = None
+    epochs: Annotated[int, Field(ge=1, le=10_000_000)] = 10
+    minutes: Annotated[float, Field(gt=0, le=10_000_000)] | None = None
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     schedule: Literal["constant", "one_cycle"] = "one_cycle"
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from .values import Values
 
-__all__ = ["LEARNED", "Course", "Look"]
+__all__ = ["LEARNED", "Count", "Course", "Look"]
 
 LEARNED = 0.02
 """Part of a flat reconstruction's loss that must be gone for a network to have learned anything."""
@@ -30,6 +30,9 @@ _PATIENCE = 0.25  # part of the budget in which the loss must improve
 _PATIENT_STEPS = 800  # and number of steps: plateaus of 500 steps were seen to end well
 _IMPROVEMENT = 0.01  # by this fraction at least
 _COOLING = 0.1  # part of the budget that the annealing before an early end takes
+
+Count = Annotated[int, Field(ge=0, le=10**15)]
+"""Of patches, steps and attempts, as a file may say: no more than can be computed with."""
 
 _Part = Annotated[float, Field(ge=0, le=1)]
 
@@ -79,14 +82,14 @@ class Course(Values):
         When the training ends.
     """
 
-    attempt: Annotated[int, Field(ge=0)] = 0
+    attempt: Count = 0
     begun: _Part = 0.0
-    begun_step: Annotated[int, Field(ge=0)] = 0
+    begun_step: Count = 0
     learned: float | None = None
     risen: _Part = 0.0
     best: float | None = None
     improved: _Part = 0.0
-    improved_step: Annotated[int, Field(ge=0)] = 0
+    improved_step: Count = 0
     cooling: _Part | None = None
     end: _Part = 1.0
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .confusion import Confusion
 from .errors import InputError
+from .inputs import number_array, plane_shaped, truth_array
 from .regions import label_regions
 from .score_table import ScoreTable
 
@@ -137,16 +138,21 @@ class Evaluator:
         Raises
         ------
         InputError
-            If shapes differ or the residual holds NaN or infinite values.
+            If they are not of one shape (H, W) with pixels, or the residual holds NaN or infinite
+            values.
         """
-        if residual.shape != mask.shape or (
-            prediction is not None and prediction.shape != mask.shape
+        truth = truth_array(mask, "mask")
+        predicted = None if prediction is None else truth_array(prediction, "prediction")
+        with np.errstate(over="ignore"):
+            residual = number_array(residual, "residual").astype(np.float32, copy=False)
+        if residual.shape != truth.shape or (
+            predicted is not None and predicted.shape != truth.shape
         ):
             raise InputError("Residuals and masks must be of the same number and shapes.")
+        if plane_shaped(residual, "residual").ndim > 2:
+            raise InputError("Stacks are scored plane by plane; give residuals of shape (H, W).")
         if not np.isfinite(residual).all():
             raise InputError("The residuals must not hold NaN or infinite values to be scored.")
-        residual = np.asarray(residual, np.float32)
-        truth = np.asarray(mask, bool)
         labels, count = label_regions(truth)
         areas = np.bincount(labels.ravel(), minlength=count + 1)
         weights = (1 / np.maximum(areas, 1)).astype(np.float64)
@@ -161,7 +167,7 @@ class Evaluator:
             None if curves is None else curves.auroc,
             None if curves is None else curves.auprc,
             count,
-            None if prediction is None else Confusion.of(np.asarray(prediction, bool), truth),
+            None if predicted is None else Confusion.of(predicted, truth),
         )
         self._images.append(scores)
         return scores

@@ -13,6 +13,8 @@ from .errors import InputError
 __all__ = ["IntensityRange"]
 
 _SAMPLES_PER_PLANE = 200_000
+_FARTHEST = 1e6  # ranges: squares of what lies farther out drown everything else in float32
+_LARGEST = 1e30  # beyond, products of intensities are infinite in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class IntensityRange:
         Raises
         ------
         InputError
-            If a channel is constant over all planes.
+            If a channel is constant over all planes, or its intensities are too large or too close
+            to each other to be computed with.
         """
         samples = []
         for plane in planes:
@@ -69,10 +72,46 @@ class IntensityRange:
             )
         return cls(tuple(map(float, low)), tuple(map(float, high)))
 
-    def normalise(self, plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Map intensities of a plane (C, H, W) so that ``low`` becomes 0 and ``high`` 1."""
+    def __post_init__(self) -> None:
+        with np.errstate(over="ignore"):
+            low, span = self._columns()
+        # A span that is no normal number has few digits, or none.
+        if (
+            not (abs(low) <= _LARGEST).all()
+            or not ((span >= np.finfo(np.float32).tiny) & (span <= _LARGEST)).all()
+        ):
+            raise InputError(
+                "The intensities of the training images cannot be computed with: they are beyond "
+                f"{_LARGEST:g}, or too close to each other; scale them."
+            )
+
+    def normalise(
+        self, plane: npt.NDArray[np.float32], name: str = "image"
+    ) -> npt.NDArray[np.float32]:
+        """Map intensities of a plane (C, H, W) so that ``low`` becomes 0 and ``high`` 1.
+
+        Parameters
+        ----------
+        plane
+            Finite intensities.
+        name
+            What the error message calls it.
+
+        Raises
+        ------
+        InputError
+            If a pixel lies a million times the range away from it: it would drown all others.
+        """
         low, span = self._columns()
-        return np.asarray((plane - low) / span, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            normalised = np.asarray((plane - low) / span, dtype=np.float32)
+        if normalised.size and max(normalised.max(), -normalised.min()) > _FARTHEST:
+            raise InputError(
+                f"Pixels of {name} lie more than a million times the range of the training images "
+                f"({self.low[0]:g} to {self.high[0]:g}) away from it; replace them, for they may "
+                "stand for missing values."
+            )
+        return normalised
 
     def restore(self, plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Undo `normalise`."""

@@ -17,6 +17,7 @@ from .calibration import Calibration, Scoring
 from .config import ResidualKind, TrainingConfig
 from .device import choose_device, place
 from .errors import InputError
+from .inputs import whole_number
 from .intensity import IntensityRange
 from .networks import Autoencoder
 from .planes import ImageLike, Planes, as_planes
@@ -250,13 +251,13 @@ class DefectModel:
         InputError
             If the image or the device cannot be used.
         """
-        if stride is not None and stride < 1:
+        if stride is not None and whole_number(stride, "stride") < 1:
             raise InputError(f"The stride must be at least 1 pixel, not {stride}.")
         planes = self.planes(image, channel_axis, name)
         where = choose_device(device)
         network, residual = self.network_on(where), self.config.residual
         for index in range(len(planes)):
-            plane = self.intensity.normalise(planes[index])
+            plane = self.intensity.normalise(planes[index], planes.name)
             steps = view_plane(
                 network, plane, self.config, stride or self.config.stride, where, [residual]
             )

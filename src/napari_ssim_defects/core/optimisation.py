@@ -297,7 +297,8 @@ class Optimisation:
         if self.config.minutes is not None:
             return max(0.0, 60 * self.config.minutes * left)
         used, seconds = self._pace
-        speed = (self._used - used) / (self.elapsed - seconds)
+        # Clocks may stand still, and one step may be nothing of ten million epochs.
+        speed = max(self._used - used, 1e-18) / max(self.elapsed - seconds, 1e-9)
         if self.elapsed >= self._steady_at:
             self._pace, self._steady_at = (self._used, self.elapsed), math.inf
         return max(0.0, left / speed)

@@ -45,7 +45,7 @@ class TrainingArea:
 
     def normalised(self, intensity: IntensityRange) -> TrainingArea:
         """Return the area with its intensities normalised."""
-        return TrainingArea(intensity.normalise(self.pixels), self.allowed)
+        return TrainingArea(intensity.normalise(self.pixels, "a training image"), self.allowed)
 
     def cut(self, axis: int, start: int, stop: int) -> TrainingArea:
         """Return the part between two rows (axis 0) or columns (axis 1)."""

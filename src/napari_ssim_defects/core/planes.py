@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError
+from .inputs import refuse_masked, whole_number
 
 __all__ = ["ImageLike", "Planes", "as_planes"]
 
@@ -144,13 +145,18 @@ def as_planes(
     Raises
     ------
     InputError
-        If the array has fewer than two dimensions, is empty, or has a dtype that is not a
-        real number (boolean, complex, text, object).
+        If the array has fewer than two dimensions, is empty, has masked pixels, or a dtype that
+        is not a real number (boolean, complex, text, object).
     """
-    if not hasattr(image, "shape") or not hasattr(image, "dtype"):
-        image = np.asarray(image)
-    shape, dtype = tuple(image.shape), np.dtype(image.dtype)
+    name = str(name)
     start = _sentence_start(name)
+    if not hasattr(image, "shape") or not hasattr(image, "dtype"):
+        try:
+            image = np.asarray(image)
+        except (ValueError, TypeError, OverflowError):  # rows of different lengths, say
+            raise InputError(f"{start} is no array; give one whose rows have one length.") from None
+    refuse_masked(image, start)
+    shape, dtype = tuple(image.shape), np.dtype(image.dtype)
     if len(shape) < 2:
         raise InputError(
             f"{start} has {len(shape)} dimension{'s' * (len(shape) != 1)}; an image needs at "
@@ -164,6 +170,7 @@ def as_planes(
         raise InputError(f"{start} is empty (shape {shape}); choose one that has pixels.")
     alpha = False
     if channel_axis is not None:
+        channel_axis = whole_number(channel_axis, "channel axis")
         if not -len(shape) <= channel_axis < len(shape) or len(shape) < 3:
             raise InputError(
                 f"{start} has no axis {channel_axis} for channels besides height and width "

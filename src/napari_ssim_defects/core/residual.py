@@ -8,15 +8,17 @@ import torch
 from scipy import ndimage
 
 from .config import ReconstructionResidual, ResidualConfig
+from .errors import InputError
 from .rarity import combined_rarity
 from .reconstruction import PlaneViews
 from .residual_kinds import parts
-from .ssim import ssim_map
+from .ssim import similarity
 from .tiles import tile_side, tiles
 
 __all__ = ["residual_map", "score_plane", "score_tile", "score_tiles"]
 
 _TRUNCATED = 4.0  # standard deviations after which a Gaussian ends
+_NEAR = 10.0  # normalised intensities that SSIM is exact enough for in float32
 
 
 def score_plane(
@@ -64,9 +66,26 @@ def score_tile(
     """Score part of a plane; parameters and result as for `score_plane`.
 
     Right but for the reach (see `score_tiles`) at borders that are not those of the plane.
+
+    Raises
+    ------
+    InputError
+        If the network says nothing finite of it.
     """
+    score = _score(plane, views, config)
+    if not np.isfinite(score).all():
+        raise InputError(
+            "The model gives no finite residual of this image: its network has gone astray; train "
+            "it again."
+        )
+    return score
+
+
+def _score(
+    plane: npt.NDArray[np.float32], views: PlaneViews, config: ResidualConfig
+) -> npt.NDArray[np.float32]:
     if config.kind == "rarity":
-        maps = [score_tile(plane, views, view.residual) for view in config.views]
+        maps = [_score(plane, views, view.residual) for view in config.views]
         return combined_rarity(maps, config)
     if config.kind == "discriminator":
         assert views.log_odds is not None
@@ -105,9 +124,11 @@ def residual_map(
     SNU Data Mining Center, technical report, 2015.
     """
     if config.kind == "ssim":
-        x, y = (torch.as_tensor(np.array(image))[None] for image in (plane, reconstruction))
+        far = plane.size and not abs(plane).max() <= _NEAR
+        dtype = torch.float64 if far else torch.float32
+        x, y = (torch.as_tensor(np.array(z), dtype=dtype)[None] for z in (plane, reconstruction))
         with torch.inference_mode():
-            maps = [1 - ssim_map(x, y, **ssim.model_dump())[0].mean(0) for ssim in config.ssim]
+            maps = [1 - similarity(x, y, ssim)[0].mean(0) for ssim in config.ssim]
         residual = torch.stack(maps).mean(0).clamp_min(0).numpy()
     elif config.kind == "squared_error":
         residual = np.square(plane - reconstruction).mean(0)

@@ -53,7 +53,7 @@ class SSIMConfig(Values):
 
     window: Literal["uniform", "gaussian"] = "uniform"
     window_size: Annotated[int, Field(ge=3, le=255)] = 11
-    sigma: Annotated[float, Field(gt=0)] = 1.5
+    sigma: Annotated[float, Field(ge=0.01, le=10_000)] = 1.5
     constants: Literal["standard", "paper"] = "standard"
 
     @field_validator("window_size")

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from .config import SegmentationConfig
 from .errors import InputError
+from .inputs import finite_number, number_array, plane_shaped
 from .morphology import closing, opening
 from .runs import Runs
 from .threshold_index import ThresholdIndex
@@ -147,12 +148,10 @@ def segment_planes(
         If the residual has fewer than two dimensions, no pixels or NaN, or the threshold is no
         number.
     """
-    if residual.ndim < 2:
-        raise InputError(f"A residual has height and width, not {residual.ndim} dimension(s).")
-    if 0 in residual.shape[-2:]:
-        raise InputError(f"The residual is empty (shape {residual.shape}); it needs pixels.")
-    if np.isnan(residual).any() or not np.isfinite(threshold):
-        raise InputError("The residual must not hold NaN, and the threshold must be a number.")
+    plane_shaped(residual, "residual")
+    threshold = finite_number(threshold, "threshold")
+    if np.isnan(residual).any():
+        raise InputError("The residual holds NaN; replace it by finite values first.")
     for index in np.ndindex(residual.shape[:-2]):
         prepared = ThresholdIndex(prepare(residual[index], config))
         yield index, segment_prepared(prepared, threshold, config)
@@ -196,8 +195,8 @@ def segment(
     Raises
     ------
     InputError
-        If the residual has fewer than two dimensions, no pixels or NaN, or a value is out of
-        range.
+        If the residual has fewer than two dimensions, no pixels, NaN, masked pixels or values that
+        are no real numbers, or a setting is out of range.
 
     References
     ----------
@@ -222,8 +221,10 @@ def segment(
         review_threshold=review_threshold,
         hysteresis=hysteresis,
     )
+    threshold = finite_number(threshold, "threshold")
     refuse_reversed(threshold, config)
-    residual = np.asarray(residual, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is above or below any threshold
+        residual = number_array(residual, "residual").astype(np.float32, copy=False)
     labels = np.zeros(residual.shape, dtype=np.int32)
     found = 0
     for index, plane in segment_planes(residual, threshold, config):

@@ -5,7 +5,6 @@ Local means are those of `Window`; the gradient is computed by hand.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -15,9 +14,17 @@ from torch.autograd.function import once_differentiable
 from .config import SSIMConfig
 from .device import full_precision
 from .errors import InputError
+from .inputs import finite_number
 from .window import AT_ONCE, Window
 
-__all__ = ["ssim_loss", "ssim_map"]
+__all__ = ["similarity", "ssim_loss", "ssim_map"]
+
+_RANGES = 1e-100, 1e100  # data ranges whose squares, and those of the pixels, are float64
+_FARTHEST = 1e7  # data ranges from 0, beyond which float64 is not exact enough
+# What float32 is exact enough for: farther pixels, and squares of other ranges, are computed in
+# float64.
+_NEAR = 10.0
+_USUAL_RANGES = 1e-15, 1e15
 
 
 def ssim_map(
@@ -36,8 +43,8 @@ def ssim_map(
     Parameters
     ----------
     x, y
-        Floating-point tensors of shape (N, C, H, W). float64 is computed in float64, anything
-        else in float32.
+        Tensors of real numbers, of shape (N, C, H, W). float64 is computed in float64, anything
+        else in float32 where that is exact enough; the map is float64 or float32 accordingly.
     window_size
         Side K of the window, in pixels; odd and at least 3.
     window
@@ -45,7 +52,7 @@ def ssim_map(
     sigma
         Standard deviation of the Gaussian window, in pixels.
     data_range
-        Largest minus smallest possible value, L.
+        Largest minus smallest possible value, L, from 1e-100 to 1e100.
     constants
         ``"standard"`` for c1 = (0.01 L)^2 and c2 = (0.03 L)^2, ``"paper"`` for c1 = 0.01 and
         c2 = 0.03.
@@ -62,8 +69,9 @@ def ssim_map(
     Raises
     ------
     InputError
-        If shapes differ or are not four-dimensional, a value is out of its range, or the
-        window does not fit the image with ``border="valid"``.
+        If shapes differ or are not four-dimensional, a value is out of its range or farther from
+        0 than ten million times the data range (NaN included), or the window does not fit
+        the image with ``border="valid"``.
 
     References
     ----------
@@ -77,14 +85,21 @@ def ssim_map(
     >>> bool((ssim_map(image, image) > 0.9999).all())
     True
     """
-    SSIMConfig(window_size=window_size, window=window, sigma=sigma, constants=constants)
+    config = SSIMConfig(window_size=window_size, window=window, sigma=sigma, constants=constants)
+    window_size = config.window_size  # what was accepted as a number is one from here on
+    if not all(isinstance(z, torch.Tensor) and not z.is_complex() for z in (x, y)):
+        raise InputError("SSIM compares two tensors of real numbers; convert the images first.")
     if x.shape != y.shape or x.ndim != 4:
         raise InputError(
             "SSIM compares two tensors of the same shape (N, C, H, W), not "
             f"{tuple(x.shape)} and {tuple(y.shape)}."
         )
-    if not 0 < data_range < math.inf:
-        raise InputError(f"The data range of SSIM must be positive and finite, not {data_range}.")
+    data_range = finite_number(data_range, "data range of SSIM")
+    if not _RANGES[0] <= data_range <= _RANGES[1]:
+        raise InputError(
+            f"The data range of SSIM must lie between {_RANGES[0]:g} and {_RANGES[1]:g}, not "
+            f"{data_range:g}; scale the images."
+        )
     if border not in ("same", "valid"):
         raise InputError(f"The border of SSIM is 'same' or 'valid', not '{border}'.")
     if border == "valid" and min(x.shape[-2:]) < window_size:
@@ -92,23 +107,59 @@ def ssim_map(
             f"A window of {window_size} pixels does not fit an image of {x.shape[-2]} x "
             f"{x.shape[-1]}; use a smaller window or border 'same'."
         )
-    c1, c2 = (0.01, 0.03)
-    if constants == "standard":
-        c1, c2 = (c1 * data_range) ** 2, (c2 * data_range) ** 2
-    local = Window(window_size, window, sigma, border)
-    return torch.cat(list(_maps(x, y, local, c1, c2)))
+    farthest = max(map(_farthest, (x, y)))
+    if not farthest <= _FARTHEST * data_range:
+        raise InputError(
+            f"The values of the images (up to {farthest:g}) are too far from 0 for a data range of "
+            f"{data_range:g}, or not finite; give their true range, or subtract their mean."
+        )
+    c1, c2 = _constants(constants, data_range)
+    local = Window(window_size, config.window, config.sigma, border)
+    if farthest <= _NEAR * data_range and _USUAL_RANGES[0] <= data_range <= _USUAL_RANGES[1]:
+        return _similarity(x, y, local, c1, c2)
+    dtype, device = _dtype_of(x, y), x.device
+    x, y = x.cpu().double(), y.cpu().double()  # not every device has float64
+    return _similarity(x, y, local, c1, c2).to(device, dtype)
 
 
 def ssim_loss(x: torch.Tensor, y: torch.Tensor, config: SSIMConfig) -> torch.Tensor:
     """Mean of 1 - SSIM over patches of shape (N, C, H, W), normalised to a data range of 1."""
-    return 1 - ssim_map(x, y, **config.model_dump()).mean()
+    return 1 - similarity(x, y, config).mean()
+
+
+def similarity(x: torch.Tensor, y: torch.Tensor, config: SSIMConfig) -> torch.Tensor:
+    """Map of SSIM as `ssim_map`, for a data range of 1; of values that are not checked."""
+    window = Window(config.window_size, config.window, config.sigma, "same")
+    return _similarity(x, y, window, *_constants(config.constants, 1.0))
+
+
+def _constants(kind: str, data_range: float) -> tuple[float, float]:
+    return (0.01, 0.03) if kind == "paper" else ((0.01 * data_range) ** 2, (0.03 * data_range) ** 2)
+
+
+def _similarity(
+    x: torch.Tensor, y: torch.Tensor, window: Window, c1: float, c2: float
+) -> torch.Tensor:
+    return torch.cat(list(_maps(x, y, window, c1, c2)))
+
+
+def _farthest(x: torch.Tensor) -> float:
+    """Largest magnitude; NaN if there is one."""
+    if not x.numel():
+        return 0.0
+    x = x.detach()
+    return float((x if x.is_floating_point() else x.double()).abs().max())
+
+
+def _dtype_of(x: torch.Tensor, y: torch.Tensor) -> torch.dtype:
+    return torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
 
 
 def _maps(
     x: torch.Tensor, y: torch.Tensor, window: Window, c1: float, c2: float
 ) -> Iterator[torch.Tensor]:
     """Compute the map of some images after the other."""
-    dtype = torch.float64 if torch.float64 in (x.dtype, y.dtype) else torch.float32
+    dtype = _dtype_of(x, y)
     if not x.numel():
         yield x.to(dtype)
         return

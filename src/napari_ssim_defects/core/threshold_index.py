@@ -41,12 +41,13 @@ class ThresholdIndex:
 
     def segments_above(self, threshold: float) -> int:
         """Return how many segments of 16 pixels reach above a threshold: the cost of `above`."""
-        return int(np.count_nonzero(self._highest > threshold))
+        return int(np.count_nonzero(self._highest > _single(threshold)))
 
     def above(self, threshold: float) -> Runs:
         """Return the runs of the pixels above a threshold."""
-        reached = np.flatnonzero(self._highest > threshold)
-        inside = self._segments[reached] > threshold
+        level = _single(threshold)
+        reached = np.flatnonzero(self._highest > level)
+        inside = self._segments[reached] > level
         flat = inside.ravel()
         before, after = np.zeros_like(flat), np.zeros_like(flat)
         before[1:], after[:-1] = flat[:-1], flat[1:]
@@ -66,3 +67,9 @@ class ThresholdIndex:
         return np.asarray(
             row * (self.width + 1) + (segment - row * self._per_row) * _SEGMENT + column
         )
+
+
+def _single(threshold: float) -> np.float32:
+    """Round a threshold to what it is compared with; one that is beyond float32 is infinite."""
+    with np.errstate(over="ignore"):
+        return np.float32(threshold)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from .errors import InputError
+from .inputs import shown
 from .values import Values
 
 if TYPE_CHECKING:
@@ -121,5 +122,5 @@ def parse_threshold(text: str) -> ThresholdPolicy:
     except ValueError:
         pass
     raise InputError(
-        f"'{text}' is no threshold; give a number, fpr:RATE, quantile:Q or region:PIXELS."
+        f"{shown(text)} is no threshold; give a number, fpr:RATE, quantile:Q or region:PIXELS."
     )

@@ -36,7 +36,13 @@ from .progress import (
 from .rarity import trusted
 from .texture import fit_texture
 from .threads import thread_race
-from .training_set import fingerprint, read_areas, spread_over, training_planes
+from .training_set import (
+    fingerprint,
+    read_areas,
+    refuse_single_patches,
+    spread_over,
+    training_planes,
+)
 from .training_state import TrainingState
 from .validation import Validation
 
@@ -125,6 +131,7 @@ def train(
     )
     areas = [area.normalised(intensity) for area in areas]
     side = training_side(areas, config)
+    refuse_single_patches(config, side)
     training, held_out = split(areas, config.validation, side)
     source = PatchSource(training, side, config.augmentation, where)
     samples = PatchSource(held_out or training, side, config.augmentation, where)

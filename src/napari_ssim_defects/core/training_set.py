@@ -10,15 +10,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .config import TrainingConfig
 from .errors import InputError
+from .inputs import truth_array
 from .patches import TrainingArea
 from .planes import ImageLike, Planes, as_planes
 from .tiles import Box, tile_side, tiles
 
-__all__ = ["fingerprint", "read_areas", "spread_over", "training_planes"]
+__all__ = [
+    "fingerprint",
+    "read_areas",
+    "refuse_single_patches",
+    "spread_over",
+    "training_planes",
+]
 
 _SAMPLED_PIXELS = 2**26
 _PATCHES_PER_SIDE = 4
+_SINGLE_PIXEL = 16  # pixels: side of patches that are encoded as one pixel
 
 
 def training_planes(
@@ -73,8 +82,8 @@ def read_areas(
     Raises
     ------
     InputError
-        If an image has NaN pixels, or a mask another shape, or there are more or fewer masks
-        than images.
+        If an image has NaN pixels, or a mask another shape or no truth values, or there are more
+        or fewer masks than images.
     """
     if masks is None:
         masks = [None] * len(stacks)
@@ -84,8 +93,9 @@ def read_areas(
     for stack, mask in zip(stacks, masks, strict=True):
         allowed = None
         if mask is not None:
+            allowed = truth_array(mask, f"mask of {stack.name}")
             try:
-                allowed = np.broadcast_to(np.asarray(mask, dtype=bool), stack.shape)
+                allowed = np.broadcast_to(allowed, stack.shape)
             except ValueError:
                 raise InputError(
                     f"The mask of {stack.name} has shape {np.shape(mask)}, which does not fit "
@@ -148,6 +158,31 @@ def spread_over(areas: Sequence[TrainingArea], pixels: int) -> list[TrainingArea
         return list(areas)
     wanted = max(1, int(len(areas) * pixels / total))
     return [areas[i] for i in np.linspace(0, len(areas) - 1, wanted).round().astype(int)]
+
+
+def refuse_single_patches(config: TrainingConfig, side: int) -> None:
+    """Refuse batches that cannot be normalised, as all that is known of them is one pixel.
+
+    Parameters
+    ----------
+    config
+        The recipe.
+    side
+        Side of the squares that are trained on, in pixels.
+
+    Raises
+    ------
+    InputError
+        If a batch could be of one patch, and its encoding of one pixel.
+    """
+    size, patches = config.batch_size, config.patches
+    # Batches are of nearly equal size: pairs of an odd number leave one, threes never do.
+    single = min(size, patches) == 1 or (size == 2 and patches % 2)
+    if config.batch_norm and side == _SINGLE_PIXEL and single:
+        raise InputError(
+            f"Batch normalisation needs more than one patch of {side} pixels at a time; choose "
+            "larger batches or patches, or batch_norm=False."
+        )
 
 
 def _check_number(given: Sequence[Any], images: int, what: str) -> None:

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from .config import TrainingConfig
-from .course import Course
+from .course import Count, Course
 from .errors import InputError
 from .model import HistoryEntry
 from .values import Values
@@ -22,6 +22,8 @@ __all__ = ["Arrays", "Standing", "TrainingState", "load_arrays", "load_moments",
 
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 """Tensors of a network or an optimiser, by name, on the CPU."""
+
+_MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # Adam's, of each parameter that it has moved
 
 _OTHER = "The interrupted training does not fit its own settings; train anew."
 
@@ -54,11 +56,11 @@ class Standing(Values):
         Losses at the looks.
     """
 
-    seen: Annotated[int, Field(ge=0)] = 0
-    steps: Annotated[int, Field(ge=0)] = 0
-    elapsed: Annotated[float, Field(ge=0)] = 0.0
-    looks: Annotated[int, Field(ge=0)] = 0
-    batch_size: Annotated[int, Field(ge=1)]
+    seen: Count = 0
+    steps: Count = 0
+    elapsed: Annotated[float, Field(ge=0, le=1e12)] = 0.0
+    looks: Count = 0
+    batch_size: Annotated[int, Field(ge=1, le=65536)]
     learning_rate: Annotated[float, Field(gt=0)]
     best_loss: float | None = None
     course: Course = Course()
@@ -144,14 +146,21 @@ def load_moments(optimiser: torch.optim.Optimizer, arrays: Arrays) -> None:
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, array in arrays.items():
         number, _, name = key.partition(".")
-        if not number.isdecimal() or int(number) >= len(parameters):
+        # Digits of other scripts are decimal too; a file may name a million of them.
+        if not (number.isascii() and number.isdecimal() and len(number) < 10):
+            raise InputError(_OTHER)
+        if int(number) >= len(parameters) or name not in _MOMENTS:
             raise InputError(_OTHER)
         parameter, tensor = parameters[int(number)], torch.as_tensor(array)
+        if (tensor.ndim > 0) != (name != "step") or tensor.dtype != torch.float32:
+            raise InputError(_OTHER)
         if tensor.ndim:
             if tensor.shape != parameter.shape:
                 raise InputError(_OTHER)
             # In the parameter's memory layout: fused optimisers pair numbers by their place.
             tensor = torch.empty_like(parameter).copy_(tensor)
         state.setdefault(int(number), {})[name] = tensor
+    if any(moments.keys() != _MOMENTS for moments in state.values()):
+        raise InputError(_OTHER)
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})

@@ -53,7 +53,9 @@ class Validation:
     def __post_init__(self) -> None:
         self.at_once = len(self.patches)
         self._shown = tiles(self.patches, self.config.patch_size)[:_RECONSTRUCTED]
-        self._flat_loss = self._loss_of(self._shown.mean(dim=(2, 3), keepdim=True))
+        # Of patches that are flat themselves it is 0, and nothing is to be learned.
+        flat = self._loss_of(self._shown.mean(dim=(2, 3), keepdim=True))
+        self._flat_loss = max(flat, 1e-12)
 
     def loss(self, network: Autoencoder) -> float | None:
         """Return the loss; None if they are not held out, or if it is not finite."""

@@ -78,7 +78,10 @@ def fetched_weights() -> Generator[PreparationProgress, Any, dict[str, torch.Ten
     if not file.exists():
         ensure_folder(file.parent)
         yield from _fetch(file)
-    return read_weights(file)
+    try:
+        return read_weights(file)
+    except InputError as error:
+        raise InputError(f"{str(error).rstrip('.')}; delete it to have it fetched again.") from None
 
 
 def _fetch(file: Path) -> Generator[PreparationProgress, Any, None]:
@@ -96,18 +99,32 @@ def _fetch(file: Path) -> Generator[PreparationProgress, Any, None]:
             )
 
 
+def _size(length: str | None) -> int:
+    """Size that a server announces, for the progress only; it may say anything."""
+    if length is not None and length.isascii() and length.isdecimal() and 0 < len(length) < 16:
+        return int(length) or _USUAL_SIZE
+    return _USUAL_SIZE
+
+
 def _chunks(file: Path) -> Generator[tuple[bytes, float], None, None]:
     """Pieces of the file on the internet, each with the fraction that is there with it."""
     done = 0
     try:
         with urlopen(URL, timeout=_TIMEOUT) as response:
-            size = int(response.headers.get("Content-Length") or _USUAL_SIZE)
-            while chunk := response.read(_CHUNK):
+            size = _size(response.headers.get("Content-Length"))
+            # What is there, however little: whoever wants to stop is not kept by a slow server.
+            while chunk := response.read1(_CHUNK):
                 done += len(chunk)
+                if done > _LARGEST:
+                    raise OSError(f"more than {_LARGEST / 2**30:g} GiB came")
                 yield chunk, min(1.0, done / size)
+            if done < size and response.headers.get("Content-Length"):
+                raise OSError(f"cut off after {done} of {size} bytes")
     except (OSError, HTTPException) as error:  # no network, no such host, time out, cut off
+        # A server may have its say in the error: no line breaks, nothing that moves a cursor.
+        reason = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())[:200]
         raise InputError(
             f"AlexNet's weights, which the system fmae needs, could not be fetched from {URL} "
-            f"({error}); fetch the file on another computer and name it, or put it into "
+            f"({reason}); fetch the file on another computer and name it, or put it into "
             f"'{file.parent}'."
         ) from error

@@ -84,6 +84,8 @@ def reading(path: Path, kind: str, *, folder: bool = False) -> Iterator[None]:
         if path.is_dir():
             if not folder:  # Windows would call it a lack of permission
                 raise InputError(f"'{path}' is a folder; choose a file in it.")
+        elif path.exists() and not path.is_file():  # it would never end, or never begin
+            raise InputError(f"'{path}' is a device or a pipe; choose a file.")
         elif path.stat().st_size == 0:
             raise InputError(f"'{path}' is empty; restore or export it again.")
         yield

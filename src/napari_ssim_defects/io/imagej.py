@@ -11,6 +11,7 @@ import numpy.typing as npt
 import tifffile
 
 from ..core.errors import InputError
+from ..core.inputs import plain_array
 from .atomic import atomic_path
 from .spatial import SpatialMetadata, converted
 from .tiff import BIG_TIFF_BYTES
@@ -51,7 +52,7 @@ def write_imagej_tiff(
         If the file cannot be written, or ImageJ has no such image (see `refuse_unfit`).
     """
     name = os.fspath(path)
-    array = np.asarray(data)
+    array = plain_array(data, "image")
     refuse_unfit(array, spatial, name)
     array = _storable(array)
     order = sorted(range(array.ndim), key=lambda axis: _AXES.index(spatial.axes[axis]))
@@ -93,7 +94,7 @@ def refuse_unfit(array: npt.NDArray[Any], spatial: SpatialMetadata, name: str) -
         raise InputError(f"Cannot write '{name}': the image has no pixels.")
     if _storage(array.dtype).itemsize * array.size > BIG_TIFF_BYTES:
         raise InputError(f"Cannot write '{name}': ImageJ TIFF ends at 4 GB; choose OME-TIFF.")
-    if len({*spatial.axes} & {*_AXES}) < array.ndim:
+    if array.ndim < 2 or not len({*spatial.axes} & {*_AXES}) == len(spatial.axes) == array.ndim:
         raise InputError(
             f"Cannot write '{name}': ImageJ TIFF has no axes {spatial.axes}; save fewer dimensions "
             "at a time."

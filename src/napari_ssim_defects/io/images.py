@@ -5,8 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -181,8 +182,8 @@ def find_images(inputs: Iterable[str | os.PathLike[str]]) -> list[Path]:
     found: dict[Path, Path] = {}
     for item in inputs:
         try:
-            for path in _expand(Path(item).expanduser()):
-                found.setdefault(path.resolve(), path)
+            for path in _expand(_at_home(Path(item))):
+                found.setdefault(_resolved(path), path)
         except OSError as error:
             raise read_problem(Path(item), error) from error
     if not found:
@@ -211,10 +212,10 @@ def match_masks(
     folder = Path(mask_folder)
     paths = [Path(image) for image in images]
     # Images and masks may share a folder; no image is a mask.
-    resolved = {path.resolve() for path in paths}
+    resolved = {_resolved(path) for path in paths}
     masks: dict[str, Path] = {}
     for path in _folder_images(folder):
-        if path.resolve() not in resolved:
+        if _resolved(path) not in resolved:
             masks.setdefault(image_stem(path).casefold(), path)
     matched = []
     for image in paths:
@@ -241,13 +242,44 @@ def _expand(path: Path) -> list[Path]:
         found = [path] if path.exists() else []
         missing = f"There is no file or folder '{path}'; check its name."
     else:
-        # Path.glob takes no absolute patterns.
-        matches = map(Path, glob.iglob(str(path), recursive=True))  # noqa: PTH207
-        found = [file for file in _images_among(matches) if not _RESULT.search(file.name)]
+        found = [file for file in _images_among(_matches(path)) if not _RESULT.search(file.name)]
         missing = f"No image matches '{path}'; check the pattern."
     if not found:
         raise InputError(missing)
     return found
+
+
+def _matches(pattern: Path) -> Iterator[Path]:
+    """Yield what a pattern matches; ``**`` enters no linked folders, which may lead in circles."""
+    first = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
+    base = Path(*pattern.parts[:first])
+    # Within a name two stars mean no more than one; at the end they mean files too.
+    parts = [p if p == "**" else re.sub(r"\*+", "*", p) for p in pattern.parts[first:]]
+    if parts[-1] == "**":
+        parts.append("*")
+    # Two in a row mean what one does, and would search everything as often as there are folders.
+    parts = [part for part, after in pairwise([*parts, ""]) if (part, after) != ("**", "**")]
+    hidden = any(part.startswith(".") for part in parts)
+    for path in base.glob("/".join(parts)):
+        inside = path.relative_to(base).parts[:-1]
+        if hidden or not any(part.startswith(".") for part in inside):
+            yield path
+
+
+def _at_home(path: Path) -> Path:
+    """Replace ``~``; a name that no user has stays as it is, and is not found."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def _resolved(path: Path) -> Path:
+    """Follow links; a name that leads nowhere, or in circles, stays as it is."""
+    try:
+        return path.resolve()
+    except (RuntimeError, ValueError):
+        return path.absolute()
 
 
 def _folder_images(folder: Path) -> list[Path]:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import InputError
 from .file_errors import write_problem
 from .report import ReportEntry
+from .tables import REGION_COLUMNS
 
 __all__ = ["JOURNAL_NAME", "Journal", "Record"]
 
@@ -17,6 +19,10 @@ JOURNAL_NAME = ".detection.jsonl"
 """One JSON object per line and finished image; a line that was cut off does not count."""
 
 Record = dict[str, Any]
+_KINDS = {
+    "image": str, "key": str, "files": dict, "regions": int, "defective_fraction": int | float,
+    "seconds": int | float, "rows": list, "thumbnail": str,
+}  # fmt: skip
 
 
 class Journal:
@@ -56,6 +62,10 @@ class Journal:
             If it cannot be written.
         """
         line = json.dumps({**record, "image": _name(image)})
+        if self._path.exists() and not (self._path.is_file() or self._path.is_dir()):
+            raise InputError(
+                f"Cannot write '{self._path}': it is a device or a pipe; choose another folder."
+            )
         try:
             with self._path.open("ab") as stream:
                 # A line that was cut off ends here.
@@ -89,11 +99,25 @@ class Journal:
             for line in stream:
                 try:
                     record = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     record = None
-                if isinstance(record, dict) and {"image", "key", "rows"} <= record.keys():
+                if _is_record(record):
                     yield place, record
                 place += len(line)
+
+
+def _is_record(record: Any) -> bool:
+    """Whether it has all that is asked of it later; anybody may have written the file."""
+    return (
+        isinstance(record, dict)
+        and all(isinstance(record.get(name), kind) for name, kind in _KINDS.items())
+        and 0 <= record["defective_fraction"] <= 1 <= record["regions"] + 1
+        and all(
+            isinstance(names, list) and all(isinstance(name, str) for name in names)
+            for names in record["files"].values()
+        )
+        and all(isinstance(row, dict) and {*row} <= {*REGION_COLUMNS} for row in record["rows"])
+    )
 
 
 def _name(image: Path) -> str:

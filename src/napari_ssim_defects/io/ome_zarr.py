@@ -24,7 +24,10 @@ _UNSAFE = "pickle"
 def is_zarr(path: str | os.PathLike[str]) -> bool:
     """Whether a path is a folder that holds a zarr array or group."""
     folder = Path(path)
-    return folder.is_dir() and any((folder / name).is_file() for name in _MARKERS)
+    try:
+        return folder.is_dir() and any((folder / name).is_file() for name in _MARKERS)
+    except (OSError, ValueError):  # a name that is too long, say
+        return False
 
 
 def open_zarr(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]:

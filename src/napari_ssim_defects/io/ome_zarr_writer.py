@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from ..core.errors import InputError
+from ..core.inputs import refuse_masked
 from ..core.planes import ImageLike
 from .atomic import atomic_folder
 from .pyramid import BLOCK, blocks, level_shape, levels, read_level, storable
@@ -62,6 +63,12 @@ def write_ome_zarr(path: str | os.PathLike[str], data: ImageLike, spatial: Spati
 
     axes = spatial.axes
     refuse_axes(name, axes)
+    refuse_masked(data, "The image")
+    if len(axes) != data.ndim or not axes.endswith("YX"):
+        raise InputError(
+            f"Cannot write '{name}': its {data.ndim} axes are not '{axes}'; give one letter for "
+            "each, height and width last."
+        )
     y = axes.index("Y")
     if 0 in data.shape:
         raise InputError(f"Cannot write '{name}': the image has no pixels.")

@@ -173,7 +173,7 @@ def _row(name: str, regions: int, fraction: float) -> str:
 def _figure(entry: ReportEntry) -> str:
     name = html.escape(entry.name, quote=True)
     return (
-        f'<figure><img alt="{name}" src="data:image/jpeg;base64,{entry.thumbnail}">'
+        f'<figure><img alt="{name}" src="data:image/jpeg;base64,{html.escape(entry.thumbnail)}">'
         f"<figcaption>{name}<br><span>{_count(entry.regions, 'region')}, "
         f"{_percent(entry.defective_fraction)} of the area</span></figcaption></figure>"
     )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import tifffile
 
 from ..core.errors import InputError
+from ..core.inputs import plain_array
 from ..core.planes import ImageLike
 from .atomic import atomic_path
 from .pyramid import (
@@ -77,7 +78,7 @@ def write_ome_tiff(
         If the file cannot be written or OME-TIFF cannot hold such an array.
     """
     name = os.fspath(path)
-    array: Any = data if _is_lazy(data) else np.asarray(data)
+    array: Any = data if _is_lazy(data) else plain_array(data, "image")
     axes = axes or DEFAULT_AXES.get(array.ndim, "")
     if 0 in array.shape:
         raise InputError(f"Cannot write '{name}': the image has no pixels.")
@@ -85,6 +86,11 @@ def write_ome_tiff(
         raise InputError(
             f"Cannot write '{name}': it has {array.ndim} dimensions and OME-TIFF two to five; "
             "save fewer dimensions at a time."
+        )
+    if len(axes) != array.ndim or not axes.removesuffix("S").endswith("YX"):
+        raise InputError(
+            f"Cannot write '{name}': its {array.ndim} axes are not '{axes}'; give one letter for "
+            "each, height and width last (YX, or YXS with the samples of RGB)."
         )
     y = axes.find("Y")
     stored = storable(array, y, name)
@@ -111,7 +117,12 @@ def write_ome_tiff(
                     _write_array(writer, stored[...], y, smaller, whole, options)
                 else:
                     _write_blocks(writer, stored, y, smaller, whole, options, temporary.parent)
-        except tifffile.OmeXmlError:
+        except InputError:
+            raise  # of what is read in parts
+        except (
+            tifffile.OmeXmlError,
+            ValueError,
+        ):  # axes in another order, samples that are not RGB
             raise InputError(
                 f"Cannot write '{name}': OME-TIFF does not hold {array.ndim} dimensions in the "
                 f"order {axes}; save fewer dimensions at a time."
@@ -178,6 +189,11 @@ def _physical_sizes(
     units = (unit,) * len(sizes) if unit is None or isinstance(unit, str) else tuple(unit)
     attributes: dict[str, float | str] = {}
     letters = axes.removesuffix("S")[-len(sizes) :] if sizes else ""
+    if not len(letters) == len(sizes) == len(units):
+        raise InputError(
+            f"Pixels of {len(sizes)} sizes and {len(units)} units do not fit the axes {axes}; give "
+            "one of each per axis."
+        )
     for letter, size, symbol in zip(letters, sizes, map(unit_symbol, units), strict=True):
         key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
         if letter in "TZYX" and symbol is not None and math.isfinite(size) and size > 0:

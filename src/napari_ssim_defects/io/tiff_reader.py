@@ -12,15 +12,16 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
 import tifffile
 
 from ..core.errors import InputError
+from .compression import refuse_bombs
 from .file_array import FileArray
 from .file_errors import reading, refuse_implausible_size
+from .ome_metadata import ome_distances, refuse_hostile_ome
 from .raster import read_tiff_frames
 from .spatial import SpatialMetadata, unit_symbol
 
@@ -103,6 +104,7 @@ def open_tiff(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
         chunks = (1,) * (len(axes) - len(page.chunks)) + tuple(page.chunks)
         if math.prod(chunks) * dtype.itemsize > _LARGEST_CHUNK or not _has_zarr():
             return None
+        refuse_bombs(file, series, most=1)
         try:
             next(page.segments())
         except ValueError:  # Pillow may know the compression
@@ -151,6 +153,10 @@ def _opened(
         _tifffile_errors() as errors,
         tifffile.TiffFile(file) as tif,
     ):
+        if tif.is_ome and tif.ome_metadata:
+            refuse_hostile_ome(file, tif.ome_metadata)
+        if not len(tif.pages):  # counting them finds pages in a circle, which reading does not
+            raise ValueError("no pages")
         series = tif.series[0]
         refuse_implausible_size(file, series.nbytes)
         yield tif, series, errors
@@ -159,6 +165,7 @@ def _opened(
 def _stored_pixels(file: Path, series: tifffile.TiffPageSeries) -> npt.NDArray[Any]:
     """Decode the pixels in the shape of the series."""
     _refuse_cut_off(series)
+    refuse_bombs(file, series)
     try:
         data = series.asarray()
     except (ValueError, ImportError) as error:
@@ -242,7 +249,7 @@ def _spatial(axes: str, distances: dict[str, tuple[float, str]]) -> SpatialMetad
 def _distances(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, tuple[float, str]]:
     """Return distance and unit along each axis for which the file has sensible ones."""
     if tif.ome_metadata:
-        found = _ome_distances(tif.ome_metadata)
+        found = ome_distances(tif.ome_metadata)
     else:
         found = _resolution_distances(page, tif.imagej_metadata or {})
     sensible = {}
@@ -251,19 +258,6 @@ def _distances(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, tup
         if symbol is not None and math.isfinite(size) and size > 0:
             sensible[letter] = size, symbol
     return sensible
-
-
-def _ome_distances(xml: str) -> dict[str, tuple[float, object]]:
-    pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
-    found: dict[str, tuple[float, object]] = {}
-    if pixels is None:
-        return found
-    defaults = {"X": "µm", "Y": "µm", "Z": "µm", "T": "s"}
-    for letter, default in defaults.items():
-        key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
-        if key in pixels.attrib:
-            found[letter] = float(pixels.attrib[key]), pixels.attrib.get(f"{key}Unit", default)
-    return found
 
 
 def _resolution_distances(

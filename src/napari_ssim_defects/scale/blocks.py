@@ -155,7 +155,7 @@ def scored(model: DefectModel, plane: Array, seen: dict[str, Array]) -> Array:
 
 def _normalised(pixels: npt.NDArray[Any], intensity: Any, name: str) -> npt.NDArray[np.float32]:
     whole = Planes(pixels, -3, name=name)
-    return np.asarray(intensity.normalise(whole[0]))
+    return np.asarray(intensity.normalise(whole[0], name))
 
 
 def tile_steps(
