@@ -51,6 +51,7 @@ def run_detect(
     from .io.report import REPORT_NAME
     from .io.results import TABLE_NAME
     from .scale.folders import FileDetected, FileFailed, FileProgress, detect_files
+    from .scale.graphics_cards import several_cards, worker_per_card
 
     model = inspecting_model(model_path, recipe.residual)
     threshold = threshold_of(recipe.threshold, model)
@@ -58,11 +59,13 @@ def run_detect(
     done: list[dict[str, Any]] = []  # without the pixels: there may be many images
     failed: list[dict[str, str]] = []
     paths = find_images(recipe.images)
-    with Bar("detecting") as bar:
+    cards = () if recipe.cluster else several_cards(recipe.device, len(paths))
+    with worker_per_card(cards) as here, Bar("detecting") as bar:
         for message in detect_files(
             model, paths, recipe.folder, threshold, recipe.segmentation, outputs,
             stride=recipe.stride, device=recipe.device, pixel_size=recipe.pixel_size,
-            unit=recipe.unit, overwrite=overwrite, report=recipe.report, cluster=recipe.cluster,
+            unit=recipe.unit, overwrite=overwrite, report=recipe.report,
+            cluster=recipe.cluster or here,
         ):  # fmt: skip
             if isinstance(message, FileProgress):
                 bar.show(message.fraction, message.path.name)

@@ -123,38 +123,41 @@ def inspecting_files(
     from ..io.images import find_images
     from ..io.report import REPORT_NAME
     from ..scale.folders import FileDetected, FileFailed, FileProgress, detect_files
+    from ..scale.graphics_cards import several_cards, worker_per_card
 
     torch.set_num_threads(settings.threads)
     paths = find_images(inputs)
     summary = BatchSummary(len(paths), folder)
     yield summary
     start: float | None = None
-    for message in detect_files(
-        settings.model, paths, folder, settings.threshold, settings.segmentation,
-        settings.outputs, stride=settings.stride, device=settings.device,
-        overwrite=settings.overwrite, report=settings.report, cluster=settings.cluster,
-    ):  # fmt: skip
-        if isinstance(message, FileProgress):
-            now = time.monotonic()
-            start = now if start is None else start
-            done = message.fraction
-            left = (now - start) * (1 - done) / done if done else None
-            yield BatchStep(message.path, done, left)
-            continue
-        if isinstance(message, FileFailed):
-            summary = summary.with_failure(message.path, message.reason)
-        else:
-            earlier = not isinstance(message, FileDetected) and message.earlier
-            summary = summary.with_image(
-                BatchImage(
-                    message.path,
-                    message.regions,
-                    message.defective_fraction,
-                    earlier,
-                    message.files.get("residual", (None,))[0],
+    cards = () if settings.cluster else several_cards(settings.device, len(paths))
+    with worker_per_card(cards) as here:
+        for message in detect_files(
+            settings.model, paths, folder, settings.threshold, settings.segmentation,
+            settings.outputs, stride=settings.stride, device=settings.device,
+            overwrite=settings.overwrite, report=settings.report, cluster=settings.cluster or here,
+        ):  # fmt: skip
+            if isinstance(message, FileProgress):
+                now = time.monotonic()
+                start = now if start is None else start
+                done = message.fraction
+                left = (now - start) * (1 - done) / done if done else None
+                yield BatchStep(message.path, done, left)
+                continue
+            if isinstance(message, FileFailed):
+                summary = summary.with_failure(message.path, message.reason)
+            else:
+                earlier = not isinstance(message, FileDetected) and message.earlier
+                summary = summary.with_image(
+                    BatchImage(
+                        message.path,
+                        message.regions,
+                        message.defective_fraction,
+                        earlier,
+                        message.files.get("residual", (None,))[0],
+                    )
                 )
-            )
-        yield summary
+            yield summary
     yield summary.finished(folder / REPORT_NAME if settings.report else None)
 
 
