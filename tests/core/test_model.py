@@ -72,7 +72,7 @@ def test_reconstruction_has_the_shape_and_intensities_of_the_image(
     assert reconstruction.shape == shape
     assert reconstruction.dtype == np.float32
     normalised = (reconstruction - 10) / 190
-    assert 1e-4 < normalised.std() < 10
+    assert 1e-6 < normalised.std() < 10
 
 
 def by_hand(model, planes, stride):

@@ -86,7 +86,9 @@ class Autoencoder(nn.Module):
                 layer(inputs, outputs, kernel, stride, padding=1, bias=not batch_norm),
                 *_activation(outputs, batch_norm),
             ]
-        self.decoder = nn.Sequential(*decoder, OutputConv2d(32, channels, 4, 2, padding=1))
+        # Whatever a variational network redraws faintly it soon finds too dear to remember.
+        last = TransposedConv2d if variational else OutputConv2d
+        self.decoder = nn.Sequential(*decoder, last(32, channels, 4, 2, padding=1))
         self.discriminator = Discriminator(channels) if discriminator else None
         self.texture = TextureModel(channels) if texture else None
 
@@ -133,7 +135,7 @@ class TransposedConv2d(nn.ConvTranspose2d):
 
 
 class OutputConv2d(TransposedConv2d):
-    """The decoder's last layer."""
+    """The last layer of a decoder that is to begin with next to no picture."""
 
 
 def initialise(network: nn.Module, seed: int) -> None:

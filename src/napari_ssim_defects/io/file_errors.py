@@ -39,6 +39,10 @@ def write_problem(path: Path, error: OSError) -> InputError:
         reason = "the disk is full; free some space or choose another folder"
     elif code == errno.EFBIG:
         reason = "the file system takes no files this large; choose another disk"
+    elif code is None and "requested and" in str(error):  # NumPy, which does not say why
+        reason = (
+            "the disk is full, or takes no files this large; free some space or choose another disk"
+        )
     elif code == errno.ENAMETOOLONG:
         reason = "the name is too long; choose a shorter one"
     else:
