@@ -1,6 +1,6 @@
 """How fast the training engine is, and how far that is from what the machine can do.
 
-python benchmarks/training.py [--rounds 7] [--threads N] [--cold FOLDER] [--json]
+python benchmarks/training.py [--batch 128] [--rounds 7] [--threads N] [--cold FOLDER] [--json]
 
 Needs, beside the package, what it is compared with:
 
@@ -336,6 +336,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--batch", type=int, default=128, help="patches a step; the paper's: 128")
     parser.add_argument("--cold", type=Path, metavar="FOLDER")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
@@ -354,7 +355,7 @@ def main() -> None:
             name: version(name) for name in ("pytorch-msssim", "kornia", "torchmetrics")
         },
         "limits": limits,
-        "training": training(rounds, 4 if quick else 32, side, limits),
+        "training": training(rounds, 4 if quick else options.batch, side, limits),
         "ssim_loss": ssim_losses(rounds, 4 if quick else 64, side, limits),
         "reconstruction": reconstruction(rounds, *((80, 64) if quick else (700, 1024)), side),
     }
