@@ -111,6 +111,12 @@ class SegmentationConfig(Values):
     review_threshold: float | None = None
     hysteresis: bool = True
 
+    def usable_at(self, threshold: float) -> Self:
+        """Leave a threshold for review aside that does not lie below that for defects."""
+        if self.review_threshold is None or self.review_threshold < threshold:
+            return self
+        return self.replace(review_threshold=None)
+
 
 class TrainingConfig(Values):
     """The full recipe of a training; saved in the model, printed by ``info``.

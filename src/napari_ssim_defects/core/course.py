@@ -106,9 +106,8 @@ class Course(Values):
             if self.learned is None or (self.blank and look.learned >= self.learned + _RISE):
                 return self.replace(learned=look.learned, risen=look.used)
             return self
-        if self.blank:
-            return self.replace(learned=look.learned, risen=look.used)._going_on(look, schedule)
-        return self._going_on(look, schedule)
+        course = self.replace(learned=look.learned, risen=look.used) if self.blank else self
+        return course._going_on(look, schedule)
 
     def rate(self, schedule: Literal["constant", "one_cycle"], used: float) -> float:
         """Return the learning rate as a fraction of its peak when so much of the budget is used."""

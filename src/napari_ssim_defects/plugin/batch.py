@@ -87,10 +87,8 @@ class BatchController:
         except InputError as error:
             self._runner.fail(str(error))
             return
-        chosen, segmentation = preferences(), state.segmentation
-        review = segmentation.review_threshold
-        if review is not None and review >= batch.threshold:  # left aside, as by the preview
-            segmentation = segmentation.replace(review_threshold=None)
+        chosen = preferences()
+        segmentation = state.segmentation.usable_at(batch.threshold)  # as the preview shows it
         self._settings = BatchSettings(
             state.model, batch.threshold, segmentation, state.outputs, state.stride,
             batch.overwrite, batch.report, chosen.device, chosen.threads, chosen.cluster,

@@ -119,9 +119,9 @@ def detection_recipe(
     segmentation = _common(
         [item.segmentation for item in items], "settings of their labels; create them again"
     )
-    review = segmentation.review_threshold
-    if review is not None and review >= threshold:  # it is left aside, and a command refuses it
-        segmentation = segmentation.replace(review_threshold=None)
+    segmentation = segmentation.usable_at(
+        threshold
+    )  # a command refuses what the panel leaves aside
     size = yield from common_pixel_size(items, paths)
     return DetectionRecipe(
         images=tuple(paths),
