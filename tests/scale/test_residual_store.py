@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from napari_ssim_defects.core.segmentation import segment
 from napari_ssim_defects.io import pyramid
 from napari_ssim_defects.io.pyramid import halved
 from napari_ssim_defects.io.scratch_pyramid import ScratchPyramid
+from napari_ssim_defects.scale import residual_store
 from napari_ssim_defects.scale.block_detection import outline_blocks
 from napari_ssim_defects.scale.residual_store import ResidualStore, Wanted
 
@@ -100,6 +104,40 @@ def test_what_was_begun_goes_on(grey_model: DefectModel, spoilt: Plane, tmp_path
     assert before > 0
     _filled(store)
     np.testing.assert_array_equal(store.levels[0][:], grey_model.residual(spoilt, device="cpu"))
+
+
+def test_a_second_job_waits_for_the_last_step_of_the_first(
+    viewed_model: DefectModel, spoilt: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    real = residual_store.plane_blocks
+
+    def held(*arguments: Any) -> Any:
+        if not entered.is_set():
+            entered.set()
+            go_on.wait(60)
+        return real(*arguments)
+
+    monkeypatch.setattr(residual_store, "plane_blocks", held)
+    store = _store(viewed_model, spoilt, tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(next, store.fill())
+        assert entered.wait(60)
+        second = pool.submit(_filled, store)
+        go_on.set()
+        first.result(60)
+        assert second.result(60)[-1] == 1
+    np.testing.assert_array_equal(store.levels[0][:], viewed_model.residual(spoilt, device="cpu"))
+
+
+def test_two_jobs_that_take_turns_find_what_one_does(
+    viewed_model: DefectModel, spoilt: Plane, tmp_path: Path
+) -> None:
+    store = _store(viewed_model, spoilt, tmp_path)
+    for _ in itertools.zip_longest(store.fill(), store.fill()):
+        pass
+    np.testing.assert_array_equal(store.levels[0][:], viewed_model.residual(spoilt, device="cpu"))
+    assert store.left == 0
 
 
 def test_only_the_residual_stays_on_disk(

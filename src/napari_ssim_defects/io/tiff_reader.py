@@ -113,13 +113,6 @@ def open_tiff(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
         return FileArray(file, _KIND, series.shape, native, chunks, get), spatial
 
 
-def _mapped_part(
-    file: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...], index: Any
-) -> npt.NDArray[Any]:
-    """Read a part of uncompressed pixels; none of the file stays mapped."""
-    return np.array(np.memmap(file, dtype, "r", offset, shape)[index])
-
-
 def _decoded_part(file: Path, index: Any) -> npt.NDArray[Any]:
     """Read a part of the first image; the file is open no longer than that."""
     import zarr

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import shutil
+import threading
 from collections.abc import Generator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -17,10 +20,9 @@ from ..core.model import DefectModel
 from ..core.planes import Planes
 from ..core.reconstruction import relayed
 from ..core.residual import score_tiles
+from ..core.texture import TEXTURE_REACH
 from ..core.tiles import Box, PatchGrid, tiles
 from ..io.file_errors import write_problem
-from ..io.pyramid import BLOCK
-from ..io.scratch import scratch_array
 from ..io.scratch_pyramid import ScratchPyramid
 from .blocks import (
     Array,
@@ -62,7 +64,7 @@ class ResidualStore:
     planes
         The image.
     folder
-        An empty folder: 5 bytes per pixel stay in it, and up to 20 more per pixel of each plane
+        An empty folder: 5 bytes per pixel stay in it, and up to 24 more per pixel of each plane
         that has been begun, if it is grey.
     stride, device
         As for `DefectModel.inspect`.
@@ -110,6 +112,7 @@ class ResidualStore:
         self._total = len(boxes) * len(planes)
         self._left = {plane: list(boxes) for plane in np.ndindex(planes.leading_shape)}
         self._begun: dict[tuple[int, ...], _Plane] = {}
+        self._lock = threading.Lock()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -135,16 +138,29 @@ class ResidualStore:
         InputError
             If a part of the image cannot be used or the disk does not take its residual.
         """
+        steps = self._filled(wanted)
+        sent: Wanted | None = None
+        with suppress(StopIteration):
+            while True:
+                # A job that was stopped may still be at its last step when the next one begins.
+                with self._lock:
+                    fraction = steps.send(sent)
+                sent = yield fraction
+
+    def _filled(self, wanted: Wanted | None) -> Generator[float, Wanted | None, None]:
         while self._left:
             plane, box = self._next(wanted)
             try:
                 steps = self._compute(plane, box)
                 for _ in steps:
                     wanted = (yield 1 - self.left / self._total) or wanted
+                    if box not in self._left.get(plane, ()):  # somebody else was faster
+                        break
+                else:
+                    self._left[plane].remove(box)
             except OSError as error:
                 raise write_problem(self._folder, error) from error
-            self._left[plane].remove(box)
-            if not self._left[plane]:
+            if not self._left.get(plane, True):
                 del self._left[plane]
                 self._begun.pop(plane).close()
             wanted = (yield 1 - self.left / self._total) or wanted
@@ -197,7 +213,8 @@ class _Plane:
         device: str | None,
     ) -> None:
         self._model, self._device, self._folder = model, device, folder
-        self._pixels = plane_blocks(model, planes, number)
+        pixels = plane_blocks(model, planes, number)
+        self._pixels = _Step(pixels, folder / "pixels")
         networks, texture = views(model.config)
         self._grids: dict[Network, PatchGrid] = {}
         self._sums: dict[Network, _Step] = {}
@@ -205,28 +222,32 @@ class _Plane:
         for network in networks:
             grid = self._grids[network] = patch_grid(model, planes, network, stride)
             sums = self._sums[network] = _Step(
-                tile_sums(model, self._pixels, grid, network, device), folder / f"{network}-sums"
+                tile_sums(model, pixels, grid, network, device), folder / f"{network}-sums"
             )
             self._seen[network] = _Step(joined(sums.kept, grid), folder / network)
         if texture:
-            found = improbability(model, self._pixels, device)
+            found = improbability(model, self._pixels.kept, device)
             self._seen["texture"] = _Step(found, folder / "texture")
         kept = {name: step.kept for name, step in self._seen.items()}
-        self._score = scored(model, self._pixels, kept)
+        self._score = scored(model, self._pixels.kept, kept)
+        self._shape = pixels.shape[1:]
 
     def score(self, box: Box, reach: int) -> Generator[None, None, npt.NDArray[np.float32]]:
         """Return the residual of one block, after what it needs of its surroundings."""
-        around = box.grown(reach, self._pixels.shape[1:])
+        around = box.grown(reach, self._shape)
         for network, grid in self._grids.items():
             for _, row, column in self._seen[network].missing(around):
                 for tile in np.ndindex(2, 2):
                     above = row - 1 + tile[0], column - 1 + tile[1]
                     if min(above) >= 0 and (0, *above) in self._sums[network].left:
                         yield from self._sum(network, grid, above)
-        for step in self._seen.values():
+        for name, step in self._seen.items():
             for block in step.missing(around):
-                step.keep(block, step.array.blocks[block].compute(scheduler="synchronous"))
+                if name == "texture":
+                    self._pixels.need(step.box(block).grown(TEXTURE_REACH, self._shape))
+                step.compute(block)
                 yield
+        self._pixels.need(around)
         pixels = self._score[box.slices].compute(scheduler="synchronous")
         return np.asarray(pixels)
 
@@ -238,7 +259,8 @@ class _Plane:
         self, network: Network, grid: PatchGrid, tile: tuple[int, int]
     ) -> Generator[None, None, None]:
         extent = grid.extent(tile)
-        pixels = self._pixels[:, *extent.slices].compute(scheduler="synchronous")
+        self._pixels.need(extent)
+        pixels = self._pixels.kept[:, *extent.slices].compute(scheduler="synchronous")
         steps = tile_steps(self._model, pixels, grid, tile, network, self._device)
         found = yield from relayed(steps, lambda _: None)
         self._sums[network].keep((0, *tile), found)
@@ -252,15 +274,16 @@ class _Step:
     array
         What is computed.
     kept
-        The same, read from disk; only where blocks were kept.
+        The same, mapped from disk; only where blocks were kept.
     left
         Blocks that are not kept yet.
     """
 
-    def __init__(self, array: Array, path: Path) -> None:
+    def __init__(self, array: Array, folder: Path) -> None:
         self.array = array
-        self._target = scratch_array(path, array.shape, (array.shape[0], BLOCK, BLOCK), array.dtype)
-        self.kept = da.from_array(self._target, chunks=array.chunks, name=False)
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self.kept = da.map_blocks(_kept_block, folder, dtype=array.dtype, chunks=array.chunks)
         self.left: set[Block] = set(np.ndindex(array.numblocks))
         self._starts = [np.cumsum([0, *sizes]).tolist() for sizes in array.chunks[1:]]
 
@@ -279,9 +302,36 @@ class _Step:
         blocks = ((0, row, column) for row in rows for column in columns)
         return [block for block in blocks if block in self.left]
 
+    def box(self, block: Block) -> Box:
+        """Return where a block lies."""
+        (top, bottom), (left, right) = (
+            starts[index : index + 2] for starts, index in zip(self._starts, block[1:], strict=True)
+        )
+        return Box(top, left, bottom, right)
+
+    def need(self, box: Box) -> None:
+        """Compute and keep the blocks in which pixels of a box lie."""
+        for block in self.missing(box):
+            self.compute(block)
+
+    def compute(self, block: Block) -> None:
+        """Compute and keep a block."""
+        self.keep(block, self.array.blocks[block].compute(scheduler="synchronous"))
+
     def keep(self, block: Block, pixels: npt.NDArray[np.float32]) -> None:
         """Keep a block."""
-        top, left = (starts[index] for starts, index in zip(self._starts, block[1:], strict=True))
-        height, width = pixels.shape[1:]
-        self._target[:, top : top + height, left : left + width] = pixels
-        self.left.remove(block)
+        np.save(_block_file(self._folder, block), pixels)
+        self.left.discard(block)
+
+
+def _block_file(folder: Path, block: Block) -> Path:
+    return folder / f"{block[1]}-{block[2]}.npy"
+
+
+def _kept_block(folder: Path, block_info: Any = None) -> npt.NDArray[np.float32]:
+    """Map a block; zeros if it is not kept, as when dask asks for more than it needs."""
+    block = block_info[None]
+    try:
+        return np.asarray(np.load(_block_file(folder, block["chunk-location"]), mmap_mode="r"))
+    except FileNotFoundError:
+        return np.zeros(block["chunk-shape"], np.float32)
