@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from napari_ssim_defects.core.alexnet import AlexNetFeatures
 from napari_ssim_defects.core.config import (
     ReconstructionProbabilityResidual,
     SquaredErrorResidual,
@@ -17,10 +18,11 @@ from napari_ssim_defects.core.errors import InputError
 from napari_ssim_defects.core.losses import Objective, training_loss
 from napari_ssim_defects.core.model import DefectModel
 from napari_ssim_defects.core.networks import Autoencoder, initialise
+from napari_ssim_defects.core.progress import PreparationProgress, TrainingStep
 from napari_ssim_defects.core.reconstruction import SampledReconstruction
 from napari_ssim_defects.core.residual import residual_map
 from napari_ssim_defects.core.thresholds import FixedThreshold
-from napari_ssim_defects.core.training import train
+from napari_ssim_defects.core.training import STOP, train
 
 TINY = {
     "patch_size": 16, "latent_dimension": 8, "batch_size": 8, "patches": 40, "epochs": 2,
@@ -221,3 +223,18 @@ def test_same_seed_gives_the_same_vae(trained, grating):
     first, second = trained("vae"), trained("vae")
     np.testing.assert_array_equal(first.residual(grating()), second.residual(grating()))
     assert first.alternatives[0].residual == SSIMResidual(ssim=({"window_size": 7},))
+
+
+def test_a_stop_while_alexnet_is_fetched_is_heeded(grating, made_up_alexnet, monkeypatch):
+    read = AlexNetFeatures.pretrained
+
+    def fetched(path):
+        yield PreparationProgress("Fetching AlexNet's weights", 0.5)
+        return (yield from read(made_up_alexnet))
+
+    monkeypatch.setattr(AlexNetFeatures, "pretrained", fetched)
+    steps = train([grating()], TrainingConfig(system="fmae", **TINY), device="cpu")
+    assert isinstance(next(steps), PreparationProgress)
+    rest = [steps.send(STOP), *steps]
+    assert not any(isinstance(message, TrainingStep) for message in rest)
+    assert rest[-1].stopped

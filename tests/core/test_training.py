@@ -14,6 +14,7 @@ from napari_ssim_defects.core.evaluation import evaluate
 from napari_ssim_defects.core.losses import training_loss
 from napari_ssim_defects.core.progress import (
     CalibrationProgress,
+    PreparationProgress,
     TrainingCheckpoint,
     TrainingFinished,
     TrainingNotice,
@@ -404,6 +405,14 @@ def test_masks_may_be_one_array(grating):
     masks = np.ones((2, 64, 64), bool)
     messages = train([grating(), grating()], TINY.replace(epochs=1), masks=masks, device="cpu")
     assert finished(messages).channels == 1
+
+
+def test_a_stop_while_the_texture_is_learnt_is_heeded(grating):
+    steps = train([grating(64, 64)], TrainingConfig.preset("quick"), device="cpu")
+    assert isinstance(next(steps), PreparationProgress)
+    rest = [steps.send(STOP), *steps]
+    assert not any(isinstance(message, TrainingStep) for message in rest)
+    assert rest[-1].stopped
 
 
 def test_default_recipe_is_the_quick_preset(grating):

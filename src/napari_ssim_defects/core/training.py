@@ -138,14 +138,16 @@ def train(
     count = _VALIDATION_PATCHES * config.patch_size**2 // side**2
     fixed = samples.cut(samples.positions(count, np.random.default_rng(config.seed + 1)))
 
+    stopped = False
     features = None
     if config.system == "fmae":
-        features = (yield from AlexNetFeatures.pretrained(alexnet)).to(where)
+        features, stopped = yield from _heeded(AlexNetFeatures.pretrained(alexnet))
+        features = features.to(where)
     network = Autoencoder.of(config, planes[0].channels)
     initialise(network, config.seed)
     if network.texture is not None and state is None:
         for fraction in fit_texture(network.texture, training, config.seed):
-            yield PreparationProgress("Learning the texture", fraction)
+            stopped |= (yield PreparationProgress("Learning the texture", fraction)) == STOP
     network = place(network, where)
     objective = Objective(config, torch.Generator(where), features)
     validation = Validation(config, objective, fixed, held_out=bool(held_out))
@@ -168,7 +170,7 @@ def train(
             planes=len(areas),
             fraction=run.fraction,
         )
-        stopped = (yield started) == STOP
+        stopped |= (yield started) == STOP
         checkpoint_at = run.elapsed
         while run.fraction < 1 and not stopped:
             yield_at = run.elapsed + _REPORT_SECONDS
@@ -214,6 +216,19 @@ def train(
         ),
         stopped,
     )
+
+
+def _heeded(
+    steps: Generator[PreparationProgress, Any, AlexNetFeatures],
+) -> Generator[PreparationProgress, str | None, tuple[AlexNetFeatures, bool]]:
+    """Pass messages on; returns, with what comes of it, whether `STOP` was sent meanwhile."""
+    stopped = False
+    while True:
+        try:
+            message = next(steps)
+        except StopIteration as finished:
+            return finished.value, stopped
+        stopped |= (yield message) == STOP
 
 
 def trained_by(
