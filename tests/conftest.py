@@ -21,6 +21,14 @@ if sys.platform == "linux":
     os.environ.pop("WAYLAND_DISPLAY", None)  # Xvfb is an X server
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """On Linux, run tests side by side: there each process has a display of its own.
+
+    Elsewhere their windows would take the focus from each other. A process takes a gigabyte.
+    """
+    return min(4, os.cpu_count() or 1) if sys.platform == "linux" else 1
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_number_format() -> Iterator[None]:
     """Train in float32 everywhere: the race of formats may end otherwise the next time."""
