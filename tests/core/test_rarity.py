@@ -16,6 +16,7 @@ from napari_ssim_defects.core.errors import InputError
 from napari_ssim_defects.core.rarity import (
     combined_rarity,
     fit_rarity,
+    inflations,
     rarity,
     rarity_levels,
     trusted,
@@ -61,12 +62,15 @@ VIEWS = (
 )
 
 
-def test_combination_is_the_rarity_of_the_mean_rarity(rng):
+def test_combination_has_the_scale_of_its_views(rng):
     maps = [[rng.gamma(2, size=(200, 300)).astype(np.float32) for _ in range(2)] for _ in VIEWS]
     maps[0][0][:20] = maps[1][0][:20] = maps[2][0][:20] = np.nan  # not allowed
     fitted = fit_rarity(RarityResidual(views=VIEWS), maps)
     assert fitted.is_measured
-    found = [combined_rarity(together, fitted) for together in zip(*maps, strict=True)]
+    found = [
+        combined_rarity(together, fitted, inflations(together, fitted))
+        for together in zip(*maps, strict=True)
+    ]
     values = np.concatenate([plane[np.isfinite(plane)] for plane in found])
     assert len(values) == 2 * 200 * 300 - 20 * 300
     for decades in (1, 2, 3):
@@ -82,7 +86,8 @@ def test_a_plane_is_scored_by_each_of_its_views(rng):
     probability = 1 / (1 + np.exp(-odds.astype(np.float64)))
     np.testing.assert_allclose(maps[1], -np.log(1 - probability), rtol=1e-4, atol=1e-6)
     fitted = fit_rarity(RarityResidual(views=VIEWS), [[found] for found in maps])
-    np.testing.assert_array_equal(score_plane(plane, views, fitted), combined_rarity(maps, fitted))
+    expected = combined_rarity(maps, fitted, inflations(maps, fitted))
+    np.testing.assert_array_equal(score_plane(plane, views, fitted), expected)
 
 
 def test_a_rarity_needs_what_it_is_made_of():
@@ -105,15 +110,56 @@ def test_a_view_counts_by_its_weight_and_a_reconstruction_by_what_was_learned(rn
     assert [view.weight for view in learned.views] == [0.25, 1, 1]
     fitted = fit_rarity(learned, maps)
     rarities = [
-        rarity(found, view.levels) for (found,), view in zip(maps, fitted.views, strict=True)
+        rarity(found, view.levels).astype(float)
+        for (found,), view in zip(maps, fitted.views, strict=True)
     ]
-    mean = (0.25 * rarities[0] + rarities[1] + rarities[2]) / 2.25
+    mean = np.average(np.log1p(rarities), axis=0, weights=[0.25, 1, 1])
     expected = rarity(mean.astype(np.float32), fitted.levels)
-    np.testing.assert_allclose(
-        combined_rarity([found for (found,) in maps], fitted), expected, atol=1e-4
-    )
+    found = combined_rarity([found for (found,) in maps], fitted, (1.0, 1.0, 1.0))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
     assert trusted(RarityResidual(views=VIEWS), -3).views[0].weight == 0.01
     assert trusted(SquaredErrorResidual(), 0.25) == SquaredErrorResidual()
+
+
+@pytest.fixture
+def fitted_and_good(rng):
+    maps = [[rng.gamma(2, size=(200, 200)).astype(np.float32)] for _ in VIEWS]
+    return fit_rarity(RarityResidual(views=VIEWS), maps), [found for (found,) in maps]
+
+
+def test_good_images_are_not_inflated(fitted_and_good):
+    fitted, good = fitted_and_good
+    assert inflations(good, fitted) == pytest.approx((1, 1, 1), abs=0.02)
+    assert inflations([0.5 * found for found in good], fitted) == (1, 1, 1)
+
+
+def test_an_image_that_differs_as_a_whole_is_compared_with_itself(fitted_and_good):
+    fitted, good = fitted_and_good
+    other = [1.5 * good[0], *good[1:]]
+    found = inflations(other, fitted)
+    exceeded = (good[0] > np.median(other[0])).mean()
+    assert found[0] == pytest.approx(np.log10(exceeded) / np.log10(0.5), rel=0.02)
+    assert found[1:] == pytest.approx((1, 1), abs=0.02)
+    defect = np.zeros((200, 200), bool)
+    defect[50:60, 50:60] = True
+    spoilt = [np.where(defect, 20.0, view).astype(np.float32) for view in other]
+    scores = combined_rarity(spoilt, fitted, inflations(spoilt, fitted))
+    assert (scores[~defect] > 2).mean() < 0.02
+    assert (combined_rarity(spoilt, fitted, (1, 1, 1))[~defect] > 2).mean() > 0.02
+    assert scores[defect].min() > 3
+
+
+def test_another_material_stays_rare_as_a_whole(fitted_and_good):
+    fitted, good = fitted_and_good
+    other = [found + 30 for found in good]
+    assert inflations(other, fitted) == (3, 3, 3)
+    assert combined_rarity(other, fitted, inflations(other, fitted)).min() > 3
+
+
+def test_pixels_that_are_not_known_do_not_inflate(fitted_and_good):
+    fitted, good = fitted_and_good
+    holes = [np.where(np.arange(200) < 20, np.float32(np.nan), found) for found in good]
+    assert inflations(holes, fitted) == pytest.approx((1, 1, 1), abs=0.05)
 
 
 @pytest.mark.parametrize("name", ["quick", "best"])

@@ -293,8 +293,9 @@ class TrainingConfig(Values):
         """
         preset: ResidualConfig | None = PRESETS.get(self.name, {}).get("residual")
         every: list[ResidualConfig] = [
+            self.residual,
             *parts(self.residual),
-            *(parts(preset) if preset is not None else ()),
+            *((preset, *parts(preset)) if preset is not None else ()),
             SSIMResidual(ssim=(self.ssim,)),
             SquaredErrorResidual(),
         ]

@@ -18,7 +18,7 @@ from .networks import Autoencoder
 from .patches import TrainingArea
 from .planes import ImageLike
 from .progress import CalibrationProgress
-from .rarity import combined_rarity, fit_rarity
+from .rarity import combined_rarity, fit_rarity, inflations
 from .reconstruction import relayed, view_plane
 from .residual import score_plane
 from .thresholds import ThresholdPolicy
@@ -145,7 +145,8 @@ def measure(
         fitted[rarity] = fit_rarity(rarity, seen)
         measurements[rarity] = Measurement()
         for together in zip(*seen, strict=True):
-            measurements[rarity].add(combined_rarity(together, fitted[rarity]))
+            inflated = inflations(together, fitted[rarity])
+            measurements[rarity].add(combined_rarity(together, fitted[rarity], inflated))
             done += 1
             yield progress(0)
     return [

@@ -14,13 +14,15 @@ from .residual_kinds import (
     ResidualConfig,
 )
 
-__all__ = ["combined_rarity", "fit_rarity", "rarity", "rarity_levels", "trusted"]
+__all__ = ["combined_rarity", "fit_rarity", "inflations", "rarity", "rarity_levels", "trusted"]
 
 _STEP = 0.25  # of rarity between two levels
 _MEASURED = 4.0  # up to this rarity, levels are quantiles; beyond they are extrapolated
 _TAIL = 2.0  # rarity from which on the tail is taken for exponential
 _HIGHEST = 10.0
 _LEAST_WEIGHT = 0.01
+_MEDIAN = math.log10(2)  # rarity of the median good pixel
+_LARGEST_INFLATION = 3.0
 _FEWEST = 30  # pixels beyond a level that is still taken from the data
 
 
@@ -85,8 +87,45 @@ def rarity(residual: npt.NDArray[np.float32], levels: Sequence[float]) -> npt.ND
     return np.asarray(np.interp(residual, steps, scale), dtype=np.float32)
 
 
-def combined_rarity(
+def inflations(
     maps: Sequence[npt.NDArray[np.float32]], config: RarityResidual
+) -> tuple[float, ...]:
+    """Say how many times rarer than on good images all of an image is.
+
+    Images of the same material differ a little as wholes: in light, focus, angle. Then good pixels,
+    too, are rarer than those of the images that were trained on. As most pixels of an image are
+    good, half of them should have a rarity above log10(2) = 0.3; if it is more, all rarities are
+    divided by as much (genomic control of Devlin and Roeder, for p-values that are all too small).
+
+    Parameters
+    ----------
+    maps
+        One residual map per view of ``config``, float32 of any shape, of enough of the image to
+        stand for it; NaN does not count.
+    config
+        A rarity whose views were measured on good images.
+
+    Returns
+    -------
+    tuple of float
+        A factor per view, in [1, 3]: an image that is of another material altogether stays rare.
+
+    References
+    ----------
+    Devlin and Roeder: Genomic control for association studies, Biometrics 55, 1999.
+    """
+    found = []
+    for residual, view in zip(maps, config.views, strict=True):
+        values = residual[np.isfinite(residual)]
+        median = float(rarity(np.median(values, keepdims=True), view.levels)[0])
+        found.append(min(max(1.0, median / _MEDIAN), _LARGEST_INFLATION))
+    return tuple(found)
+
+
+def combined_rarity(
+    maps: Sequence[npt.NDArray[np.float32]],
+    config: RarityResidual,
+    inflated: Sequence[float],
 ) -> npt.NDArray[np.float32]:
     """Judge residual maps of one plane together.
 
@@ -96,14 +135,15 @@ def combined_rarity(
         One residual map per view of ``config``, float32 of shape (H, W).
     config
         A rarity that was measured on good images.
+    inflated
+        What `inflations` says of the plane.
 
     Returns
     -------
     numpy.ndarray
         float32 of shape (H, W), in [0, 10].
     """
-    rarities = [rarity(found, view.levels) for found, view in zip(maps, config.views, strict=True)]
-    return rarity(_mean(rarities, config), config.levels)
+    return rarity(_together(maps, config, inflated), config.levels)
 
 
 def fit_rarity(
@@ -124,13 +164,16 @@ def fit_rarity(
     RarityResidual
         The same views with their levels.
     """
-    views, rarities = [], []
+    views = []
     for view, good in zip(config.views, maps, strict=True):
         values = np.concatenate([found[np.isfinite(found)] for found in good])
-        levels = rarity_levels(values)
-        views.append(view.replace(levels=levels))
-        rarities.append(rarity(values, levels))
-    return config.replace(views=tuple(views), levels=rarity_levels(_mean(rarities, config)))
+        views.append(view.replace(levels=rarity_levels(values)))
+    config = config.replace(views=tuple(views))
+    together = [
+        _together(image, config, inflations(image, config)) for image in zip(*maps, strict=True)
+    ]
+    values = np.concatenate([found[np.isfinite(found)] for found in together])
+    return config.replace(levels=rarity_levels(values))
 
 
 def trusted(config: ResidualConfig, learned: float) -> ResidualConfig:
@@ -165,8 +208,13 @@ def trusted(config: ResidualConfig, learned: float) -> ResidualConfig:
     )
 
 
-def _mean(
-    rarities: Sequence[npt.NDArray[np.float32]], config: RarityResidual
+def _together(
+    maps: Sequence[npt.NDArray[np.float32]],
+    config: RarityResidual,
+    inflated: Sequence[float],
 ) -> npt.NDArray[np.float32]:
-    weights = [view.weight for view in config.views]
-    return np.asarray(np.average(rarities, axis=0, weights=weights), dtype=np.float32)
+    """Return the weighted mean of what the views say, the more of them are struck the higher."""
+    total = np.zeros_like(maps[0])
+    for found, view, factor in zip(maps, config.views, inflated, strict=True):
+        total += np.float32(view.weight) * np.log1p(rarity(found, view.levels) / np.float32(factor))
+    return np.asarray(total / np.float32(sum(view.weight for view in config.views)))

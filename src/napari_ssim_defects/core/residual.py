@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -9,13 +12,22 @@ from scipy import ndimage
 
 from .config import ReconstructionResidual, ResidualConfig
 from .errors import InputError
-from .rarity import combined_rarity
+from .rarity import combined_rarity, inflations
 from .reconstruction import PlaneViews
-from .residual_kinds import parts
+from .residual_kinds import SimpleResidual, parts
 from .ssim import similarity
-from .tiles import tile_side, tiles
+from .tiles import Box, tile_side, tiles
 
-__all__ = ["residual_map", "score_plane", "score_tile", "score_tiles"]
+__all__ = [
+    "is_relative",
+    "plane_inflations",
+    "residual_map",
+    "residual_maps",
+    "score_of",
+    "score_plane",
+    "score_tiles",
+    "typical_tiles",
+]
 
 _TRUNCATED = 4.0  # standard deviations after which a Gaussian ends
 _NEAR = 10.0  # normalised intensities that SSIM is exact enough for in float32
@@ -42,12 +54,19 @@ def score_plane(
     """
     shape = plane.shape[1], plane.shape[2]
     side, reach = score_tiles(config)
+    boxes = tiles(shape, side)
+
+    def maps_of(tile: Box) -> npt.NDArray[np.float32]:
+        around = tile.grown(reach, shape)
+        maps = residual_maps(plane[:, *around.slices], views.cut(around), config)
+        return maps[:, *tile.inside(around).slices]
+
+    known = {tile: maps_of(tile) for tile in typical_tiles(boxes)} if is_relative(config) else {}
+    inflated = plane_inflations(list(known.values()), config)
     score = np.empty(shape, np.float32)
-    for row in tiles(shape, side):
-        for tile in row:
-            around = tile.grown(reach, shape)
-            found = score_tile(plane[:, *around.slices], views.cut(around), config)
-            score[tile.slices] = found[tile.inside(around).slices]
+    for tile in itertools.chain.from_iterable(boxes):
+        maps = known.pop(tile) if tile in known else maps_of(tile)
+        score[tile.slices] = score_of(maps, config, inflated)
     return score
 
 
@@ -60,33 +79,87 @@ def score_tiles(config: ResidualConfig) -> tuple[int, int]:
     return tile_side(2 * reach), reach
 
 
-def score_tile(
+def is_relative(config: ResidualConfig) -> bool:
+    """Whether the score of a pixel depends on what all of its plane is like."""
+    return config.kind == "rarity"
+
+
+def typical_tiles(boxes: list[list[Box]]) -> list[Box]:
+    """Return the tiles that stand for a plane where a score depends on all of it: four at most."""
+    rows, columns = (
+        [(2 * index + 1) * count // (2 * min(2, count)) for index in range(min(2, count))]
+        for count in (len(boxes), len(boxes[0]))
+    )
+    return [boxes[row][column] for row in rows for column in columns]
+
+
+def residual_maps(
     plane: npt.NDArray[np.float32], views: PlaneViews, config: ResidualConfig
 ) -> npt.NDArray[np.float32]:
-    """Score part of a plane; parameters and result as for `score_plane`.
+    """Compute the residuals that a residual is made of, in a part of a plane.
 
     Right but for the reach (see `score_tiles`) at borders that are not those of the plane.
+
+    Parameters
+    ----------
+    plane, views, config
+        As for `score_plane`.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of shape (V, H, W): the views of a rarity, or the one residual itself.
 
     Raises
     ------
     InputError
         If the network says nothing finite of it.
     """
-    score = _score(plane, views, config)
-    if not np.isfinite(score).all():
+    maps = np.stack([_map(plane, views, part) for part in parts(config)])
+    if not np.isfinite(maps).all():
         raise InputError(
             "The model gives no finite residual of this image: its network has gone astray; train "
             "it again."
         )
-    return score
+    return maps
 
 
-def _score(
-    plane: npt.NDArray[np.float32], views: PlaneViews, config: ResidualConfig
+def plane_inflations(
+    maps: list[npt.NDArray[np.float32]], config: ResidualConfig
+) -> tuple[float, ...]:
+    """Return `inflations` of a plane from the `residual_maps` of its typical tiles."""
+    if config.kind != "rarity":
+        return ()
+    return inflations([np.concatenate(view, axis=None) for view in zip(*maps, strict=True)], config)
+
+
+def score_of(
+    maps: npt.NDArray[np.float32], config: ResidualConfig, inflated: Sequence[float]
 ) -> npt.NDArray[np.float32]:
-    if config.kind == "rarity":
-        maps = [_score(plane, views, view.residual) for view in config.views]
-        return combined_rarity(maps, config)
+    """Return the score of part of a plane.
+
+    Parameters
+    ----------
+    maps
+        What `residual_maps` says of it, float32 of shape (V, H, W).
+    config
+        The residual.
+    inflated
+        What `plane_inflations` says of the plane.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of shape (H, W).
+    """
+    return combined_rarity(list(maps), config, inflated) if config.kind == "rarity" else maps[0]
+
+
+def _map(
+    plane: npt.NDArray[np.float32],
+    views: PlaneViews,
+    config: SimpleResidual,
+) -> npt.NDArray[np.float32]:
     if config.kind == "discriminator":
         assert views.log_odds is not None
         return _smoothed(np.logaddexp(0, views.log_odds), config.smoothing)
@@ -141,10 +214,8 @@ def residual_map(
     return _smoothed(residual, config.smoothing)
 
 
-def _reach(config: ResidualConfig) -> int:
+def _reach(config: SimpleResidual) -> int:
     """How many pixels away something may change a residual, the views of the plane given."""
-    if config.kind == "rarity":
-        return 0  # its parts are asked by themselves
     window = max(ssim.window_size // 2 for ssim in config.ssim) if config.kind == "ssim" else 0
     return window + int(_TRUNCATED * config.smoothing + 0.5)
 

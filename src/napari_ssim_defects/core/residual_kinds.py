@@ -19,6 +19,7 @@ __all__ = [
     "ResidualKind",
     "SSIMConfig",
     "SSIMResidual",
+    "SimpleResidual",
     "SquaredErrorResidual",
     "TextureResidual",
     "parts",
@@ -176,8 +177,9 @@ class RarityView(Values):
 class RarityResidual(Values):
     """How rare a pixel is on good images, judged by several residuals together.
 
-    Each residual becomes minus log10 of the fraction of good pixels that exceed it; their weighted
-    mean is put to the same scale once more. So 3 means: one good pixel in a thousand has as much.
+    Each residual becomes minus log10 of the fraction of good pixels that exceed it, divided by how
+    much rarer all of the image is (see `inflations`); the weighted mean of their logarithms is put
+    to the same scale once more. So 3 means: one good pixel in a thousand has as much.
 
     Attributes
     ----------
@@ -203,10 +205,14 @@ ResidualConfig = Annotated[
 ]
 
 
-def parts(residual: ResidualConfig) -> tuple[ResidualConfig, ...]:
-    """Return a residual, followed by those that it is made of."""
+SimpleResidual = ReconstructionResidual | DiscriminatorResidual | TextureResidual
+"""What is made of no others."""
+
+
+def parts(residual: ResidualConfig) -> tuple[SimpleResidual, ...]:
+    """Return what a rarity is made of, or the one residual itself."""
     if residual.kind == "rarity":
-        return (residual, *(view.residual for view in residual.views))
+        return tuple(view.residual for view in residual.views)
     return (residual,)
 
 

@@ -2,13 +2,14 @@
 
 The blocks are the tiles of `core.tiles`, and what is done to each is what the core does in memory:
 so the result is the same, bit by bit. Three steps need neighbours: patches overlap those of the
-tiles beside them, and texture and score look at surroundings.
+tiles beside them, and texture and residuals look at surroundings. How rare a residual is depends on
+a few blocks that stand for all of the plane, which are computed first.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Literal, TypeAlias
 
 import dask.array as da
@@ -27,8 +28,15 @@ from ..core.reconstruction import (
     reconstruct_tile,
     reconstructor,
 )
-from ..core.residual import score_tile, score_tiles
-from ..core.residual_kinds import parts
+from ..core.residual import (
+    is_relative,
+    plane_inflations,
+    residual_maps,
+    score_of,
+    score_tiles,
+    typical_tiles,
+)
+from ..core.residual_kinds import ResidualConfig, parts
 from ..core.texture import TEXTURE_REACH
 from ..core.tiles import Box, PatchGrid, spans, tile_side
 
@@ -37,6 +45,7 @@ __all__ = [
     "improbability",
     "joined",
     "plane_blocks",
+    "residual_blocks",
     "scored",
     "tile_steps",
     "tile_sums",
@@ -125,32 +134,46 @@ def improbability(model: DefectModel, plane: Array, device: str | None) -> Array
     )
 
 
-def scored(model: DefectModel, plane: Array, seen: dict[str, Array]) -> Array:
-    """Return the residual of a plane, a dask array (H, W) of float32.
+def residual_blocks(model: DefectModel, plane: Array, seen: dict[str, Array]) -> Array:
+    """Return the residuals that the residual of a plane is made of.
 
     Parameters
     ----------
     model
-        Its recipe says what it is scored by.
+        Its recipe says what is needed.
     plane
         Normalised intensities, (C, H, W).
     seen
         What the residual needs of ``"reconstruction"``, ``"discriminator"`` and ``"texture"``.
+
+    Returns
+    -------
+    dask.array.Array
+        float32 of shape (V, H, W), as `residual_maps` has it.
     """
     side, reach = score_tiles(model.config.residual)
     sizes = [_sizes(length, side) for length in plane.shape[1:]]
     names, arrays = list(seen), [_around(array, sizes, reach) for array in (plane, *seen.values())]
-    maps = da.map_blocks(
-        _scored,
+    return da.map_blocks(
+        _residual_maps,
         *arrays,
         names=names,
         residual=model.config.residual,
         boxes=_boxes(sizes),
         reach=reach,
         dtype=np.float32,
-        chunks=((1,), *sizes),
+        chunks=((len(parts(model.config.residual)),), *sizes),
     )
-    return maps[0]
+
+
+def scored(maps: Array, residual: ResidualConfig) -> Array:
+    """Return the residual of a plane, an array (H, W) of float32, from its `residual_blocks`."""
+    inflated: Any = ()
+    if is_relative(residual):
+        sizes = maps.chunks[1:]
+        typical = [maps[:, *box.slices] for box in typical_tiles(_boxes(sizes))]
+        inflated = delayed(plane_inflations)(typical, delayed(residual, traverse=False))
+    return maps.map_blocks(_scored, residual, inflated, dtype=np.float32, drop_axis=0)
 
 
 def _normalised(pixels: npt.NDArray[Any], intensity: Any, name: str) -> npt.NDArray[np.float32]:
@@ -232,14 +255,14 @@ def _improbability(
     texture = model.network_on(where).texture
     assert texture is not None
     found = improbability_tile(texture, pixels, where)
-    return _trimmed(found, boxes, block_id, TEXTURE_REACH)
+    return _trimmed(found[np.newaxis], boxes, block_id, TEXTURE_REACH)
 
 
-def _scored(
+def _residual_maps(
     pixels: npt.NDArray[np.float32],
     *seen: npt.NDArray[np.float32],
     names: list[str],
-    residual: Any,
+    residual: ResidualConfig,
     boxes: list[list[Box]],
     reach: int,
     block_id: tuple[int, ...] = (0, 0, 0),
@@ -251,7 +274,13 @@ def _scored(
         None if odds is None else odds[0],
         None if texture is None else texture[0],
     )
-    return _trimmed(score_tile(pixels, views, residual), boxes, block_id, reach)
+    return _trimmed(residual_maps(pixels, views, residual), boxes, block_id, reach)
+
+
+def _scored(
+    maps: npt.NDArray[np.float32], residual: ResidualConfig, inflated: Sequence[float]
+) -> npt.NDArray[np.float32]:
+    return score_of(maps, residual, inflated)
 
 
 def _trimmed(
@@ -262,7 +291,7 @@ def _trimmed(
 ) -> npt.NDArray[np.float32]:
     box, last = boxes[block_id[1]][block_id[2]], boxes[-1][-1]
     around = box.grown(margin, (last.bottom, last.right))
-    return found[box.inside(around).slices][np.newaxis]
+    return found[..., *box.inside(around).slices]
 
 
 def _around(array: Array, sizes: list[tuple[int, ...]], margin: int) -> Array:

@@ -23,7 +23,16 @@ from ..core.runs import Runs
 from ..core.segmentation import Segmented, prepare, refuse_reversed, segment_prepared
 from ..core.threshold_index import ThresholdIndex
 from ..core.tiles import Box, PatchGrid, tile_side, tiles
-from .blocks import Array, improbability, joined, plane_blocks, scored, tile_sums, views
+from .blocks import (
+    Array,
+    improbability,
+    joined,
+    plane_blocks,
+    residual_blocks,
+    scored,
+    tile_sums,
+    views,
+)
 
 __all__ = [
     "LabelImage",
@@ -59,7 +68,8 @@ def lazy_residual(
     -------
     dask.array.Array
         float32 of shape (..., H, W). On the same kind of processor its values are those of
-        `DefectModel.residual`, bit by bit; to compute a part of it, slice it first.
+        `DefectModel.residual`, bit by bit; to compute a part of it, slice it first. A rarity needs
+        up to four tiles of its plane besides, whichever part is computed.
 
     Raises
     ------
@@ -134,7 +144,7 @@ def lazy_plane(
         seen[network] = joined(tile_sums(model, plane, grid, network, device), grid)
     if texture:
         seen["texture"] = improbability(model, plane, device)
-    return scored(model, plane, seen)
+    return scored(residual_blocks(model, plane, seen), model.config.residual)
 
 
 def prepare_model(stride: int | None, device: str | None) -> None:

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import shutil
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
 from ..core.model import DefectModel
 from ..core.planes import Planes
 from ..core.reconstruction import relayed
-from ..core.residual import score_tiles
+from ..core.residual import (
+    is_relative,
+    plane_inflations,
+    score_of,
+    score_tiles,
+    typical_tiles,
+)
 from ..core.texture import TEXTURE_REACH
 from ..core.tiles import Box, PatchGrid, tiles
 from ..io.file_errors import write_problem
 from ..io.scratch_pyramid import ScratchPyramid
 from .blocks import (
-    Array,
     Network,
     improbability,
     joined,
     plane_blocks,
-    scored,
+    residual_blocks,
     tile_steps,
     tile_sums,
     views,
 )
+from .kept_blocks import KeptBlocks
 from .lazy import patch_grid, prepare_model
 
 __all__ = ["ResidualStore", "Wanted"]
@@ -107,7 +110,7 @@ class ResidualStore:
         grid = (-(-side // self._step) for side in planes.shape[-2:])
         self.sample = np.full((*planes.leading_shape, *grid), np.nan, np.float32)
         self.highest = 0.0
-        side, self._reach = score_tiles(model.config.residual)
+        side, _ = score_tiles(model.config.residual)
         boxes = [box for row in tiles((planes.height, planes.width), side) for box in row]
         self._total = len(boxes) * len(planes)
         self._left = {plane: list(boxes) for plane in np.ndindex(planes.leading_shape)}
@@ -190,7 +193,7 @@ class ResidualStore:
             work = self._begun[plane] = _Plane(
                 self.model, self.planes, number, folder, self.stride, self._device
             )
-        pixels = yield from work.score(box, self._reach)
+        pixels = yield from work.score(box)
         self._pyramid.write(plane, box.top, box.left, pixels)
         step = self._step
         top, left = -(-box.top // step), -(-box.left // step)
@@ -214,26 +217,45 @@ class _Plane:
     ) -> None:
         self._model, self._device, self._folder = model, device, folder
         pixels = plane_blocks(model, planes, number)
-        self._pixels = _Step(pixels, folder / "pixels")
+        self._pixels = KeptBlocks(pixels, folder / "pixels")
         networks, texture = views(model.config)
         self._grids: dict[Network, PatchGrid] = {}
-        self._sums: dict[Network, _Step] = {}
-        self._seen: dict[str, _Step] = {}
+        self._sums: dict[Network, KeptBlocks] = {}
+        self._seen: dict[str, KeptBlocks] = {}
         for network in networks:
             grid = self._grids[network] = patch_grid(model, planes, network, stride)
-            sums = self._sums[network] = _Step(
+            sums = self._sums[network] = KeptBlocks(
                 tile_sums(model, pixels, grid, network, device), folder / f"{network}-sums"
             )
-            self._seen[network] = _Step(joined(sums.kept, grid), folder / network)
+            self._seen[network] = KeptBlocks(joined(sums.kept, grid), folder / network)
         if texture:
             found = improbability(model, self._pixels.kept, device)
-            self._seen["texture"] = _Step(found, folder / "texture")
+            self._seen["texture"] = KeptBlocks(found, folder / "texture")
         kept = {name: step.kept for name, step in self._seen.items()}
-        self._score = scored(model, self._pixels.kept, kept)
+        self._maps = residual_blocks(model, self._pixels.kept, kept)
         self._shape = pixels.shape[1:]
+        self._inflated: Sequence[float] | None = None
 
-    def score(self, box: Box, reach: int) -> Generator[None, None, npt.NDArray[np.float32]]:
-        """Return the residual of one block, after what it needs of its surroundings."""
+    def score(self, box: Box) -> Generator[None, None, npt.NDArray[np.float32]]:
+        """Return the residual of one block, after what it needs of others."""
+        residual = self._model.config.residual
+        if self._inflated is None:
+            typical = []
+            if is_relative(residual):
+                side, _ = score_tiles(residual)
+                for tile in typical_tiles(tiles(self._shape, side)):
+                    found = yield from self._residuals(tile)
+                    typical.append(found)
+            self._inflated = plane_inflations(typical, residual)
+        return score_of((yield from self._residuals(box)), residual, self._inflated)
+
+    def close(self) -> None:
+        """Remove what the blocks shared."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _residuals(self, box: Box) -> Generator[None, None, npt.NDArray[np.float32]]:
+        """Return what the residual of one block is made of."""
+        _, reach = score_tiles(self._model.config.residual)
         around = box.grown(reach, self._shape)
         for network, grid in self._grids.items():
             for _, row, column in self._seen[network].missing(around):
@@ -248,12 +270,7 @@ class _Plane:
                 step.compute(block)
                 yield
         self._pixels.need(around)
-        pixels = self._score[box.slices].compute(scheduler="synchronous")
-        return np.asarray(pixels)
-
-    def close(self) -> None:
-        """Remove what the blocks shared."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        return np.asarray(self._maps[:, *box.slices].compute(scheduler="synchronous"))
 
     def _sum(
         self, network: Network, grid: PatchGrid, tile: tuple[int, int]
@@ -264,74 +281,3 @@ class _Plane:
         steps = tile_steps(self._model, pixels, grid, tile, network, self._device)
         found = yield from relayed(steps, lambda _: None)
         self._sums[network].keep((0, *tile), found)
-
-
-class _Step:
-    """An array (R, H, W) whose blocks are computed once, and read from disk after that.
-
-    Attributes
-    ----------
-    array
-        What is computed.
-    kept
-        The same, mapped from disk; only where blocks were kept.
-    left
-        Blocks that are not kept yet.
-    """
-
-    def __init__(self, array: Array, folder: Path) -> None:
-        self.array = array
-        folder.mkdir(parents=True)
-        self._folder = folder
-        self.kept = da.map_blocks(_kept_block, folder, dtype=array.dtype, chunks=array.chunks)
-        self.left: set[Block] = set(np.ndindex(array.numblocks))
-        self._starts = [np.cumsum([0, *sizes]).tolist() for sizes in array.chunks[1:]]
-
-    def missing(self, box: Box) -> Iterable[Block]:
-        """Return the blocks in which pixels of a box lie, and which are not kept yet."""
-        rows, columns = (
-            [
-                index
-                for index, (start, stop) in enumerate(itertools.pairwise(starts))
-                if start < high and low < stop
-            ]
-            for starts, low, high in zip(
-                self._starts, (box.top, box.left), (box.bottom, box.right), strict=True
-            )
-        )
-        blocks = ((0, row, column) for row in rows for column in columns)
-        return [block for block in blocks if block in self.left]
-
-    def box(self, block: Block) -> Box:
-        """Return where a block lies."""
-        (top, bottom), (left, right) = (
-            starts[index : index + 2] for starts, index in zip(self._starts, block[1:], strict=True)
-        )
-        return Box(top, left, bottom, right)
-
-    def need(self, box: Box) -> None:
-        """Compute and keep the blocks in which pixels of a box lie."""
-        for block in self.missing(box):
-            self.compute(block)
-
-    def compute(self, block: Block) -> None:
-        """Compute and keep a block."""
-        self.keep(block, self.array.blocks[block].compute(scheduler="synchronous"))
-
-    def keep(self, block: Block, pixels: npt.NDArray[np.float32]) -> None:
-        """Keep a block."""
-        np.save(_block_file(self._folder, block), pixels)
-        self.left.discard(block)
-
-
-def _block_file(folder: Path, block: Block) -> Path:
-    return folder / f"{block[1]}-{block[2]}.npy"
-
-
-def _kept_block(folder: Path, block_info: Any = None) -> npt.NDArray[np.float32]:
-    """Map a block; zeros if it is not kept, as when dask asks for more than it needs."""
-    block = block_info[None]
-    try:
-        return np.asarray(np.load(_block_file(folder, block["chunk-location"]), mmap_mode="r"))
-    except FileNotFoundError:
-        return np.zeros(block["chunk-shape"], np.float32)
