@@ -160,6 +160,8 @@ def test_pixels_that_are_not_known_do_not_inflate(fitted_and_good):
     fitted, good = fitted_and_good
     holes = [np.where(np.arange(200) < 20, np.float32(np.nan), found) for found in good]
     assert inflations(holes, fitted) == pytest.approx((1, 1, 1), abs=0.05)
+    nothing = [np.full_like(found, np.nan) for found in good]
+    assert inflations(nothing, fitted) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("name", ["quick", "best"])

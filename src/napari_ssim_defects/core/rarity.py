@@ -23,6 +23,7 @@ _HIGHEST = 10.0
 _LEAST_WEIGHT = 0.01
 _MEDIAN = math.log10(2)  # rarity of the median good pixel
 _LARGEST_INFLATION = 3.0
+_SAMPLE = 50_000  # pixels that a median is taken of
 _FEWEST = 30  # pixels beyond a level that is still taken from the data
 
 
@@ -117,8 +118,11 @@ def inflations(
     found = []
     for residual, view in zip(maps, config.views, strict=True):
         values = residual[np.isfinite(residual)]
-        median = float(rarity(np.median(values, keepdims=True), view.levels)[0])
-        found.append(min(max(1.0, median / _MEDIAN), _LARGEST_INFLATION))
+        factor = 1.0
+        if values.size:
+            middle = np.median(values[:: max(1, values.size // _SAMPLE)])
+            factor = float(rarity(np.full(1, middle, np.float32), view.levels)[0]) / _MEDIAN
+        found.append(min(max(1.0, factor), _LARGEST_INFLATION))
     return tuple(found)
 
 
