@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from scipy.stats import multivariate_normal
+from sklearn.metrics import roc_auc_score
 
 from napari_ssim_defects.core.patches import TrainingArea
 from napari_ssim_defects.core.texture import TextureModel, _expectation_maximisation, fit_texture
@@ -118,3 +120,42 @@ def test_an_image_without_any_texture_has_a_map():
     model = fitted(TrainingArea(flat))
     assert np.isfinite(improbability(model, flat)).all()
     assert improbability(model, flat + 0.1).min() > improbability(model, flat).max()
+
+
+BRIGHTNESS = np.array([0.299, 0.587, 0.114])
+LEATHER, WOOD = (2.0, 2.0), (0.8, 9.0)  # how far grains reach, in pixels
+
+
+def coloured(grain, seed):
+    """A brown material whose brightness varies much more than its colour does."""
+    rng = np.random.default_rng(seed)
+    noise = ndimage.gaussian_filter(rng.normal(size=(120, 120)), grain)
+    brightness = 0.45 + 0.08 * noise / noise.std()
+    brown = np.array([0.60, 0.42, 0.28])
+    image = brightness * (brown / (brown @ BRIGHTNESS))[:, None, None]
+    return (image + 0.01 * rng.normal(size=image.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("grain", [LEATHER, WOOD])
+def test_a_change_of_colour_at_equal_brightness_is_improbable(grain):
+    model = fitted(TrainingArea(coloured(grain, 1)), TrainingArea(coloured(grain, 2)), channels=3)
+    stain = np.zeros((120, 120), bool)
+    stain[40:60, 30:60] = True
+    shift = np.array([-0.03, 0.01, 0.03])
+    shift -= shift @ BRIGHTNESS
+    spoilt = coloured(grain, 3) + (stain * shift[:, None, None]).astype(np.float32)
+    np.testing.assert_allclose(
+        np.tensordot(BRIGHTNESS, spoilt, 1), np.tensordot(BRIGHTNESS, coloured(grain, 3), 1),
+        atol=1e-6,
+    )  # fmt: skip
+    found = improbability(model, spoilt)
+    assert roc_auc_score(stain.ravel(), found.ravel()) > 0.97
+
+
+def test_grey_images_that_are_stored_in_colour_have_a_map():
+    model = fitted(TrainingArea(grating(channels=3)), channels=3)
+    tinted = grating(channels=3, seed=1)
+    tinted[0, 40:60, 40:60] += 0.05
+    found = improbability(model, tinted)
+    assert np.isfinite(found).all()
+    assert found[45:55, 45:55].min() > found[:30].max()

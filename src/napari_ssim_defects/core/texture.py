@@ -34,7 +34,9 @@ class TextureModel(nn.Module):
 
     Neighbourhoods of 7 x 7 pixels, at two scales, are whitened by their principal components; a
     Gaussian mixture with full covariances gives their likelihood. It is learnt in seconds and
-    knows nothing of structure beyond the neighbourhood, which the autoencoder does.
+    knows nothing of structure beyond the neighbourhood, which the autoencoder does. Of several
+    channels, their means over the neighbourhood are looked at, too: colours of most materials vary
+    so little beside brightness that no principal component shows them.
 
     Parameters
     ----------
@@ -78,7 +80,7 @@ class _Mixture(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        d, k = min(_DIMENSIONS, channels * _WINDOW**2), _COMPONENTS
+        d, k = min(_DIMENSIONS, channels * _WINDOW**2) + channels - 1, _COMPONENTS
         self.register_buffer("projection", torch.zeros(d, channels, _WINDOW, _WINDOW))
         self.register_buffer("centre", torch.zeros(d))
         self.register_buffer("means", torch.zeros(k, d))
@@ -100,11 +102,13 @@ class _Mixture(nn.Module):
 
     def fit(self, neighbourhoods: torch.Tensor, generator: torch.Generator) -> Iterator[float]:
         """Learn from neighbourhoods of shape (N, C * 7 * 7), float64; yield the part done."""
-        dimensions = len(self.centre)
+        dimensions, channels = self.projection.shape[:2]
         mean = neighbourhoods.mean(0)
         covariance = torch.cov((neighbourhoods - mean).T)
-        variances, axes = torch.linalg.eigh(covariance)
-        axes = axes[:, -dimensions:] / (variances[-dimensions:].clamp_min(0) + _FLOOR).sqrt()
+        principal = torch.linalg.eigh(covariance)[1][:, channels - 1 - dimensions :]
+        axes = torch.cat([_contrasts(covariance, channels, principal), principal], 1)
+        variances = torch.einsum("ij,ik,kj->j", axes, covariance, axes)
+        axes = axes / (variances.clamp_min(0) + _FLOOR).sqrt()
         means, whitening, constants = yield from _expectation_maximisation(
             (neighbourhoods - mean) @ axes, len(self.means), generator
         )
@@ -113,6 +117,19 @@ class _Mixture(nn.Module):
         self.means.copy_(means)
         self.whitening.copy_(whitening)
         self.constants.copy_(constants)
+
+
+def _contrasts(covariance: torch.Tensor, channels: int, principal: torch.Tensor) -> torch.Tensor:
+    """Return the axes (C * 7 * 7, C - 1) in which mean channels vary least beside each other.
+
+    Of the means of C channels over a neighbourhood all combinations but the one that varies most,
+    which is about the brightness; less what ``principal`` axes have of them already.
+    """
+    means = torch.eye(channels, dtype=covariance.dtype).repeat_interleave(_WINDOW**2, 0)
+    means = means / _WINDOW**2
+    least = torch.linalg.eigh(means.T @ covariance @ means)[1][:, :-1]
+    contrasts = means @ least
+    return contrasts - principal @ (principal.T @ contrasts)
 
 
 def fit_texture(model: TextureModel, areas: Sequence[TrainingArea], seed: int) -> Iterator[float]:
