@@ -85,12 +85,14 @@ def is_relative(config: ResidualConfig) -> bool:
 
 
 def typical_tiles(boxes: list[list[Box]]) -> list[Box]:
-    """Return the tiles that stand for a plane where a score depends on all of it: four at most."""
+    """Return the tiles that stand for a plane where a score depends on all of it.
+
+    Four at most, in the middle: there people look first, and neighbours share what they need.
+    """
     rows, columns = (
-        [(2 * index + 1) * count // (2 * min(2, count)) for index in range(min(2, count))]
-        for count in (len(boxes), len(boxes[0]))
+        slice(max(0, count // 2 - 1), count // 2 + 1) for count in (len(boxes), len(boxes[0]))
     )
-    return [boxes[row][column] for row in rows for column in columns]
+    return [tile for row in boxes[rows] for tile in row[columns]]
 
 
 def residual_maps(
