@@ -96,7 +96,7 @@ def draw(path: Path, images: Sequence[Inspected], models: Sequence[DefectModel])
         ):
             low, high = model.calibration.contrast_limits
             axis.imshow(residual, cmap="magma", vmin=low, vmax=high)
-            axis.set_xlabel(f"{model.config.name}, AUROC {score:.3f}")
+            axis.set_xlabel(f"{model.config.name}, {model.config.residual.kind}: AUROC {score:.3f}")
         for axis in axes:
             axis.set(xticks=[], yticks=[])
     figure.savefig(path)
