@@ -22,6 +22,7 @@ from ..core.reconstruction import relayed
 from ..core.residual import score_tiles
 from ..core.texture import TEXTURE_REACH
 from ..core.tiles import Box, PatchGrid, tiles
+from ..io.checked_file import open_checked
 from ..io.file_errors import write_problem
 from ..io.scratch_pyramid import ScratchPyramid
 from .blocks import (
@@ -98,10 +99,7 @@ class ResidualStore:
         prepare_model(stride, device)
         self.model, self.planes, self.stride, self._device = model, planes, stride, device
         self._folder = folder
-        try:
-            self._pyramid = ScratchPyramid(folder, planes.shape, np.dtype(np.float32))
-        except OSError as error:
-            raise write_problem(folder, error) from error
+        self._pyramid = ScratchPyramid(folder, planes.shape, np.dtype(np.float32))
         self.levels = self._pyramid.levels
         self._step = max(1, math.isqrt(math.prod(planes.shape) // _SAMPLE))
         grid = (-(-side // self._step) for side in planes.shape[-2:])
@@ -320,7 +318,8 @@ class _Step:
 
     def keep(self, block: Block, pixels: npt.NDArray[np.float32]) -> None:
         """Keep a block."""
-        np.save(_block_file(self._folder, block), pixels)
+        with open_checked(_block_file(self._folder, block)) as stream:
+            np.save(stream, pixels)
         self.left.discard(block)
 
 
