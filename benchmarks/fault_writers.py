@@ -188,11 +188,16 @@ def a_detection(folder: Path, version: Version) -> None:
             raise AssertionError(f"blamed on the image: {message.reason}")
 
 
-def prepare(name: str) -> None:
+def prepare(name: str, folder: Path) -> None:
     """Compute and import once what a writer is not tried for."""
     for module in ("matplotlib.backends.backend_agg", "numcodecs", "zarr"):
         importlib.import_module(module)
-    {"checkpoint": state, "plot": scores}.get(name, model)()
+    if name == "checkpoint":
+        state()
+    elif name == "plot":
+        a_plot(folder, 1)
+    else:
+        model().residual(150 * pixels(0), device="cpu")
 
 
 WRITERS: dict[str, Callable[[Path, Version], None]] = {

@@ -198,7 +198,7 @@ def attempt(name: str, place: Path, most: int = 10**9) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before, after = place / "before", place / "after"
-        prepare(name)
+        prepare(name, place)
         before.mkdir()
         assert run(name, before, 0) == DONE
         changes = changes_of(name, before, after)
