@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,23 @@ def test_axes_that_imagej_has_no_name_for_are_refused(path: Path) -> None:
     spatial = SpatialMetadata("QYX", (1.0, 1.0, 1.0), (None, None, None))
     with pytest.raises(InputError, match="no axes QYX"):
         write_imagej_tiff(path, np.zeros((2, 4, 5)), spatial)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file size limits")
+@pytest.mark.parametrize("missing", [1, 100, 3000])
+def test_a_disk_that_is_full_at_the_very_end_leaves_no_truncated_file(
+    path: Path, missing: int
+) -> None:
+    import resource
+
+    image = np.random.default_rng(0).random((40, 50), dtype=np.float32)
+    write_imagej_tiff(path, image, PIXELS)
+    size, old = path.stat().st_size, path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size - missing, limits[1]))
+        with pytest.raises(InputError, match="files this large"):
+            write_imagej_tiff(path, image + 1, PIXELS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == old

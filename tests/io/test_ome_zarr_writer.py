@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.io import pyramid
+from napari_ssim_defects.io import atomic, pyramid
 from napari_ssim_defects.io.images import read_image
 from napari_ssim_defects.io.ome_zarr_writer import write_ome_zarr
 from napari_ssim_defects.io.spatial import SpatialMetadata
@@ -87,7 +87,12 @@ def test_more_than_four_gigabytes_become_bigtiff(
         assert tif.is_bigtiff
 
 
-def test_a_folder_is_replaced_by_a_whole_one_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_one_step", [True, False], ids=["exchanged", "moved aside"])
+def test_a_folder_is_replaced_by_a_whole_one_only(
+    in_one_step: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not in_one_step:
+        monkeypatch.setattr(atomic, "_exchanged", lambda first, second: False)
     path = tmp_path / "a.ome.zarr"
     first, second = _array(np.uint8), _array(np.float32, (20, 30))
     write_ome_zarr(path, first, PLANE)

@@ -5,12 +5,18 @@ Each job is held after its first message, so that what happens next happens in i
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from napari.layers import Image, Labels
 from qtpy.QtCore import QThreadPool
+from qtpy.QtWidgets import QLabel
 
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.thresholds import QuantileThreshold
@@ -170,3 +176,146 @@ def test_a_viewer_that_is_closed_ends_every_job(held, state, viewer, qtbot):
     viewer.close()
     held()
     qtbot.waitUntil(lambda: no_thread_is_left() and not state.busy, timeout=10_000)
+
+
+ERRORS = (
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("boom\nand its traceback"),
+    OSError(errno.EIO, os.strerror(errno.EIO), "/dev/disk"),
+    KeyError("missing"),
+    AssertionError(),
+    SystemExit(3),
+    asyncio.CancelledError(),
+)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_whatever_a_job_raises_is_one_sentence_and_the_next_one_works(
+    phase, panel, state, starts, viewer, images, detected, wait_idle, monkeypatch
+):
+    real = workers.start
+    refused = ""  # by the job itself, before it fails
+    if phase == "comparing":
+        starts[phase]()
+        wait_idle()
+        refused = state.status
+    for error in ERRORS:
+        for before in (0, 1):  # messages
+
+            def start(messages, *then, error=error, before=before):
+                def failing():
+                    steps = messages()
+                    for _ in range(before):
+                        yield next(steps)
+                    raise type(error)(*error.args)
+
+                return real(failing, *then)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(workers, "start", start)
+                starts[phase]()
+            wait_idle()
+            assert state.status_is_error
+            assert state.status.endswith(".")
+            assert "\n" not in state.status
+            lacking = "memory" in str(error) or isinstance(error, MemoryError)
+            if state.status != refused:
+                assert ("not enough memory" in state.status) == lacking
+            assert not state.pausing
+            assert state.progress is None
+    state.status = ""
+    still_works(state, viewer, images, detected)
+
+
+def test_what_is_started_twice_runs_once(panel, state, starts, wait_idle, monkeypatch):
+    jobs, real = [], workers.start
+    monkeypatch.setattr(workers, "start", lambda *job: jobs.append(job) or real(*job))
+    for phase in PHASES:
+        before = len(jobs)
+        for _ in range(3):
+            starts[phase]()
+        assert len(jobs) == before + 1, phase
+        wait_idle()
+        assert state.status_is_error == (phase == "comparing"), state.status
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_takes_no_files_is_one_sentence(
+    code, panel, controller, state, starts, tmp_path, qtbot, monkeypatch
+):
+    folder = tmp_path / "forbidden"
+    folder.mkdir()
+
+    def forbid(name):
+        real = getattr(Path, name)
+
+        def refuse(path, *args, **options):
+            if path.is_relative_to(folder):
+                raise OSError(code, os.strerror(code), str(path))
+            return real(path, *args, **options)
+
+        monkeypatch.setattr(Path, name, refuse)
+
+    for name in ("touch", "mkdir"):
+        forbid(name)
+
+    def export(form):
+        state.outputs = state.outputs.replace(tiff=form)
+        controller.export.start(folder)
+
+    for write in (
+        lambda: controller.save_model(folder / "model"),
+        lambda: controller.regions.save(folder / "table", []),
+        lambda: export("ome"),
+        lambda: export("imagej"),
+        lambda: export("zarr"),
+    ):
+        state.status = ""
+        write()
+        qtbot.waitUntil(lambda: bool(state.status) and not state.busy, timeout=30_000)
+        assert state.status_is_error
+        assert state.status.startswith(f"Cannot write '{folder}")
+        assert state.status.endswith(".")
+    assert list(folder.iterdir()) == []
+
+
+def test_two_panels_in_a_viewer_show_and_do_the_same(
+    panel, viewer, state, images, detected, wait_idle
+):
+    other = DefectPanel(viewer)
+    viewer.window.add_dock_widget(other, name="SSIM defects again")
+    assert other.controller is panel.controller
+    (heatmap,) = detected(viewer.add_image(images.spoilt(6), name="bad"))
+    for each in (panel, other):
+        assert state.status in {label.text() for label in each.findChildren(QLabel)}
+    state.threshold = float(np.quantile(heatmap.data, 0.95))
+    viewer.window.remove_dock_widget(panel)
+    panel.deleteLater()
+    panel.controller.labelling.start()
+    wait_idle()
+    assert state.status in {label.text() for label in other.findChildren(QLabel)}
+    still_works(state, viewer, images, detected)
+
+
+def test_two_viewers_train_and_detect_at_the_same_time(
+    make_napari_viewer, images, model, qtbot, panel, controller
+):
+    """What each finds is what it finds alone."""
+    other = controller_of(make_napari_viewer())
+    assert other is not controller
+    alone = model.residual(images.spoilt(6), device="cpu")
+    bad = other.viewer.add_image(images.spoilt(6), name="bad")
+    other.state.model = model
+    other.state.detection_layers = (bad,)
+    good = controller.viewer.add_image(images.texture(5), name="good")
+    controller.state.training_layers = (good,)
+    controller.training.start()
+    other.detection.start()
+    assert (controller.state.activity, other.state.activity) == ("training", "detecting")
+    qtbot.waitUntil(lambda: not (controller.state.busy or other.state.busy), timeout=30_000)
+    assert controller.state.model is not None
+    assert other.state.model is model
+    np.testing.assert_array_equal(other.viewer.layers[-1].data, alone)
+    assert [layer.name for layer in controller.viewer.layers] == ["good"]

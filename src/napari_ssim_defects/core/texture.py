@@ -127,7 +127,7 @@ def _contrasts(covariance: torch.Tensor, channels: int, principal: torch.Tensor)
     """
     means = torch.eye(channels, dtype=covariance.dtype).repeat_interleave(_WINDOW**2, 0)
     means = means / _WINDOW**2
-    least = torch.linalg.eigh(means.T @ covariance @ means)[1][:, :-1]
+    least: torch.Tensor = torch.linalg.eigh(means.T @ covariance @ means)[1][:, :-1]
     contrasts = means @ least
     return contrasts - principal @ (principal.T @ contrasts)
 

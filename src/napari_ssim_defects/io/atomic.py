@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .file_errors import write_problem
+from .file_errors import write_problem, writing
 
 __all__ = ["atomic_folder", "atomic_path", "ensure_folder", "ensure_writable"]
 
 # Enough of the name to recognise a file that a power cut left behind; short enough that the
 # temporary name is never too long where the final one is not.
 _KEPT_CHARACTERS = 32
+
+_SWAP = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
+_WORKING_FOLDER = -100  # AT_FDCWD
 
 
 @contextmanager
@@ -56,16 +61,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     temporary = _temporary(target)
     try:
-        _refuse_special_file(target)
-        # Made before the work, so that a folder that takes no files is found out before it.
-        temporary.touch(exist_ok=False)
-        yield temporary
-        _force_to_disk(temporary)
-        temporary.replace(target)
-    except OSError as error:
-        if error.filename is not None and error.filename not in map(str, (temporary, target)):
-            raise  # of another file that the block used
-        raise write_problem(Path(path), error) from error
+        with writing(Path(path), temporary, target):
+            _refuse_special_file(target)
+            # Made before the work, so that a folder that takes no files is found out before it.
+            temporary.touch(exist_ok=False)
+            yield temporary
+            _force_to_disk(temporary)
+            temporary.replace(target)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -76,7 +78,9 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary folder to write to; it becomes ``path`` when the block ends well.
 
     As `atomic_path`, for formats that are folders of files, but not forced to disk. What is in the
-    way, such as the folder of an earlier run, is moved aside before and removed after.
+    way, such as the folder of an earlier run, is exchanged for the new one in one step. Where the
+    system cannot do that (Windows, some file systems) it is moved aside first, so that a process
+    that is killed right then leaves it under a hidden name.
 
     Raises
     ------
@@ -86,25 +90,24 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     temporary, old = _temporary(target), _temporary(target)
     try:
-        temporary.mkdir()
-        yield temporary
-        if target.exists():
-            target.replace(old)
-        try:
-            temporary.replace(target)
-        except OSError:
-            if old.exists():
-                old.replace(target)
-            raise
-    except OSError as error:
-        if error.filename is not None and Path(error.filename) not in (target, temporary, old):
-            raise  # of another file that the block used
-        raise write_problem(Path(path), error) from error
+        with writing(Path(path), temporary, target, old):
+            temporary.mkdir()
+            yield temporary
+            if not target.exists():
+                temporary.replace(target)
+            elif not _exchanged(temporary, target):
+                target.replace(old)
+                try:
+                    temporary.replace(target)
+                except OSError:
+                    old.replace(target)
+                    raise
     finally:
         for left in (temporary, old):
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(
-                missing_ok=True
-            )
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
 
 
 def ensure_writable(path: str | os.PathLike[str]) -> None:
@@ -145,6 +148,17 @@ def ensure_folder(path: str | os.PathLike[str]) -> Path:
 
 def _temporary(target: Path) -> Path:
     return target.parent / f".{secrets.token_hex(4)}-{target.name[-_KEPT_CHARACTERS:]}"
+
+
+def _exchanged(first: Path, second: Path) -> bool:
+    """Exchange two folders in one step; False if the system cannot do that."""
+    if sys.platform == "win32":
+        return False
+    library, names = ctypes.CDLL(None), (os.fsencode(first), os.fsencode(second))
+    if sys.platform == "darwin":
+        return hasattr(library, "renamex_np") and library.renamex_np(*names, _SWAP) == 0
+    places = (_WORKING_FOLDER, names[0], _WORKING_FOLDER, names[1])
+    return hasattr(library, "renameat2") and library.renameat2(*places, _SWAP) == 0
 
 
 def _refuse_special_file(target: Path) -> None:

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from ..core.errors import InputError
 
-__all__ = ["read_problem", "reading", "refuse_implausible_size", "write_problem"]
+__all__ = [
+    "read_problem",
+    "reading",
+    "refuse_implausible_size",
+    "write_problem",
+    "writing",
+]
 
 _PERMISSION = {errno.EACCES, errno.EPERM}
 # Windows has no disk quota error.
@@ -48,6 +54,32 @@ def write_problem(path: Path, error: OSError) -> InputError:
     else:
         reason = f"{error.strerror or error}; choose another folder or try again"
     return InputError(f"Cannot write '{path}': {reason}.")
+
+
+@contextmanager
+def writing(path: Path, *places: Path) -> Iterator[None]:
+    """Turn what the system says while ``path`` is written into an `InputError`.
+
+    Parameters
+    ----------
+    path
+        What the sentence names.
+    places
+        Files and folders that are written to for it; errors of others pass.
+
+    Raises
+    ------
+    InputError
+        If the block raises an error of the system about one of the places, or about no file.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and not any(
+            Path(str(error.filename)).is_relative_to(place) for place in places
+        ):
+            raise
+        raise write_problem(path, error) from error
 
 
 def read_problem(path: Path, error: OSError) -> InputError:

@@ -13,6 +13,7 @@ import tifffile
 from ..core.errors import InputError
 from ..core.inputs import plain_array
 from .atomic import atomic_path
+from .checked_file import open_checked
 from .spatial import SpatialMetadata, converted
 from .tiff import BIG_TIFF_BYTES
 
@@ -61,7 +62,8 @@ def write_imagej_tiff(
     metadata |= _display_range(array)
     with (
         atomic_path(path) as temporary,
-        tifffile.TiffWriter(temporary, imagej=True) as writer,
+        open_checked(temporary) as stream,
+        tifffile.TiffWriter(stream, imagej=True) as writer,
     ):
         writer.write(
             array.transpose(order),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .file_errors import write_problem
+from .file_errors import writing
 
 __all__ = ["scratch_array", "scratch_folder"]
 
@@ -23,14 +23,13 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        If it cannot be made.
+        If it cannot be made or written to.
     """
-    try:
+    with writing(folder, folder):
         scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=folder))
-    except OSError as error:
-        raise write_problem(folder, error) from error
     try:
-        yield scratch
+        with writing(folder, scratch):
+            yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.planes import ImageLike
-from .file_errors import write_problem
+from .file_errors import writing
 from .pyramid import BLOCK, halved, level_shape, levels
 from .scratch import scratch_array
 
@@ -33,6 +33,11 @@ class ScratchPyramid:
     levels
         The array and its smaller copies, to be read in parts at any time: zarr arrays, but for the
         smallest copy of a single plane, which is in memory.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to.
     """
 
     def __init__(self, folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -44,7 +49,8 @@ class ScratchPyramid:
                 self.levels.append(np.zeros(shape, dtype))
             else:
                 chunks = (*(1 for _ in shape[:-2]), BLOCK, BLOCK)
-                self.levels.append(scratch_array(folder / str(level), shape, chunks, dtype))
+                with writing(folder, folder):
+                    self.levels.append(scratch_array(folder / str(level), shape, chunks, dtype))
             shape = level_shape(shape, len(shape) - 2)
 
     @property
@@ -76,7 +82,5 @@ class ScratchPyramid:
             part = pixels[:height, :width]
             box = slice(top, top + part.shape[0]), slice(left, left + part.shape[1])
             target: Any = level
-            try:
+            with writing(self._folder, self._folder):
                 target[(*place, *box)] = part
-            except OSError as error:
-                raise write_problem(self._folder, error) from error

@@ -17,6 +17,7 @@ from ..core.errors import InputError
 from ..core.inputs import plain_array
 from ..core.planes import ImageLike
 from .atomic import atomic_path
+from .checked_file import open_checked
 from .pyramid import (
     BLOCK,
     Stored,
@@ -112,7 +113,10 @@ def write_ome_tiff(
     big = nbytes * (1.5 if smaller else 1) > BIG_TIFF_BYTES
     with atomic_path(path) as temporary:
         try:
-            with tifffile.TiffWriter(temporary, bigtiff=big, ome=True) as writer:
+            with (
+                open_checked(temporary) as stream,
+                tifffile.TiffWriter(stream, bigtiff=big, ome=True) as writer,
+            ):
                 if isinstance(array, np.ndarray):
                     _write_array(writer, stored[...], y, smaller, whole, options)
                 else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -20,6 +21,7 @@ from ..core.errors import InputError
 __all__ = ["Failure", "Job", "Later", "start"]
 
 _log = logging.getLogger(__name__)
+_LONGEST = 500  # characters of what an error says
 
 Messages = Generator[Any, Any, None]
 
@@ -157,15 +159,29 @@ def _caught(messages: Callable[[], Messages], control: _Control) -> Messages:
             if control.ended:
                 return
             incoming = None if control.inbox.empty() else control.inbox.get()
-    except StopIteration:
+    except (StopIteration, GeneratorExit):
         return
-    except InputError as error:
-        yield Failure(str(error))
-    except MemoryError:
-        yield Failure("There is not enough memory; use smaller images or fewer of them.")
-    except Exception as error:
-        _log.exception("A background job failed")
-        yield Failure(f"Something unexpected went wrong ({type(error).__name__}: {error}).")
+    except BaseException as error:  # a thread that ends by sys.exit() would end napari
+        yield Failure(_sentence(error))
+
+
+def _sentence(error: BaseException) -> str:
+    """Say to a person what was raised."""
+    if isinstance(error, InputError):
+        return str(error)
+    if _is_out_of_memory(error):
+        return "There is not enough memory; use smaller images or fewer of them."
+    _log.error("A background job failed", exc_info=error)
+    what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":.")
+    return f"Something unexpected went wrong ({what[:_LONGEST]})."
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if "torch" not in sys.modules:  # which is not imported only to say this
+        return isinstance(error, MemoryError)
+    from ..core.device import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 class _Worker(GeneratorWorker):

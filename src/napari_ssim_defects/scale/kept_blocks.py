@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.tiles import Box
+from ..io.checked_file import open_checked
 from .blocks import Array
 
 __all__ = ["KeptBlocks"]
@@ -80,7 +81,8 @@ class KeptBlocks:
 
     def keep(self, block: Block, pixels: npt.NDArray[np.float32]) -> None:
         """Keep a block."""
-        np.save(_block_file(self._folder, block), pixels)
+        with open_checked(_block_file(self._folder, block)) as stream:
+            np.save(stream, pixels)
         self.left.discard(block)
 
 

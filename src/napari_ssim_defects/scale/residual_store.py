@@ -101,10 +101,7 @@ class ResidualStore:
         prepare_model(stride, device)
         self.model, self.planes, self.stride, self._device = model, planes, stride, device
         self._folder = folder
-        try:
-            self._pyramid = ScratchPyramid(folder, planes.shape, np.dtype(np.float32))
-        except OSError as error:
-            raise write_problem(folder, error) from error
+        self._pyramid = ScratchPyramid(folder, planes.shape, np.dtype(np.float32))
         self.levels = self._pyramid.levels
         self._step = max(1, math.isqrt(math.prod(planes.shape) // _SAMPLE))
         grid = (-(-side // self._step) for side in planes.shape[-2:])
