@@ -5,8 +5,15 @@ import pytest
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from napari_ssim_defects.core.config import SquaredErrorResidual, SSIMConfig, SSIMResidual
-from napari_ssim_defects.core.residual import residual_map
+from napari_ssim_defects.core.config import (
+    ReconstructionProbabilityResidual,
+    SquaredErrorResidual,
+    SSIMConfig,
+    SSIMResidual,
+)
+from napari_ssim_defects.core.errors import InputError
+from napari_ssim_defects.core.reconstruction import PlaneViews
+from napari_ssim_defects.core.residual import residual_map, score_plane
 
 WINDOWS = (SSIMConfig(), SSIMConfig(window_size=7), SSIMConfig(window="gaussian"))
 
@@ -102,3 +109,14 @@ def test_structural_residual_of_inverted_images_is_between_one_and_two(rng):
     residual = residual_map(x, 1 - x, SSIMResidual())
     assert residual.min() > 1
     assert residual.max() <= 2
+
+
+@pytest.mark.parametrize(
+    "config", [SquaredErrorResidual(smoothing=1.0), ReconstructionProbabilityResidual()]
+)
+@pytest.mark.parametrize("value", [1e30, np.inf])
+def test_a_network_that_has_gone_astray_is_told_in_a_sentence_only(config, value):
+    plane = np.zeros((1, 20, 20), np.float32)
+    astray = PlaneViews(np.full((2, 20, 20), value, np.float32), None, None)
+    with pytest.raises(InputError, match="gone astray"):
+        score_plane(plane, astray, config)

@@ -117,7 +117,8 @@ def residual_maps(
     InputError
         If the network says nothing finite of it.
     """
-    maps = np.stack([_map(plane, views, part) for part in parts(config)])
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then is refused
+        maps = np.stack([_map(plane, views, part) for part in parts(config)])
     if not np.isfinite(maps).all():
         raise InputError(
             "The model gives no finite residual of this image: its network has gone astray; train "
