@@ -10,6 +10,7 @@ import io
 import json
 import lzma
 import os
+import re
 import struct
 import tempfile
 import warnings
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tifffile
+import tomli_w
 import torch
 from PIL import Image
 from safetensors.numpy import save
@@ -37,7 +39,11 @@ from napari_ssim_defects.core.thresholds import parse_threshold
 from napari_ssim_defects.io.checkpoint_file import read_checkpoint, write_checkpoint
 from napari_ssim_defects.io.images import find_images, open_image, read_image, read_mask
 from napari_ssim_defects.io.journal import JOURNAL_NAME, Journal
+from napari_ssim_defects.io.ome_zarr_writer import write_ome_zarr
+from napari_ssim_defects.io.recipe import DetectionRecipe, Recipe, TrainingRecipe
+from napari_ssim_defects.io.recipe_file import read_recipe, write_recipe
 from napari_ssim_defects.io.safetensors_file import read_safetensors
+from napari_ssim_defects.io.spatial import SpatialMetadata
 from napari_ssim_defects.io.tables import REGION_COLUMNS, write_csv
 from napari_ssim_defects.io.tiff import write_ome_tiff
 
@@ -433,6 +439,142 @@ def a_training(random: Random, folder: Path) -> None:
     assert np.isfinite(last.model.auto_threshold), "threshold of a model that was trained"
 
 
+TEXTS = ["..", "../../x", "/", "~", "~nobody/x", "/dev/zero", "\0", "*", "[", "**/*", "x" * 5000,
+         "\\\\host\\share\\x", "\ud800", "auto", "fpr:1e-400", "region:1e30"]  # fmt: skip
+
+
+@cache
+def recipe() -> dict[str, Any]:
+    """All that a recipe can say."""
+    detection = DetectionRecipe(images=(Path("/parts"),), folder=Path("/out"), unit="um",
+                                pixel_size=(0.5, 0.5), report=True, stride=3)  # fmt: skip
+    training = TrainingRecipe(images=(Path("/good"),), config=TINY, masks=Path("/masks"))
+    found = Recipe(model=Path("/m.safetensors"), training=training, detection=detection)
+    settings = found.model_dump(mode="json", exclude_none=True)
+    return {"schema": "napari-ssim-defects recipe", "version": 1, **settings}
+
+
+def a_recipe(random: Random, folder: Path) -> None:
+    """A recipe with other values, other text, or tables in tables."""
+    table = recipe()
+    for _ in range(random.integers(1, 4)):
+        table = altered(random, table)
+    try:
+        text = tomli_w.dumps(table if isinstance(table, dict) else recipe())
+    except (TypeError, ValueError, AttributeError):  # null, for one, is no TOML
+        text = tomli_w.dumps(recipe())
+    if random.random() < 0.3:
+        words = re.findall(r'"[^"]*"|[\d.]+|true|false', text) or [text]
+        new = TEXTS[random.integers(len(TEXTS))].encode("unicode_escape", "surrogatepass").decode()
+        word = words[random.integers(len(words))]
+        text = text.replace(word, random.choice([f'"{new}"', f"[{'9' * 5000}]", "1e999", "-0x1"]))
+    if random.random() < 0.1:
+        depth = int(10 ** random.uniform(1, 5))
+        text += random.choice([f"\nx = {'[' * depth}", f"\n[{'a.' * depth}a]\nb = 1"])
+    content = text.encode("utf-8", "surrogatepass")
+    path = folder / "recipe.toml"
+    path.write_bytes(damaged(random, content) if random.random() < 0.3 else content)
+    found = read_recipe(path)
+    write_recipe(found, path)
+    assert read_recipe(path) == found, "a recipe that was written"
+
+
+@cache
+def zarrs() -> tuple[dict[str, bytes], ...]:
+    """Valid zarr folders to begin with, as contents of their files."""
+    import zarr
+
+    grey = (255 * texture()).astype(np.uint8)
+    with tempfile.TemporaryDirectory() as name:
+        folders = [Path(name, str(number)) for number in range(4)]
+        write_ome_zarr(folders[0], np.stack([grey, grey]), SpatialMetadata(
+            "ZYX", (2.0, 0.5, 0.5), ("µm", "µm", "µm")))  # fmt: skip
+        for number, version in ((1, 2), (2, 3)):
+            zarr.create_array(folders[number], data=grey, chunks=(10, 10), zarr_format=version)
+        group = zarr.open_group(folders[3], mode="w", zarr_format=3)
+        group.create_array("0", data=texture(), chunks=(12, 14), shards=(24, 28))
+        axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"]
+        scale = {"type": "scale", "scale": [0.5, 0.5]}
+        datasets = [{"path": "0", "coordinateTransformations": [scale]}]
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [
+            {"axes": axes, "datasets": datasets}]}  # fmt: skip
+        return tuple(
+            {
+                str(f.relative_to(folder)): f.read_bytes()
+                for f in sorted(folder.rglob("*"))
+                if f.is_file()
+            }
+            for folder in folders
+        )
+
+
+LIES = {
+    "shape": [[0, 0], [-1, 5], [2**31, 2**31], [2**62, 2**62], [24], [10**6, 10**6], [1] * 40],
+    "chunks": [[0, 0], [-1, 1], [1, 1], [2**31, 2**31], [2**40, 2**40], [10]],
+    "chunk_shape": [[0, 0], [1, 1], [2**31, 2**31], [2**62, 2**62], [5, 5, 5]],
+    "dtype": ["|O", "<U9999999", "|V1", "<M8[ns]", "<f2", ">u8", "x", [["a", "<i4"]], "<c16"],
+    "data_type": ["float16", "complex128", "string", "r99999999", "bool", "x", {"name": "struct"}],
+    "path": ["..", "/", "../../../dev", "0/../..", "", ".", "\0", "x" * 5000],
+    "scale": [[0, 0], [1e400, 1], [-1, 1], ["x", "y"], [1], "1"],
+    "id": ["pickle", "gzip", "blosc", "zstd", "x", "json2", "vlen-utf8"],
+    "name": ["pickle", "gzip", "blosc", "crc32c", "numcodecs.pickle", "q", "y", "transpose"],
+}  # fmt: skip
+
+
+def told(random: Random, value: Any) -> Any:
+    """Let metadata lie about what it says."""
+    if isinstance(value, list):
+        return [told(random, item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: LIES[key][random.integers(len(LIES[key]))]
+        if key in LIES and random.random() < 0.3
+        else told(random, item)
+        for key, item in value.items()
+    }
+
+
+def a_zarr(random: Random, folder: Path) -> None:
+    """A zarr folder whose metadata or chunks are damaged, missing, or somewhere else."""
+    path = folder / "image.zarr"
+    files = dict(zarrs()[random.integers(len(zarrs()))])
+    for _ in range(random.integers(1, 3)):
+        name = list(files)[random.integers(len(files))]
+        texts = [name for name in files if Path(name).name.startswith((".z", "zarr.json"))]
+        kind = random.random()
+        if kind < 0.6 and texts:
+            name = texts[random.integers(len(texts))]
+            try:
+                value = json.loads(files[name])
+            except (ValueError, RecursionError):
+                continue
+            value = (told if random.random() < 0.6 else altered)(random, value)
+            files[name] = json.dumps(value).encode()
+            if random.random() < 0.03:
+                files[name] = b"[" * int(10 ** random.uniform(1, 6))
+        elif kind < 0.9:
+            files[name] = damaged(random, files[name])
+        else:
+            del files[name]
+        if not files:
+            break
+    path.mkdir()
+    for name, content in files.items():
+        file = path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    if files and random.random() < 0.15:
+        file = path / list(files)[random.integers(len(files))]
+        file.unlink()
+        if random.random() < 0.5:
+            os.mkfifo(file)
+        else:
+            places = ["/dev/zero", "/dev/full", str(path), str(file), "/etc/passwd", "nowhere"]
+            file.symlink_to(places[random.integers(len(places))])
+    _an_image(random, path)
+
+
 TARGETS: dict[str, Callable[[Random, Path], None]] = {
     "model file": a_model_file,
     "checkpoint": a_checkpoint,
@@ -443,4 +585,6 @@ TARGETS: dict[str, Callable[[Random, Path], None]] = {
     "names and folders": a_folder,
     "calls": a_call,
     "training": a_training,
+    "recipe": a_recipe,
+    "zarr": a_zarr,
 }

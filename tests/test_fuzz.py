@@ -28,6 +28,8 @@ TRIED = {
     "names and folders": 150,
     "calls": 300,
     "training": 150,
+    "recipe": 150,
+    "zarr": 100,
 }
 
 

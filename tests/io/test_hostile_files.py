@@ -372,3 +372,30 @@ def test_a_journal_of_somebody_else_is_passed_over(line: bytes, tmp_path: Path) 
     journal = Journal(tmp_path)
     assert journal.find(Path("/a.png")) is None
     assert list(journal.rows([Path("/a.png")])) == []
+
+
+@linux_only
+@pytest.mark.parametrize("name", [".zarray", ".zattrs", "0.0", "0.1"])
+@pytest.mark.parametrize("special", ["/dev/zero", "pipe"])
+def test_devices_and_pipes_in_a_zarr_folder_are_refused_at_once(
+    name: str, special: str, tmp_path: Path
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    path = tmp_path / "image.zarr"
+    pixels = np.ones((20, 30), np.uint8)
+    zarr.create_array(path, data=pixels, chunks=(20, 20), zarr_format=2, attributes={"a": 1})
+    (path / name).unlink()
+    if special == "pipe":
+        os.mkfifo(path / name)
+    else:
+        (path / name).symlink_to(special)
+    with pytest.raises(InputError, match=r"damaged or not a zarr|is a folder|device or a pipe"):
+        read_image(path)
+
+
+def test_a_zarr_folder_of_endless_crumbs_is_refused(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    path = tmp_path / "image.zarr"
+    zarr.create_array(path, shape=(10**6, 10**6), dtype=np.uint8, chunks=(2, 3))
+    with pytest.raises(InputError, match=r"1\.67e\+11 of 2 x 3 pixels per plane"):
+        open_image(path)

@@ -19,6 +19,8 @@ __all__ = ["is_zarr", "open_zarr"]
 _MARKERS = ("zarr.json", ".zarray", ".zgroup")
 _KIND = "a zarr array or an OME-Zarr image"
 _UNSAFE = "pickle"
+_SMALL_CHUNK = 32 * 32  # pixels
+_MANY_CHUNKS = 2**16  # per plane
 
 
 def is_zarr(path: str | os.PathLike[str]) -> bool:
@@ -56,13 +58,15 @@ def open_zarr(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
     file = Path(path)
     try:
         import zarr
+
+        from .zarr_store import FilesOnly
     except ImportError:
         raise InputError(
             f"'{file}' is a zarr folder; to read it, install the package zarr: "
             "pip install napari-ssim-defects[dask]."
         ) from None
     with reading(file, _KIND, folder=True):
-        node = zarr.open(str(file), mode="r")
+        node = zarr.open(FilesOnly(file, read_only=True), mode="r")
         multiscale: Mapping[str, Any] = {}
         if isinstance(node, zarr.Group):
             node, multiscale = _image(file, node)
@@ -72,6 +76,7 @@ def open_zarr(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
                 f"'{file}' is no image (dtype {node.dtype}, shape {node.shape}); name an array of "
                 "numbers with height and width in it."
             )
+        _refuse_crumbs(file, node)
         spatial = _spatial(file, node.shape, multiscale)
         array = FileArray(file, _KIND, node.shape, node.dtype, node.chunks, node.__getitem__)
         return array, spatial
@@ -102,6 +107,17 @@ def _refuse_unsafe(file: Path, array: Any) -> None:
         raise InputError(
             f"'{file}' is stored by a codec that would execute code ({_UNSAFE}); it is not opened. "
             "Store it again by another one."
+        )
+
+
+def _refuse_crumbs(file: Path, array: Any) -> None:
+    """Refuse what would take days to read, such as a false shape: chunks that are missing count."""
+    shape, chunks = array.shape[-2:], array.chunks[-2:]
+    count = math.prod(-(-side // chunk) for side, chunk in zip(shape, chunks, strict=True))
+    if math.prod(chunks) < _SMALL_CHUNK and count > _MANY_CHUNKS:
+        raise InputError(
+            f"'{file}' is damaged, or stored in too small pieces: {count:.3g} of "
+            f"{chunks[0]} x {chunks[1]} pixels per plane; store it again in larger chunks."
         )
 
 
