@@ -317,5 +317,5 @@ def test_two_viewers_train_and_detect_at_the_same_time(
     qtbot.waitUntil(lambda: not (controller.state.busy or other.state.busy), timeout=30_000)
     assert controller.state.model is not None
     assert other.state.model is model
-    np.testing.assert_array_equal(other.viewer.layers[-1].data, alone)
+    np.testing.assert_array_equal(other.viewer.layers["bad residual"].data, alone)
     assert [layer.name for layer in controller.viewer.layers] == ["good"]
