@@ -17,7 +17,8 @@ from napari_ssim_defects.core.config import SegmentationConfig
 from napari_ssim_defects.core.errors import InputError
 from napari_ssim_defects.core.model import DefectModel
 from napari_ssim_defects.core.segmentation import segment
-from napari_ssim_defects.scale.lazy import lazy_labels, lazy_residual
+from napari_ssim_defects.scale.lazy_labels import lazy_labels
+from napari_ssim_defects.scale.lazy_residual import lazy_residual
 
 Images = Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]
 Maker = Callable[..., DefectModel]

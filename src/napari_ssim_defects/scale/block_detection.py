@@ -20,7 +20,7 @@ from ..core.segmentation import Segmented
 from ..io.atomic import ensure_folder
 from ..io.pyramid import BLOCK
 from ..io.scratch_pyramid import ScratchPyramid
-from .lazy import LabelImage, segment_steps
+from .lazy_labels import LabelImage, segment_steps
 from .residual_store import ResidualStore
 
 __all__ = ["BlocksDetected", "detect_in_blocks", "outline_blocks"]

@@ -217,7 +217,8 @@ def _in_blocks(
     written: Callable[[_Found], Record],
 ) -> Generator[float, None, tuple[_Found, Record]]:
     from .block_detection import detect_in_blocks
-    from .lazy import labels_of, lazy_reconstruction, lazy_stack
+    from .lazy_labels import labels_of
+    from .lazy_residual import lazy_reconstruction, lazy_stack
 
     stride, device = detection.stride, detection.device
     redrawn = lazy_reconstruction(model, planes, stride=stride, device=device)

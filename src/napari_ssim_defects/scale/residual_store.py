@@ -38,7 +38,7 @@ from .blocks import (
     views,
 )
 from .kept_blocks import KeptBlocks
-from .lazy import patch_grid, prepare_model
+from .lazy_residual import patch_grid, prepare_model
 
 __all__ = ["ResidualStore", "Wanted"]
 
