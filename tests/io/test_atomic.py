@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.io.atomic import atomic_path, ensure_folder, ensure_writable
+from napari_ssim_defects.io.atomic import (
+    atomic_folder,
+    atomic_path,
+    ensure_folder,
+    ensure_writable,
+)
 
 
 def _names(folder: Path) -> list[str]:
@@ -104,6 +111,32 @@ except InputError as error:
     assert run.stderr == ""
     assert target.read_text() == "old"
     assert _names(tmp_path) == ["map.ome.tif"]
+
+
+def test_a_thread_that_writes_on_after_a_failure_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As zarr's do, which make the folder of a file anew if it is gone."""
+    removed: list[Path] = []
+
+    def and_then_comes_another_file(folder: Path, **options: Any) -> None:
+        remove(folder, **options)
+        removed.append(folder)
+        if len(removed) == 1:
+            folder.mkdir()
+            (folder / "late").write_bytes(b"1")
+
+    def write() -> None:
+        with atomic_folder(tmp_path / "a.zarr") as folder:
+            (folder / "early").write_bytes(b"0")
+            raise OSError(errno.ENOSPC, "full")
+
+    remove = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", and_then_comes_another_file)
+    with pytest.raises(InputError, match="disk is full"):
+        write()
+    assert len(removed) == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_errors_of_other_files_are_not_blamed_on_this_one(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ __all__ = ["atomic_folder", "atomic_path", "ensure_folder", "ensure_writable"]
 # Enough of the name to recognise a file that a power cut left behind; short enough that the
 # temporary name is never too long where the final one is not.
 _KEPT_CHARACTERS = 32
+
+_ATTEMPTS, _PAUSE = 20, 0.02  # seconds
 
 _SWAP = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
 _WORKING_FOLDER = -100  # AT_FDCWD
@@ -103,11 +106,8 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
                     old.replace(target)
                     raise
     finally:
-        for left in (temporary, old):
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            with suppress(OSError):
-                left.unlink(missing_ok=True)
+        _remove(temporary)
+        _remove(old)
 
 
 def ensure_writable(path: str | os.PathLike[str]) -> None:
@@ -148,6 +148,22 @@ def ensure_folder(path: str | os.PathLike[str]) -> Path:
 
 def _temporary(target: Path) -> Path:
     return target.parent / f".{secrets.token_hex(4)}-{target.name[-_KEPT_CHARACTERS:]}"
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder or file, if it is there.
+
+    Threads that wrote to a folder beside one that failed may still be at their last file, and make
+    the folder for it anew: so it is looked after again.
+    """
+    for _ in range(_ATTEMPTS):
+        if not os.path.lexists(path):
+            return
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        time.sleep(_PAUSE)
 
 
 def _exchanged(first: Path, second: Path) -> bool:
