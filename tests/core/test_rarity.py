@@ -113,7 +113,7 @@ def test_a_view_counts_by_its_weight_and_a_reconstruction_by_what_was_learned(rn
         rarity(found, view.levels).astype(float)
         for (found,), view in zip(maps, fitted.views, strict=True)
     ]
-    mean = np.average(np.log1p(rarities), axis=0, weights=[0.25, 1, 1])
+    mean = np.average(rarities, axis=0, weights=[0.25, 1, 1])
     expected = rarity(mean.astype(np.float32), fitted.levels)
     found = combined_rarity([found for (found,) in maps], fitted, (1.0, 1.0, 1.0))
     np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -217,8 +217,8 @@ def _together(
     config: RarityResidual,
     inflated: Sequence[float],
 ) -> npt.NDArray[np.float32]:
-    """Return the weighted mean of what the views say, the more of them are struck the higher."""
+    """Return the weighted mean of the rarities, each less what all of its image has too much."""
     total = np.zeros_like(maps[0])
     for found, view, factor in zip(maps, config.views, inflated, strict=True):
-        total += np.float32(view.weight) * np.log1p(rarity(found, view.levels) / np.float32(factor))
+        total += np.float32(view.weight / factor) * rarity(found, view.levels)
     return np.asarray(total / np.float32(sum(view.weight for view in config.views)))

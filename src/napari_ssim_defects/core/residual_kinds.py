@@ -178,8 +178,8 @@ class RarityResidual(Values):
     """How rare a pixel is on good images, judged by several residuals together.
 
     Each residual becomes minus log10 of the fraction of good pixels that exceed it, divided by how
-    much rarer all of the image is (see `inflations`); the weighted mean of their logarithms is put
-    to the same scale once more. So 3 means: one good pixel in a thousand has as much.
+    much rarer all of the image is (see `inflations`); their weighted mean is put to the same scale
+    once more. So 3 means: one good pixel in a thousand has as much.
 
     Attributes
     ----------
