@@ -119,9 +119,8 @@ def detection_recipe(
     segmentation = _common(
         [item.segmentation for item in items], "settings of their labels; create them again"
     )
-    segmentation = segmentation.usable_at(
-        threshold
-    )  # a command refuses what the panel leaves aside
+    # A command refuses what the panel leaves aside.
+    segmentation = segmentation.usable_at(threshold)
     size = yield from common_pixel_size(items, paths)
     return DetectionRecipe(
         images=tuple(paths),

@@ -9,7 +9,7 @@ a few blocks that stand for all of the plane, which are computed first.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from typing import Any, Literal, TypeAlias
 
 import dask.array as da
@@ -173,7 +173,7 @@ def scored(maps: Array, residual: ResidualConfig) -> Array:
         sizes = maps.chunks[1:]
         typical = [maps[:, *box.slices] for box in typical_tiles(_boxes(sizes))]
         inflated = delayed(plane_inflations)(typical, delayed(residual, traverse=False))
-    return maps.map_blocks(_scored, residual, inflated, dtype=np.float32, drop_axis=0)
+    return maps.map_blocks(score_of, residual, inflated, dtype=np.float32, drop_axis=0)
 
 
 def _normalised(pixels: npt.NDArray[Any], intensity: Any, name: str) -> npt.NDArray[np.float32]:
@@ -275,12 +275,6 @@ def _residual_maps(
         None if texture is None else texture[0],
     )
     return _trimmed(residual_maps(pixels, views, residual), boxes, block_id, reach)
-
-
-def _scored(
-    maps: npt.NDArray[np.float32], residual: ResidualConfig, inflated: Sequence[float]
-) -> npt.NDArray[np.float32]:
-    return score_of(maps, residual, inflated)
 
 
 def _trimmed(

@@ -43,7 +43,6 @@ from .lazy_residual import patch_grid, prepare_model
 __all__ = ["ResidualStore", "Wanted"]
 
 _SAMPLE = 1_000_000  # pixels that stand for all of them
-Block = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
