@@ -84,8 +84,11 @@ def kept(file: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def identity(dataset: Dataset, values: object) -> str:
-    """Return a short name of an experiment on a data set with these (JSON) values."""
-    text = json.dumps([values, [str(path) for path in dataset.good]])
+    """Return a short name of an experiment on a data set with these (JSON) values.
+
+    It is the same on every computer, wherever the images lie there.
+    """
+    text = json.dumps([values, [(path.name, path.stat().st_size) for path in dataset.good]])
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 

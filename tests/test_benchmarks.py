@@ -155,6 +155,19 @@ def test_presets_are_compared_by_several_residuals_of_one_training_and_go_on(
     assert before == {folder: _times(out / folder) for folder in ("weave", "felt")}
 
 
+def test_experiments_go_on_wherever_the_images_were_moved(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    identity = runpy.run_path(str(BENCHMARKS / "experiments.py"))["identity"]
+    before = identity(find_dataset(dataset), {"seed": 0})
+    moved = dataset.rename(tmp_path / "elsewhere")
+    assert identity(find_dataset(moved), {"seed": 0}) == before
+    assert identity(find_dataset(moved), {"seed": 1}) != before
+    Image.new("L", (90, 80), 7).save(moved / "train_good" / "1.png")
+    assert identity(find_dataset(moved), {"seed": 0}) != before
+
+
 def test_no_data_set_and_two_of_one_name_are_refused_in_a_sentence(
     dataset: Path, tmp_path: Path, run: Run
 ) -> None:

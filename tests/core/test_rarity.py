@@ -104,21 +104,22 @@ def test_levels_that_fall_are_refused():
         RarityResidual(views=VIEWS, levels=(1.0, 0.5))
 
 
-def test_a_view_counts_by_its_weight_and_a_reconstruction_by_what_was_learned(rng):
+def test_a_view_counts_by_its_weight_and_a_network_by_what_it_has_learned(rng):
     maps = [[rng.gamma(2, size=(100, 100)).astype(np.float32)] for _ in VIEWS]
-    learned = trusted(RarityResidual(views=VIEWS), 0.25)
-    assert [view.weight for view in learned.views] == [0.25, 1, 1]
+    learned = trusted(RarityResidual(views=VIEWS), redrawn=0.25, told=0.6)
+    assert [view.weight for view in learned.views] == [0.25, 0.6, 1]
     fitted = fit_rarity(learned, maps)
     rarities = [
         rarity(found, view.levels).astype(float)
         for (found,), view in zip(maps, fitted.views, strict=True)
     ]
-    mean = np.average(rarities, axis=0, weights=[0.25, 1, 1])
+    mean = np.average(rarities, axis=0, weights=[0.25, 0.6, 1])
     expected = rarity(mean.astype(np.float32), fitted.levels)
     found = combined_rarity([found for (found,) in maps], fitted, (1.0, 1.0, 1.0))
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert trusted(RarityResidual(views=VIEWS), -3).views[0].weight == 0.01
-    assert trusted(SquaredErrorResidual(), 0.25) == SquaredErrorResidual()
+    failed = trusted(RarityResidual(views=VIEWS), redrawn=-3, told=-0.1)
+    assert [view.weight for view in failed.views] == [0.01, 0.01, 1]
+    assert trusted(SquaredErrorResidual(), 0.25, 0.6) == SquaredErrorResidual()
 
 
 @pytest.fixture

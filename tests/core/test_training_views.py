@@ -18,7 +18,7 @@ from napari_ssim_defects.core.thresholds import FixedThreshold
 from napari_ssim_defects.core.training import train
 
 CONFIG = TrainingConfig(
-    patch_size=16, latent_dimension=8, batch_size=2, patches=40, epochs=2, stride=8,
+    patch_size=16, latent_dimension=8, batch_size=2, patches=40, epochs=5, stride=8,
     learning_rate=5e-3, ssim={"window_size": 7}, discriminator=True, texture=True,
     residual=TrainingConfig.preset("quick").residual, validation=0.25,
 )  # fmt: skip

@@ -15,8 +15,9 @@ import torch.nn.functional as functional
 
 __all__ = ["corrupt", "vary"]
 
-_SPOTS = (0.8, 0.4)  # probability of a first corruption in a patch, and of a second one
-_THREADS = 0.3  # part of the corruptions that are thin lines instead of blobs
+_GOOD = 0.15  # part of the patches that stay as they are
+_SPOTS = (1, 0.6, 0.6, 0.4, 0.4)  # probability of a first corruption in the others, a second, ...
+_THREADS = 0.4  # part of the corruptions that are thin lines instead of blobs
 _SOLID = 0.3  # opacity from which a corrupted pixel counts
 _VISIBLE = 0.04  # change of normalised intensity that a pixel's neighbourhood must show to count
 _TURN, _ZOOM = math.radians(4), 0.06  # largest variation either way
@@ -61,13 +62,14 @@ def corrupt(patches: torch.Tensor, generator: torch.Generator) -> tuple[torch.Te
     draw = _Draw(patches, generator)
     corrupted = patches
     cover = torch.zeros_like(patches[:, :1])
+    touched = draw.uniform(0, 1) >= _GOOD
     for probability in _SPOTS:
-        spot = _spots(draw) * (draw.uniform(0, 1) < probability)
+        spot = _spots(draw) * (touched & (draw.uniform(0, 1) < probability))
         opacity = draw.uniform(0.3, 1.5).clamp(max=1)
         corrupted = corrupted + spot * opacity * (_fillings(draw, corrupted) - corrupted)
         cover = torch.maximum(cover, spot)
     change = (corrupted - patches).abs().amax(dim=1, keepdim=True)
-    visible = functional.max_pool2d(change, 5, stride=1, padding=2) > _VISIBLE
+    visible = _largest(change, 5) > _VISIBLE
     return corrupted, ((cover > _SOLID) & visible).to(patches.dtype)
 
 
@@ -125,7 +127,7 @@ class _Draw:
     def noise(self, cells: tuple[int, ...] = _CELLS) -> torch.Tensor:
         """Return smooth noise of shape (N, 1, P, P), standard normal at so many cells a side."""
         noise = torch.empty(self.count, 1, self.side, self.side, device=self.device)
-        for number, chosen in zip(cells, self._deal(len(cells)), strict=True):
+        for number, chosen in zip(cells, self.deal(len(cells)), strict=True):
             coarse = torch.randn(len(chosen), 1, number, number, **self.random)
             if len(chosen):
                 noise[chosen] = functional.interpolate(
@@ -136,14 +138,8 @@ class _Draw:
                 )
         return noise
 
-    def choice(self, *options: torch.Tensor) -> torch.Tensor:
-        """Return for each patch one of the options, all of shape (N, C, P, P)."""
-        result = torch.empty_like(options[0])
-        for option, chosen in zip(options, self._deal(len(options)), strict=True):
-            result[chosen] = option[chosen]
-        return result
-
-    def _deal(self, hands: int) -> list[torch.Tensor]:
+    def deal(self, hands: int) -> list[torch.Tensor]:
+        """Return for each of so many hands the patches that it gets, as indices."""
         hand = torch.randint(hands, (self.count,), **self.random)
         return [torch.nonzero(hand == number)[:, 0] for number in range(hands)]
 
@@ -171,20 +167,46 @@ def _spots(draw: _Draw) -> torch.Tensor:
 
 def _fillings(draw: _Draw, patches: torch.Tensor) -> torch.Tensor:
     """What corrupted pixels show, of shape (N, C, P, P)."""
-    order = torch.randperm(draw.count, **draw.random)
-    turned = _warped(patches[order], draw.uniform(0, 2 * math.pi), draw.log_uniform(0.3, 1.5))
+    others = patches[torch.randperm(draw.count, **draw.random)]
+    fillings = torch.empty_like(patches)
+    kinds = (_strange, _flat, _grained, _softened, _shaded, _moved)
+    for filling, chosen in zip(kinds, draw.deal(len(kinds)), strict=True):
+        if len(chosen):
+            part = _Draw(patches[chosen], draw.random["generator"])
+            fillings[chosen] = filling(part, patches[chosen], others[chosen])
+    return fillings
+
+
+def _strange(draw: _Draw, _: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    turned = _warped(others, draw.uniform(0, 2 * math.pi), draw.log_uniform(0.3, 1.5))
+    return turned * draw.uniform(0.7, 1.3) + draw.uniform(-0.3, 0.3)
+
+
+def _flat(draw: _Draw, patches: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+    return _level(draw, patches) + draw.uniform(0, 0.15) * draw.noise((3,))
+
+
+def _grained(draw: _Draw, patches: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+    return _level(draw, patches) + draw.uniform(0.05, 0.3) * draw.noise((8, 16, 32, draw.side))
+
+
+def _softened(draw: _Draw, patches: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+    return _blurred(patches, 9) + draw.uniform(-0.2, 0.2)
+
+
+def _shaded(draw: _Draw, patches: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
     middle = patches.mean(dim=(2, 3), keepdim=True)
-    level = torch.cat([draw.uniform(-0.1, 1.1) for _ in range(patches.shape[1])], dim=1)
-    blurred = _blurred(patches, 9)
+    return (patches - middle) * draw.uniform(0.3, 1.7) + middle + draw.uniform(-0.5, 0.5)
+
+
+def _moved(draw: _Draw, patches: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
     offsets = torch.randint(draw.side, (2,), **draw.random).tolist()
-    return draw.choice(
-        turned * draw.uniform(0.7, 1.3) + draw.uniform(-0.3, 0.3),
-        level + draw.uniform(0, 0.15) * draw.noise((3,)),
-        level + draw.uniform(0.05, 0.3) * draw.noise((8, 16, 32, draw.side)),
-        blurred + draw.uniform(-0.2, 0.2),
-        (patches - middle) * draw.uniform(0.3, 1.7) + middle + draw.uniform(-0.5, 0.5),
-        patches.roll(offsets, (2, 3)).flip(-1),
-    )
+    return patches.roll(offsets, (2, 3)).flip(-1)
+
+
+def _level(draw: _Draw, patches: torch.Tensor) -> torch.Tensor:
+    """A flat grey or colour, of shape (N, C, 1, 1)."""
+    return torch.cat([draw.uniform(-0.1, 1.1) for _ in range(patches.shape[1])], dim=1)
 
 
 def _warped(patches: torch.Tensor, angle: torch.Tensor, zoom: torch.Tensor) -> torch.Tensor:
@@ -199,3 +221,9 @@ def _warped(patches: torch.Tensor, angle: torch.Tensor, zoom: torch.Tensor) -> t
 def _blurred(patches: torch.Tensor, size: int) -> torch.Tensor:
     """Mean over so many pixels either way; of those inside the patch at its border."""
     return functional.avg_pool2d(patches, size, 1, size // 2, count_include_pad=False)
+
+
+def _largest(maps: torch.Tensor, size: int) -> torch.Tensor:
+    """Maximum over so many pixels either way."""
+    rows = functional.max_pool2d(maps, (1, size), 1, (0, size // 2))
+    return functional.max_pool2d(rows, (size, 1), 1, (size // 2, 0))

@@ -97,15 +97,25 @@ class Objective:
             distance = functional.mse_loss(found.float(), wanted.float())
             loss = loss + config.feature_weight * distance
         if network.discriminator is not None:
-            loss = loss + self._discrimination(network.discriminator, squares)
+            loss = loss + self.discrimination(network.discriminator, squares)[0]
         return loss
 
-    def _discrimination(self, discriminator: nn.Module, squares: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of the discriminator's odds, in nats per pixel."""
+    def discrimination(
+        self, discriminator: nn.Module, squares: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Corrupt squares (N, C, S, S) and ask a discriminator where.
+
+        Returns
+        -------
+        cross_entropy
+            Of the discriminator's odds, in nats per pixel; without dimensions.
+        corrupted
+            Fraction of the pixels that were corrupted, in [0, 1]; without dimensions.
+        """
         corrupted, mask = corrupt(vary(squares, self.generator), self.generator)
         with autocast(squares.device):
             odds = discriminator(corrupted.contiguous(memory_format=torch.channels_last))
-        return functional.binary_cross_entropy_with_logits(odds.float(), mask)
+        return functional.binary_cross_entropy_with_logits(odds.float(), mask), mask.mean()
 
 
 def _divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from .batches import Batches, step_seed
 from .config import TrainingConfig
 from .course import Course, Look
 from .device import is_out_of_memory, release_memory
+from .discriminator import FASTER
 from .errors import InputError
 from .losses import Objective
 from .model import HistoryEntry
@@ -71,8 +72,12 @@ class Optimisation:
     elapsed: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
+        found = self.network.discriminator
+        apart = [] if found is None else list(found.parameters())
+        known = set(apart)
+        rest = [each for each in self.network.parameters() if each not in known]
         self._optimiser = torch.optim.Adam(
-            self.network.parameters(),
+            [{"params": rest, "faster": 1.0}, {"params": apart, "faster": FASTER}],
             lr=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
@@ -128,7 +133,7 @@ class Optimisation:
             patches = self.batches.after(self._seen, self._batch_size)
             rate = self._rate * self._course.rate(self.config.schedule, self._used)
             for group in self._optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["faster"]
             self.network.train()
             self._optimiser.zero_grad(set_to_none=True)
             self.objective.generator.manual_seed(step_seed(self.config.seed, self._seen))

@@ -37,8 +37,7 @@ _BRIEF: dict[str, Any] = {
                     smoothing=4.0,
                 )
             ),
-            # Painted corruptions are not the defects: on some materials it finds none.
-            RarityView(residual=DiscriminatorResidual(smoothing=2.0), weight=0.7),
+            RarityView(residual=DiscriminatorResidual(smoothing=2.0)),
             RarityView(residual=TextureResidual(smoothing=2.0)),
         )
     ),

@@ -8,11 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .residual_kinds import (
-    RarityResidual,
-    ReconstructionResidual,
-    ResidualConfig,
-)
+from .residual_kinds import RarityResidual, ResidualConfig, SimpleResidual
 
 __all__ = ["combined_rarity", "fit_rarity", "inflations", "rarity", "rarity_levels", "trusted"]
 
@@ -180,36 +176,43 @@ def fit_rarity(
     return config.replace(levels=rarity_levels(values))
 
 
-def trusted(config: ResidualConfig, learned: float) -> ResidualConfig:
-    """Let a reconstruction count in a rarity by how much of the material it redraws.
+def trusted(config: ResidualConfig, redrawn: float, told: float) -> ResidualConfig:
+    """Let each network count in a rarity by how much of its task it has learned.
 
-    What a network has not learned to redraw is no defect, however rare the difference is.
+    What an autoencoder has not learned to redraw is no defect, however rare the difference is; and
+    what a discriminator says of defects is worth little where it misses painted ones. A texture
+    model has nothing to be told apart by, and counts in full.
 
     Parameters
     ----------
     config
         Any residual; all but a rarity stay as they are.
-    learned
+    redrawn
         Part of the loss of a flat reconstruction that is gone (see `Validation.learned`).
+    told
+        Part of a blind guess's cross-entropy that is gone (see `Validation.told`).
 
     Examples
     --------
     >>> from napari_ssim_defects.core.config import RarityView, SSIMResidual
     >>> view = RarityView(residual=SSIMResidual())
-    >>> trusted(RarityResidual(views=(view,)), learned=0.4).views[0].weight
+    >>> trusted(RarityResidual(views=(view,)), redrawn=0.4, told=0.7).views[0].weight
     0.4
     """
     if config.kind != "rarity":
         return config
-    weight = min(1.0, max(_LEAST_WEIGHT, learned))
     return config.replace(
         views=tuple(
-            view.replace(weight=weight)
-            if isinstance(view.residual, ReconstructionResidual)
-            else view
-            for view in config.views
+            view.replace(weight=_trust(view.residual, redrawn, told)) for view in config.views
         )
     )
+
+
+def _trust(residual: SimpleResidual, redrawn: float, told: float) -> float:
+    if residual.kind == "texture":
+        return 1.0
+    learned = told if residual.kind == "discriminator" else redrawn
+    return min(1.0, max(_LEAST_WEIGHT, learned))
 
 
 def _together(

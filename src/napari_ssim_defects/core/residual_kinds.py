@@ -160,8 +160,8 @@ class RarityView(Values):
     residual
         The residual.
     weight
-        How much it counts, beside the others. A training that ends sets that of a reconstruction
-        to the part of the material that is redrawn (see `trusted`).
+        How much it counts, beside the others. A training that ends sets it to the part of its task
+        that the network has learned (see `trusted`).
     levels
         What it is on good images (see `rarity_levels`); empty before it was measured.
     """

@@ -197,7 +197,7 @@ def train(
     for text in warnings:
         yield TrainingNotice(text)
     good = spread_over(held_out, _CALIBRATION_PIXELS) or spread_over(areas, _CALIBRATION_PIXELS)
-    config = config.replace(residual=trusted(config.residual, learned))
+    config = config.replace(residual=trusted(config.residual, learned, validation.told(network)))
     own, *others = yield from measure(
         network, good, config, config.residuals, where, held_out=bool(held_out)
     )

@@ -88,6 +88,26 @@ class Validation:
         learned = 1 - self._loss_of(outputs) / self._flat_loss
         return learned if math.isfinite(learned) else -1.0
 
+    def told(self, network: Autoencoder) -> float:
+        """Return the part of a blind guess's cross-entropy that the discriminator is spared.
+
+        At most 1; 0 or less where it tells what was corrupted no better than the fraction that
+        was, or where there is no discriminator.
+        """
+        if network.discriminator is None:
+            return 0.0
+        network.eval()
+        self.objective.generator.manual_seed(self.config.seed)
+        entropy = share = 0.0
+        with torch.no_grad():
+            for patches in self._portions(self.patches):
+                found = self.objective.discrimination(network.discriminator, patches)
+                part = len(patches) / len(self.patches)
+                entropy, share = entropy + part * float(found[0]), share + part * float(found[1])
+        blind = -(share * math.log(share) + (1 - share) * math.log1p(-share)) if share else 0.0
+        told = 1 - entropy / blind if blind else 0.0
+        return told if math.isfinite(told) else 0.0
+
     def warnings(self, learned: float) -> tuple[str, ...]:
         """Return what whoever uses a network that `learned` so much should know."""
         if learned >= LEARNED:
