@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from napari_ssim_defects.core.config import SSIMConfig, TrainingConfig
+from napari_ssim_defects.core.corruption import corrupt
 from napari_ssim_defects.core.losses import Objective, training_loss
-from napari_ssim_defects.core.networks import Autoencoder
+from napari_ssim_defects.core.networks import Autoencoder, initialise
 from napari_ssim_defects.core.ssim import ssim_map
 
 
@@ -39,6 +40,30 @@ def test_squared_error_is_minimised_too_until_something_is_learned():
         error = ((network(x) - x) ** 2).mean()
     torch.testing.assert_close(blank, alone + 0.5 * error, rtol=0.01, atol=0)
     torch.testing.assert_close(alone, training_loss(x, network(x), config), rtol=0.01, atol=0)
+
+
+def test_an_autoencoder_restores_corrupted_patches_once_something_is_learned():
+    config = TrainingConfig(patch_size=16, latent_dimension=4, batch_norm=False, restoration=0.5)
+    network = Autoencoder.of(config, 1)
+    initialise(network, 0)
+    x = torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    corrupted, _ = corrupt(x[:4], torch.Generator().manual_seed(1))
+    assert (corrupted != x[:4]).any()
+
+    def loss(seen):
+        return training_loss(x, network(seen), config)
+
+    def objective(blank=False):
+        return Objective(config, torch.Generator().manual_seed(1))(network, x, blank=blank)
+
+    with torch.no_grad():
+        assert loss(torch.cat([corrupted, x[4:]])) != loss(x)
+        torch.testing.assert_close(
+            objective(), loss(torch.cat([corrupted, x[4:]])), rtol=0.01, atol=0
+        )
+        torch.testing.assert_close(objective(blank=True), loss(x), rtol=0.01, atol=0)
+        network.eval()  # it is judged by patches as they are
+        torch.testing.assert_close(objective(), loss(x), rtol=0.01, atol=0)
 
 
 @pytest.mark.parametrize("system", ["ssim", "l2"])

@@ -141,6 +141,10 @@ class TrainingConfig(Values):
     squared_error_weight
         Weight of the mean squared error beside it until something has been learned. Before,
         SSIM hardly tells brightness, as it multiplies what it finds of brightness and of structure.
+    restoration
+        Part of the patches that the autoencoder sees corrupted once something has been learned, to
+        redraw them as they were (see `corrupt`). Trained for long on good patches alone, it learns
+        to redraw whatever there is, defects too.
     discriminator
         Whether a second network learns to find corruptions that are painted into good patches
         of twice the side (see `Discriminator`).
@@ -188,6 +192,7 @@ class TrainingConfig(Values):
     batch_norm: bool = True
     ssim: SSIMConfig = SSIMConfig()
     squared_error_weight: Annotated[float, Field(ge=0)] = 0.0
+    restoration: Annotated[float, Field(ge=0, le=1)] = 0.0
     discriminator: bool = False
     texture: bool = False
     residual: ResidualConfig = SSIMResidual()
@@ -267,12 +272,7 @@ class TrainingConfig(Values):
             raise InputError(f"There is no preset '{name}'; choose one of {', '.join(PRESETS)}.")
         values = dict(PRESETS[name])
         if changes.get("system", "ssim") != "ssim":
-            for beyond in (
-                "residual",
-                "discriminator",
-                "texture",
-                "batch_size",
-            ):  # the preset's are for SSIM
+            for beyond in _BEYOND:
                 values.pop(beyond, None)
         if "epochs" in changes:
             values.pop("minutes", None)
@@ -282,8 +282,7 @@ class TrainingConfig(Values):
         """Return the recipe for another system, scored by what the preset has for it."""
         named = self.preset(self.name, system=system) if self.name in PRESETS else None
         fresh = named or type(self)(system=system, ssim=self.ssim)
-        beyond = ("residual", "discriminator", "texture", "batch_size")
-        return self.replace(system=system, **{name: getattr(fresh, name) for name in beyond})
+        return self.replace(system=system, **{name: getattr(fresh, name) for name in _BEYOND})
 
     @property
     def residuals(self) -> tuple[ResidualConfig, ...]:
@@ -321,6 +320,9 @@ class TrainingConfig(Values):
             return "discriminator"
         return "texture" if "texture" in kinds and not self.texture else ""
 
+
+# What a preset has for SSIM only.
+_BEYOND = ("residual", "restoration", "discriminator", "texture", "batch_size")
 
 # What a system is scored by; the presets may have another one for SSIM.
 _RESIDUALS: dict[str, ResidualConfig] = {

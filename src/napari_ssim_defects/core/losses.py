@@ -73,10 +73,12 @@ class Objective:
             Whether the network has not learned anything yet.
         """
         config, squares = self.config, patches
+        restored = config.restoration and network.training and not blank
+        seen = self._spoilt(squares) if restored else squares
         if network.discriminator is not None:
-            patches = tiles(squares, config.patch_size)
+            patches, seen = (tiles(each, config.patch_size) for each in (squares, seen))
         with autocast(patches.device):
-            latent, log_variance = network.encode(patches)
+            latent, log_variance = network.encode(seen)
             if log_variance is not None and network.training:
                 noise = torch.randn(
                     latent.shape, generator=self.generator, device=latent.device, dtype=torch.float
@@ -99,6 +101,12 @@ class Objective:
         if network.discriminator is not None:
             loss = loss + self.discrimination(network.discriminator, squares)[0]
         return loss
+
+    def _spoilt(self, squares: torch.Tensor) -> torch.Tensor:
+        """Corrupt the first of the squares, which are in no order."""
+        count = round(self.config.restoration * len(squares))
+        corrupted, _ = corrupt(squares[:count], self.generator)
+        return torch.cat([corrupted, squares[count:]])
 
     def discrimination(
         self, discriminator: nn.Module, squares: torch.Tensor
