@@ -142,9 +142,10 @@ class TrainingConfig(Values):
         Weight of the mean squared error beside it until something has been learned. Before,
         SSIM hardly tells brightness, as it multiplies what it finds of brightness and of structure.
     restoration
-        Part of the patches that the autoencoder sees corrupted once something has been learned, to
-        redraw them as they were (see `corrupt`). Trained for long on good patches alone, it learns
-        to redraw whatever there is, defects too.
+        Whether the autoencoder learns from patches that are varied as other images of the material
+        may be (see `vary`) and, once it has learned something, corrupted, to redraw them as they
+        were before that (see `corrupt`). Trained for long on the good images as they are, it learns
+        to redraw whatever there is, defects too, and nothing but those very images.
     discriminator
         Whether a second network learns to find corruptions that are painted into good patches
         of twice the side (see `Discriminator`).
@@ -192,7 +193,7 @@ class TrainingConfig(Values):
     batch_norm: bool = True
     ssim: SSIMConfig = SSIMConfig()
     squared_error_weight: Annotated[float, Field(ge=0)] = 0.0
-    restoration: Annotated[float, Field(ge=0, le=1)] = 0.0
+    restoration: bool = False
     discriminator: bool = False
     texture: bool = False
     residual: ResidualConfig = SSIMResidual()

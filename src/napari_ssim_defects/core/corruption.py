@@ -8,7 +8,7 @@ between images of the same material, and must not be found.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as functional
@@ -59,15 +59,21 @@ def corrupt(patches: torch.Tensor, generator: torch.Generator) -> tuple[torch.Te
     >>> corrupted.shape == patches.shape and mask.shape == (4, 1, 32, 32)
     True
     """
-    draw = _Draw(patches, generator)
-    corrupted = patches
+    draw = _Draw.per(patches, generator)
+    corrupted = patches.clone()
     cover = torch.zeros_like(patches[:, :1])
     touched = draw.uniform(0, 1) >= _GOOD
     for probability in _SPOTS:
-        spot = _spots(draw) * (touched & (draw.uniform(0, 1) < probability))
-        opacity = draw.uniform(0.3, 1.5).clamp(max=1)
-        corrupted = corrupted + spot * opacity * (_fillings(draw, corrupted) - corrupted)
-        cover = torch.maximum(cover, spot)
+        chosen = torch.nonzero((touched & (draw.uniform(0, 1) < probability)).flatten())[:, 0]
+        if not len(chosen):
+            continue
+        part = draw.of(chosen)
+        below = corrupted[chosen]
+        others = corrupted[torch.randint(draw.count, (part.count,), **draw.random)]
+        spot = _spots(part)
+        opacity = part.uniform(0.3, 1.5).clamp(max=1)
+        corrupted[chosen] = below + spot * opacity * (_fillings(part, below, others) - below)
+        cover[chosen] = torch.maximum(cover[chosen], spot)
     change = (corrupted - patches).abs().amax(dim=1, keepdim=True)
     visible = _largest(change, 5) > _VISIBLE
     return corrupted, ((cover > _SOLID) & visible).to(patches.dtype)
@@ -98,7 +104,7 @@ def vary(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     >>> vary(patches, torch.Generator().manual_seed(0)).shape
     torch.Size([4, 1, 32, 32])
     """
-    draw = _Draw(patches, generator)
+    draw = _Draw.per(patches, generator)
     varied = _warped(patches, draw.uniform(-_TURN, _TURN), 1 + draw.uniform(-_ZOOM, _ZOOM))
     varied = varied + draw.uniform(_SHARPER, _SOFTER) * (_blurred(varied, 3) - varied)
     middle = varied.mean(dim=(2, 3), keepdim=True)
@@ -110,10 +116,20 @@ def vary(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 class _Draw:
     """Random numbers, fields and choices, one per patch, on the patches' device."""
 
-    def __init__(self, patches: torch.Tensor, generator: torch.Generator) -> None:
-        self.count, _, _, self.side = patches.shape
-        self.device = patches.device
-        self.random: Any = {"generator": generator, "device": patches.device}
+    def __init__(self, count: int, side: int, random: Any) -> None:
+        self.count, self.side = count, side
+        self.random = random
+        self.device = random["device"]
+
+    @classmethod
+    def per(cls, patches: torch.Tensor, generator: torch.Generator) -> Self:
+        """Return what draws for patches (N, C, P, P)."""
+        random = {"generator": generator, "device": patches.device}
+        return cls(len(patches), patches.shape[-1], random)
+
+    def of(self, chosen: torch.Tensor) -> Self:
+        """Return what draws for some of the patches, given as indices."""
+        return type(self)(len(chosen), self.side, self.random)
 
     def uniform(self, low: float, high: float) -> torch.Tensor:
         """Return numbers of shape (N, 1, 1, 1)."""
@@ -165,15 +181,13 @@ def _spots(draw: _Draw) -> torch.Tensor:
     return torch.where(draw.uniform(0, 1) < _THREADS, threads, blobs)
 
 
-def _fillings(draw: _Draw, patches: torch.Tensor) -> torch.Tensor:
+def _fillings(draw: _Draw, patches: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """What corrupted pixels show, of shape (N, C, P, P)."""
-    others = patches[torch.randperm(draw.count, **draw.random)]
     fillings = torch.empty_like(patches)
     kinds = (_strange, _flat, _grained, _softened, _shaded, _moved)
     for filling, chosen in zip(kinds, draw.deal(len(kinds)), strict=True):
         if len(chosen):
-            part = _Draw(patches[chosen], draw.random["generator"])
-            fillings[chosen] = filling(part, patches[chosen], others[chosen])
+            fillings[chosen] = filling(draw.of(chosen), patches[chosen], others[chosen])
     return fillings
 
 

@@ -16,7 +16,7 @@ from .networks import Autoencoder
 from .patches import tiles
 from .ssim import ssim_loss
 
-__all__ = ["Objective", "training_loss"]
+__all__ = ["Objective", "Painted", "discrimination_loss", "training_loss"]
 
 
 def training_loss(
@@ -31,6 +31,33 @@ def training_loss(
     if config.system == "ssim":
         return ssim_loss(patches, reconstructions, config.ssim)
     return functional.mse_loss(reconstructions, patches)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Painted:
+    """Good patches, and the same with corruptions painted into them.
+
+    Attributes
+    ----------
+    varied
+        Patches as other images of the material may show them, float32 of shape (N, C, S, S).
+    corrupted
+        The same, part of them corrupted.
+    mask
+        float32 of shape (N, 1, S, S): 1 where they are corrupted, else 0.
+    """
+
+    varied: torch.Tensor
+    corrupted: torch.Tensor
+    mask: torch.Tensor
+
+
+def discrimination_loss(discriminator: nn.Module, painted: Painted) -> torch.Tensor:
+    """Cross-entropy of what a discriminator finds and what was painted, in nats per pixel."""
+    corrupted = painted.corrupted
+    with autocast(corrupted.device):
+        odds = discriminator(corrupted.contiguous(memory_format=torch.channels_last))
+    return functional.binary_cross_entropy_with_logits(odds.float(), painted.mask)
 
 
 @dataclass(frozen=True)
@@ -72,11 +99,14 @@ class Objective:
         blank
             Whether the network has not learned anything yet.
         """
-        config, squares = self.config, patches
-        restored = config.restoration and network.training and not blank
-        seen = self._spoilt(squares) if restored else squares
+        config, seen, painted = self.config, patches, None
+        restores = config.restoration and network.training
+        if restores or network.discriminator is not None:
+            painted = self.painted(patches)
+        if restores and painted is not None:
+            patches, seen = painted.varied, painted.varied if blank else painted.corrupted
         if network.discriminator is not None:
-            patches, seen = (tiles(each, config.patch_size) for each in (squares, seen))
+            patches, seen = (tiles(each, config.patch_size) for each in (patches, seen))
         with autocast(patches.device):
             latent, log_variance = network.encode(seen)
             if log_variance is not None and network.training:
@@ -98,32 +128,14 @@ class Objective:
                 found, wanted = self.features(outputs.float()), self.features(patches)
             distance = functional.mse_loss(found.float(), wanted.float())
             loss = loss + config.feature_weight * distance
-        if network.discriminator is not None:
-            loss = loss + self.discrimination(network.discriminator, squares)[0]
+        if network.discriminator is not None and painted is not None:
+            loss = loss + discrimination_loss(network.discriminator, painted)
         return loss
 
-    def _spoilt(self, squares: torch.Tensor) -> torch.Tensor:
-        """Corrupt the first of the squares, which are in no order."""
-        count = round(self.config.restoration * len(squares))
-        corrupted, _ = corrupt(squares[:count], self.generator)
-        return torch.cat([corrupted, squares[count:]])
-
-    def discrimination(
-        self, discriminator: nn.Module, squares: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Corrupt squares (N, C, S, S) and ask a discriminator where.
-
-        Returns
-        -------
-        cross_entropy
-            Of the discriminator's odds, in nats per pixel; without dimensions.
-        corrupted
-            Fraction of the pixels that were corrupted, in [0, 1]; without dimensions.
-        """
-        corrupted, mask = corrupt(vary(squares, self.generator), self.generator)
-        with autocast(squares.device):
-            odds = discriminator(corrupted.contiguous(memory_format=torch.channels_last))
-        return functional.binary_cross_entropy_with_logits(odds.float(), mask), mask.mean()
+    def painted(self, squares: torch.Tensor) -> Painted:
+        """Vary squares (N, C, S, S) and corrupt part of them, at random."""
+        varied = vary(squares, self.generator)
+        return Painted(varied, *corrupt(varied, self.generator))
 
 
 def _divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ _BRIEF: dict[str, Any] = {
     "patch_size": 64,
     "squared_error_weight": 5.0,  # where SSIM alone redraws nothing but flat grey
     "latent_dimension": 128,  # as many for a pixel as the paper's best, 500 for four times as many
-    "restoration": 0.5,
+    "restoration": True,
     "learning_rate": 1e-3,
     "stride": 16,
     "batch_size": 4,  # squares of 16 patches in all

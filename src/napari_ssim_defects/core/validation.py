@@ -12,7 +12,7 @@ import torch
 from .config import TrainingConfig
 from .course import LEARNED
 from .device import autocast
-from .losses import Objective, training_loss
+from .losses import Objective, discrimination_loss, training_loss
 from .networks import Autoencoder
 from .patches import tiles
 from .progress import TrainingPreview
@@ -101,9 +101,10 @@ class Validation:
         entropy = share = 0.0
         with torch.no_grad():
             for patches in self._portions(self.patches):
-                found = self.objective.discrimination(network.discriminator, patches)
+                painted = self.objective.painted(patches)
                 part = len(patches) / len(self.patches)
-                entropy, share = entropy + part * float(found[0]), share + part * float(found[1])
+                entropy += part * float(discrimination_loss(network.discriminator, painted))
+                share += part * float(painted.mask.mean())
         blind = -(share * math.log(share) + (1 - share) * math.log1p(-share)) if share else 0.0
         told = 1 - entropy / blind if blind else 0.0
         return told if math.isfinite(told) else 0.0
