@@ -190,7 +190,8 @@ def trusted(config: ResidualConfig, redrawn: float, told: float) -> ResidualConf
     redrawn
         Part of the loss of a flat reconstruction that is gone (see `Validation.learned`).
     told
-        Part of a blind guess's cross-entropy that is gone (see `Validation.told`).
+        Part of a blind guess's cross-entropy that is gone (see `Validation.told`), McFadden's
+        pseudo R squared; its square root counts.
 
     Examples
     --------
@@ -198,6 +199,11 @@ def trusted(config: ResidualConfig, redrawn: float, told: float) -> ResidualConf
     >>> view = RarityView(residual=SSIMResidual())
     >>> trusted(RarityResidual(views=(view,)), redrawn=0.4, told=0.7).views[0].weight
     0.4
+
+    References
+    ----------
+    McFadden: Conditional logit analysis of qualitative choice behavior, Frontiers in Econometrics,
+    1974.
     """
     if config.kind != "rarity":
         return config
@@ -211,7 +217,8 @@ def trusted(config: ResidualConfig, redrawn: float, told: float) -> ResidualConf
 def _trust(residual: SimpleResidual, redrawn: float, told: float) -> float:
     if residual.kind == "texture":
         return 1.0
-    learned = told if residual.kind == "discriminator" else redrawn
+    # The part of an entropy is the square of what is like a correlation, as SSIM is already.
+    learned = math.sqrt(max(0.0, told)) if residual.kind == "discriminator" else redrawn
     return min(1.0, max(_LEAST_WEIGHT, learned))
 
 
