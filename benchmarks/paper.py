@@ -90,6 +90,7 @@ def _config(preset: str, system: str, changes: dict[str, Any]) -> TrainingConfig
     return config.replace(
         discriminator=False,
         texture=False,
+        augmentation=config.augmentation.replace(symmetries=False),
         residual=SSIMResidual(ssim=(config.ssim,)),
         batch_size=changes.get("batch_size", batch_size),
     )

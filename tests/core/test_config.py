@@ -44,8 +44,8 @@ def test_paper_preset_is_the_papers_experiment():
     assert config.residual == SSIMResidual(ssim=(config.ssim,), smoothing=0)
     assert config.augmentation == AugmentationConfig()
     assert config.augmentation.model_dump() == {
-        "flips": False, "quarter_turns": False, "rotation": 0, "scale": 0, "brightness": 0,
-        "contrast": 0,
+        "flips": False, "quarter_turns": False, "symmetries": False, "rotation": 0, "scale": 0,
+        "brightness": 0, "contrast": 0,
     }  # fmt: skip
     assert config.validation == 0
     assert config.stride == 30

@@ -83,7 +83,7 @@ def test_mixture_finds_the_modes_that_scikit_learn_finds(rng):
     scores = []
     for seed in range(5):
         steps = _expectation_maximisation(
-            torch.as_tensor(points), 3, torch.Generator().manual_seed(seed)
+            torch.as_tensor(points), torch.zeros(4), 3, torch.Generator().manual_seed(seed)
         )
         while True:
             try:
@@ -95,6 +95,21 @@ def test_mixture_finds_the_modes_that_scikit_learn_finds(rng):
         terms = constants - 0.5 * shifted.square().sum(-1)
         scores.append(torch.logsumexp(terms, 1).mean().item())
     assert max(scores) == pytest.approx(best, abs=0.02)
+
+
+def test_noise_widens_a_mixture_as_if_the_points_had_it(rng):
+    points, noise = rng.normal(size=(4000, 2)) * [1, 0.01], np.array([0, 0.3**2])
+    steps = _expectation_maximisation(
+        torch.as_tensor(points), torch.as_tensor(noise), 1, torch.Generator().manual_seed(0)
+    )
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            _, (whitening,), _ = end.value
+            break
+    covariance = torch.linalg.inv(whitening.T @ whitening).numpy()
+    np.testing.assert_allclose(covariance, np.diag([1, 0.3**2]), atol=0.05)
 
 
 def test_pixels_that_are_not_allowed_teach_nothing():

@@ -54,8 +54,12 @@ class AugmentationConfig(Values):
     Attributes
     ----------
     flips, quarter_turns
-        Whether patches are mirrored, and turned by multiples of 90 degrees, at random. Right
-        for isotropic textures, wrong for a weave whose warp differs from its weft.
+        Whether patches are mirrored (left to right, top to bottom), and turned by multiples of 90
+        degrees, at random. Right for isotropic textures, wrong for a weave whose warp differs from
+        its weft. What a network learned from in these orientations, it detects in all of them.
+    symmetries
+        Whether the two above are found out when the training begins, whatever they say: by the
+        texture model (see `find_symmetries`).
     rotation
         Largest rotation either way, in degrees.
     scale
@@ -66,6 +70,7 @@ class AugmentationConfig(Values):
 
     flips: bool = False
     quarter_turns: bool = False
+    symmetries: bool = False
     rotation: Annotated[float, Field(ge=0, le=45)] = 0.0
     scale: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -228,6 +233,8 @@ class TrainingConfig(Values):
     def _has_what_the_residual_needs(self) -> Self:
         if self.residual.kind == "reconstruction_probability" and self.system != "vae":
             raise ValueError("only the system 'vae' has a reconstruction probability")
+        if self.augmentation.symmetries and not self.texture:
+            raise ValueError("symmetries are found by the texture model: they need texture=True")
         missing = self._missing(self.residual)
         if missing:
             raise ValueError(f"the residual {self.residual.kind} needs {missing}=True")
@@ -323,7 +330,14 @@ class TrainingConfig(Values):
 
 
 # What a preset has for SSIM only.
-_BEYOND = ("residual", "restoration", "discriminator", "texture", "batch_size")
+_BEYOND = (
+    "residual",
+    "restoration",
+    "discriminator",
+    "texture",
+    "augmentation",
+    "batch_size",
+)
 
 # What a system is scored by; the presets may have another one for SSIM.
 _RESIDUALS: dict[str, ResidualConfig] = {

@@ -14,6 +14,7 @@ from .config import AugmentationConfig, TrainingConfig
 from .device import is_out_of_memory, release_memory
 from .errors import InputError
 from .intensity import IntensityRange
+from .symmetry import orientations_of, oriented
 
 __all__ = ["PatchSource", "TrainingArea", "split", "tiles", "training_side"]
 
@@ -207,12 +208,12 @@ class PatchSource:
         """Cut patches and change each at random; float32 of shape (N, C, P, P)."""
         augmentation, count = self._augmentation, len(positions)
         patches = self._warped(positions, generator) if self._warps else self.cut(positions)
-        if augmentation.flips or augmentation.quarter_turns:
-            turns = generator.integers(4, size=count) * augmentation.quarter_turns
-            flips = generator.integers(2, size=count) * augmentation.flips
+        choices = orientations_of(augmentation)
+        if len(choices) > 1:
+            chosen = generator.integers(len(choices), size=count).tolist()
             patches = torch.stack([
-                torch.rot90(patch.flip(-1) if flip else patch, int(turn), (-2, -1))
-                for patch, turn, flip in zip(patches, turns, flips, strict=True)
+                oriented(patch, choices[number])
+                for patch, number in zip(patches, chosen, strict=True)
             ])  # fmt: skip
         if augmentation.brightness or augmentation.contrast:
             shape = (count, 1, 1, 1)

@@ -27,6 +27,7 @@ _BRIEF: dict[str, Any] = {
     "batch_size": 4,  # squares of 16 patches in all
     "discriminator": True,
     "texture": True,
+    "augmentation": {"symmetries": True},
     "residual": RarityResidual(
         views=(
             RarityView(

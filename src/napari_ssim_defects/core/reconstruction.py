@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from .config import TrainingConfig
 from .device import autocast
 from .networks import Autoencoder
 from .residual_kinds import ResidualConfig, parts
+from .symmetry import orientation_at, orientations_of, oriented, restored
 from .texture import TEXTURE_REACH
 from .tiles import Box, PatchGrid, tile_side, tiles
 
@@ -95,6 +96,7 @@ def reconstruct_plane(
     patch_size: int,
     stride: int,
     device: torch.device,
+    orientations: Sequence[int] = (0,),
 ) -> Generator[float, None, npt.NDArray[np.float32]]:
     """Reconstruct a plane patch by patch and average overlapping reconstructions.
 
@@ -112,6 +114,9 @@ def reconstruct_plane(
         Distance between patches, in pixels; the paper uses 30.
     device
         Where the network runs.
+    orientations
+        In which the network has learned to see patches (see `orientations_of`). Neighbouring
+        patches are seen in different ones, and what it makes of them is turned back.
 
     Yields
     ------
@@ -142,7 +147,8 @@ def reconstruct_plane(
     for tile in grid:
         extent = grid.extent(tile)
         pixels = plane[:, *extent.slices]
-        found = yield from relayed(reconstruct_tile(network, pixels, grid, tile, device), progress)
+        steps = reconstruct_tile(network, pixels, grid, tile, device, orientations)
+        found = yield from relayed(steps, progress)
         if not total.size:
             total = np.zeros((len(found), *shape), np.float32)
         seen = extent.clipped(whole)
@@ -158,12 +164,13 @@ def reconstruct_tile(
     grid: PatchGrid,
     tile: tuple[int, int],
     device: torch.device,
+    orientations: Sequence[int] = (0,),
 ) -> Generator[float, None, npt.NDArray[np.float32]]:
     """Sum up what a network makes of the patches of one tile, where they overlap.
 
     Parameters
     ----------
-    network, device
+    network, device, orientations
         As for `reconstruct_plane`.
     pixels
         The extent of the tile, float32 of shape (C, H, W), as far as the plane has it.
@@ -186,18 +193,22 @@ def reconstruct_tile(
     source = torch.as_tensor(np.pad(pixels, missing, mode="symmetric"), device=device)
     side = grid.rows.patch_size
     corners = grid.corners(tile)
+    seen = [orientation_at(row, column, orientations) for row, column in grid.places(tile)]
     total = torch.zeros(0)
     size = max(1, _BATCH // side**2)
     for start in range(0, len(corners), size):
-        batch = corners[start : start + size]
-        patches = torch.stack([source[:, y : y + side, x : x + side] for y, x in batch])
+        batch = list(zip(corners, seen, strict=True))[start : start + size]
+        patches = torch.stack([
+            oriented(source[:, y : y + side, x : x + side], orientation)
+            for (y, x), orientation in batch
+        ])  # fmt: skip
         patches = patches.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), autocast(device):
             outputs = network(patches).float()
         if start == 0:
             total = source.new_zeros((outputs.shape[1], height, width))
-        for (y, x), output in zip(batch, outputs, strict=True):
-            total[:, y : y + side, x : x + side] += output
+        for ((y, x), orientation), output in zip(batch, outputs, strict=True):
+            total[:, y : y + side, x : x + side] += restored(output, orientation)
         yield (start + len(batch)) / len(corners)
     return np.asarray(total.cpu().numpy())
 
@@ -278,16 +289,19 @@ def view_plane(
                 around = tile.grown(TEXTURE_REACH, shape)
                 found = improbability_tile(texture, plane[:, *around.slices], device)
                 improbability[tile.slices] = found[tile.inside(around).slices]
+    seen = orientations_of(config.augmentation)
     share = 1.0 if discriminator is None else _RECONSTRUCTION
     reconstruction = yield from relayed(
-        reconstruct_plane(reconstructor(network, config), plane, config.patch_size, stride, device),
+        reconstruct_plane(
+            reconstructor(network, config), plane, config.patch_size, stride, device, seen
+        ),
         lambda fraction: share * fraction,
     )
     log_odds = None
     if discriminator is not None:
         log_odds = yield from relayed(
             reconstruct_plane(
-                discriminator, plane, *discriminator_patches(config.patch_size), device
+                discriminator, plane, *discriminator_patches(config.patch_size), device, seen
             ),
             lambda fraction: share + (1 - share) * fraction,
         )
@@ -297,7 +311,7 @@ def view_plane(
 
 def discriminator_patches(patch_size: int) -> tuple[int, int]:
     """Return side and stride of the discriminator's patches, by the side of the others."""
-    return 2 * patch_size, patch_size
+    return 2 * patch_size, patch_size // 2
 
 
 def improbability_tile(

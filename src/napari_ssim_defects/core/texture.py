@@ -25,7 +25,7 @@ _DIMENSIONS = 24  # principal components that are kept of a neighbourhood
 _COMPONENTS = 16
 _SAMPLES = 20_000  # neighbourhoods per scale that it learns from
 _ITERATIONS = 30
-_FLOOR = 1e-6  # variance added to each principal component, in squared normalised intensities
+_NOISE = 0.02  # of normalised intensities: what averaged pixels may differ by without meaning
 _REGULAR = 1e-3  # variance added to each whitened dimension of each component
 
 
@@ -33,7 +33,8 @@ class TextureModel(nn.Module):
     """How improbable the neighbourhood of a pixel is in a texture.
 
     Neighbourhoods of 7 x 7 pixels, at two scales, are whitened by their principal components; a
-    Gaussian mixture with full covariances gives their likelihood. It is learnt in seconds and
+    Gaussian mixture with full covariances gives their likelihood, widened by a little noise: else
+    what good images hardly vary in would count most. It is learnt in seconds and
     knows nothing of structure beyond the neighbourhood, which the autoencoder does. Of several
     channels, their means over the neighbourhood are looked at, too: colours of most materials vary
     so little beside brightness that no principal component shows them.
@@ -108,9 +109,11 @@ class _Mixture(nn.Module):
         principal = torch.linalg.eigh(covariance)[1][:, channels - 1 - dimensions :]
         axes = torch.cat([_contrasts(covariance, channels, principal), principal], 1)
         variances = torch.einsum("ij,ik,kj->j", axes, covariance, axes)
-        axes = axes / (variances.clamp_min(0) + _FLOOR).sqrt()
+        noise = _NOISE**2 * axes.square().sum(0)
+        variances = variances.clamp_min(0) + noise
+        axes = axes / variances.sqrt()
         means, whitening, constants = yield from _expectation_maximisation(
-            (neighbourhoods - mean) @ axes, len(self.means), generator
+            (neighbourhoods - mean) @ axes, noise / variances, len(self.means), generator
         )
         self.projection.copy_(axes.T.reshape(self.projection.shape))
         self.centre.copy_(mean @ axes)
@@ -197,9 +200,9 @@ def _shrunk(planes: torch.Tensor, scale: int) -> torch.Tensor:
 
 
 def _expectation_maximisation(
-    points: torch.Tensor, components: int, generator: torch.Generator
+    points: torch.Tensor, noise: torch.Tensor, components: int, generator: torch.Generator
 ) -> Generator[float, None, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Fit a Gaussian mixture to points (N, D).
+    """Fit a Gaussian mixture to points (N, D), and to noise of these variances (D) around them.
 
     Yields
     ------
@@ -217,7 +220,7 @@ def _expectation_maximisation(
     if len(means) < components:  # hardly any pixels: several components start from one
         means = means.repeat(-(-components // len(means)), 1)[:components]
     shares = functional.one_hot(torch.cdist(points, means).argmin(1), components).double()
-    regular = _REGULAR * torch.eye(dimensions, dtype=points.dtype)
+    regular = torch.diag(noise + _REGULAR)
     for iteration in range(_ITERATIONS):
         mass = shares.sum(0) + 1e-10
         means = shares.T @ points / mass[:, None]

@@ -175,6 +175,14 @@ class PatchGrid:
         rows, columns = self.rows.group(tile[0]), self.columns.group(tile[1])
         return [(y - rows[0], x - columns[0]) for y in rows for x in columns]
 
+    def places(self, tile: tuple[int, int]) -> list[tuple[int, int]]:
+        """Row and column, among all of the plane, of the patches that `corners` returns."""
+        rows, columns = (
+            [axis.per_group * group + number for number in range(len(axis.group(group)))]
+            for axis, group in zip((self.rows, self.columns), tile, strict=True)
+        )
+        return [(row, column) for row in rows for column in columns]
+
     def extent(self, tile: tuple[int, int]) -> Box:
         """What the patches of a tile cover; beyond the plane where that is smaller than a patch."""
         (top, bottom), (left, right) = self.rows.extent(tile[0]), self.columns.extent(tile[1])

@@ -35,6 +35,7 @@ from .progress import (
     TrainingStarted,
 )
 from .rarity import trusted
+from .symmetry import find_symmetries
 from .texture import fit_texture
 from .threads import thread_race
 from .training_set import (
@@ -44,7 +45,7 @@ from .training_set import (
     spread_over,
     training_planes,
 )
-from .training_state import TrainingState
+from .training_state import TrainingState, load_arrays
 from .validation import Validation
 
 __all__ = ["STOP", "train", "trained_by"]
@@ -134,11 +135,6 @@ def train(
     side = training_side(areas, config)
     refuse_single_patches(config, side)
     training, held_out = split(areas, config.validation, side)
-    source = PatchSource(training, side, config.augmentation, where)
-    samples = PatchSource(held_out or training, side, config.augmentation, where)
-    count = _VALIDATION_PATCHES * config.patch_size**2 // side**2
-    fixed = samples.cut(samples.positions(count, np.random.default_rng(config.seed + 1)))
-
     stopped = False
     features = None
     if config.system == "fmae":
@@ -146,10 +142,20 @@ def train(
         features = features.to(where)
     network = Autoencoder.of(config, planes[0].channels)
     initialise(network, config.seed)
-    if network.texture is not None and state is None:
+    if state is not None:
+        load_arrays(network, state.network)
+    elif network.texture is not None:
         for fraction in fit_texture(network.texture, training, config.seed):
             stopped |= (yield PreparationProgress("Learning the texture", fraction)) == STOP
+    augmentation = config.augmentation
+    if augmentation.symmetries and network.texture is not None:
+        flips, turns = find_symmetries(network.texture, held_out or training)
+        augmentation = augmentation.replace(flips=flips, quarter_turns=turns)
     network = place(network, where)
+    source = PatchSource(training, side, augmentation, where)
+    samples = PatchSource(held_out or training, side, augmentation, where)
+    count = _VALIDATION_PATCHES * config.patch_size**2 // side**2
+    fixed = samples.cut(samples.positions(count, np.random.default_rng(config.seed + 1)))
     objective = Objective(config, torch.Generator(where), features)
     validation = Validation(config, objective, fixed, held_out=bool(held_out))
     with thread_race() as race, memory_kept():
@@ -197,7 +203,8 @@ def train(
     for text in warnings:
         yield TrainingNotice(text)
     good = spread_over(held_out, _CALIBRATION_PIXELS) or spread_over(areas, _CALIBRATION_PIXELS)
-    config = config.replace(residual=trusted(config.residual, learned, validation.told(network)))
+    trust = trusted(config.residual, learned, validation.told(network))
+    config = config.replace(residual=trust, augmentation=augmentation)
     own, *others = yield from measure(
         network, good, config, config.residuals, where, held_out=bool(held_out)
     )

@@ -37,6 +37,7 @@ from ..core.residual import (
     typical_tiles,
 )
 from ..core.residual_kinds import ResidualConfig, parts
+from ..core.symmetry import orientations_of
 from ..core.texture import TEXTURE_REACH
 from ..core.tiles import Box, PatchGrid, spans, tile_side
 
@@ -196,7 +197,8 @@ def tile_steps(
         module, model.config
     )  # fmt: skip
     height, width = grid.extent(tile).shape
-    return reconstruct_tile(module, pixels[:, :height, :width], grid, tile, where)
+    seen = orientations_of(model.config.augmentation)
+    return reconstruct_tile(module, pixels[:, :height, :width], grid, tile, where, seen)
 
 
 def _tile_sum(
