@@ -108,7 +108,10 @@ def scored(
         If the images cannot be trained on, or there are no weights of AlexNet.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{config.system}-{identity(dataset, config.model_dump(mode='json'))}"
+    # By what is unusual in the recipe: settings that come later change no name.
+    usual = TrainingConfig().model_dump(mode="json")
+    recipe = {k: v for k, v in config.model_dump(mode="json").items() if v != usual[k]}
+    stem = f"{config.name}-{config.system}-{config.seed}-{identity(dataset, recipe)}"
     model_file = folder / f"{stem}.safetensors"
 
     def compute() -> dict[str, Any]:

@@ -23,7 +23,6 @@ _BRIEF: dict[str, Any] = {
     "latent_dimension": 128,  # as many for a pixel as the paper's best, 500 for four times as many
     "restoration": True,
     "learning_rate": 1e-3,
-    "stride": 16,
     "batch_size": 4,  # squares of 16 patches in all
     "discriminator": True,
     "texture": True,

@@ -34,7 +34,7 @@ __all__ = [
 _Message = TypeVar("_Message")
 _Result = TypeVar("_Result")
 
-_RECONSTRUCTION = 0.8  # part of the time, beside a discriminator
+_RECONSTRUCTION = 0.4  # part of the time, beside a discriminator
 _BATCH = 32 * 128**2  # pixels; small enough that a batch takes well under half a second on a CPU
 
 
