@@ -65,6 +65,7 @@ def test_pixels_that_are_not_good_do_not_count():
     allowed = np.zeros(other.shape, bool)
     allowed[160:] = True
     assert found(material((6, 1)), other, allowed) == (True, False)
+    assert found(material((6, 1)), other, np.zeros_like(allowed)) == (False, False)
 
 
 def test_orientations_are_the_symmetries_of_a_square():

@@ -40,6 +40,7 @@ def test_residual_of_all_views_is_that_in_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(device, "fast_dtype", lambda _: dtype)
+    assert viewed_model.config.augmentation.quarter_turns  # so that orientations count, too
     expected = viewed_model.residual(spoilt, device="cpu")
     lazy = lazy_residual(viewed_model, da.from_array(spoilt, chunks=chunks), device="cpu")
     assert (lazy.shape, lazy.dtype) == (expected.shape, np.float32)

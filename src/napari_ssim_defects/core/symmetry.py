@@ -100,9 +100,11 @@ def find_symmetries(texture: nn.Module, areas: Sequence[TrainingArea]) -> tuple[
     -------
     flips, quarter_turns
         Whether left and right, and top and bottom, may be exchanged; and if so, whether rows and
-        columns may be exchanged, too.
+        columns may be exchanged, too. Neither where no pixel is good.
     """
     areas = _pieces(areas)
+    if not areas:
+        return False, False
     upright = _improbability(texture, areas, 0)
 
     def alike(orientation: int) -> bool:
