@@ -1,4 +1,4 @@
-"""The local statistics of a texture: a Gaussian mixture of small neighbourhoods at two scales."""
+"""The local statistics of a texture: Gaussian mixtures of small neighbourhoods at two scales."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ["TEXTURE_REACH", "TextureModel", "fit_texture"]
 
-_SCALES = (2, 4)  # pixels are averaged over squares of this side first
+# Side of the squares that pixels are averaged over first, and number of principal components that
+# are kept of a neighbourhood: a weave needs many, and cracks are found best by few.
+_MIXTURES = ((2, 24), (2, 12), (4, 24), (4, 12))
 _WINDOW = 7
 TEXTURE_REACH = 32
 """Pixels beyond which nothing changes what a `TextureModel` says of a pixel; 8 coarsest ones."""
 
-_DIMENSIONS = 24  # principal components that are kept of a neighbourhood
 _COMPONENTS = 16
-_SAMPLES = 20_000  # neighbourhoods per scale that it learns from
+_SAMPLES = 20_000  # neighbourhoods that each mixture learns from
 _ITERATIONS = 30
 _NOISE = 0.02  # of normalised intensities: what averaged pixels may differ by without meaning
 _REGULAR = 1e-3  # variance added to each whitened dimension of each component
@@ -32,12 +33,13 @@ _REGULAR = 1e-3  # variance added to each whitened dimension of each component
 class TextureModel(nn.Module):
     """How improbable the neighbourhood of a pixel is in a texture.
 
-    Neighbourhoods of 7 x 7 pixels, at two scales, are whitened by their principal components; a
-    Gaussian mixture with full covariances gives their likelihood, widened by a little noise: else
-    what good images hardly vary in would count most. It is learnt in seconds and
-    knows nothing of structure beyond the neighbourhood, which the autoencoder does. Of several
-    channels, their means over the neighbourhood are looked at, too: colours of most materials vary
-    so little beside brightness that no principal component shows them.
+    Neighbourhoods of 7 x 7 pixels, at two scales, are whitened by many and by few of their
+    principal components; a Gaussian mixture with full covariances gives their likelihood, widened
+    by a little noise: else what good images hardly vary in would count most. It is learnt in
+    seconds and knows nothing of structure beyond the neighbourhood, which the autoencoder does.
+
+    Of several channels, their means over the neighbourhood are looked at, too: colours of most
+    materials vary so little beside brightness that no principal component shows them.
 
     Parameters
     ----------
@@ -52,17 +54,17 @@ class TextureModel(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.mixtures = nn.ModuleList(_Mixture(channels) for _ in _SCALES)
+        self.mixtures = nn.ModuleList(_Mixture(channels, kept) for _, kept in _MIXTURES)
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         """Return how improbable each neighbourhood of planes (N, C, H, W) is, as (N, 1, H, W).
 
-        Minus the log-likelihood in nats, summed over the scales, less what it is at the least: not
-        negative.
+        Minus the log-likelihood in nats, summed over the mixtures, less what it is at the least:
+        not negative.
         """
         height, width = planes.shape[2:]
         total = planes.new_zeros(len(planes), 1, height, width)
-        for scale, mixture in zip(_SCALES, self.mixtures, strict=True):
+        for (scale, _), mixture in zip(_MIXTURES, self.mixtures, strict=True):
             coarse = mixture(_shrunk(planes, scale))
             fine = functional.interpolate(coarse, scale_factor=scale, mode="bilinear")
             total = total + fine[:, :, :height, :width]
@@ -79,9 +81,9 @@ class _Mixture(nn.Module):
     whitening: torch.Tensor
     constants: torch.Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, components: int) -> None:
         super().__init__()
-        d, k = min(_DIMENSIONS, channels * _WINDOW**2) + channels - 1, _COMPONENTS
+        d, k = min(components, channels * _WINDOW**2) + channels - 1, _COMPONENTS
         self.register_buffer("projection", torch.zeros(d, channels, _WINDOW, _WINDOW))
         self.register_buffer("centre", torch.zeros(d))
         self.register_buffer("means", torch.zeros(k, d))
@@ -157,10 +159,10 @@ def fit_texture(model: TextureModel, areas: Sequence[TrainingArea], seed: int) -
     Where no neighbourhood of a scale lies in the good pixels, those that reach beyond count too.
     """
     generator = torch.Generator().manual_seed(seed)
-    for number, (scale, mixture) in enumerate(zip(_SCALES, model.mixtures, strict=True)):
+    for number, ((scale, _), mixture) in enumerate(zip(_MIXTURES, model.mixtures, strict=True)):
         assert isinstance(mixture, _Mixture)
         for fraction in mixture.fit(_neighbourhoods(areas, scale, generator), generator):
-            yield (number + fraction) / len(_SCALES)
+            yield (number + fraction) / len(_MIXTURES)
 
 
 def _neighbourhoods(
