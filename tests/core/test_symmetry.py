@@ -38,7 +38,7 @@ def material(blur, seed=0, side=192):
 def slanted(seed=0):
     """Material whose rows are shifted: lines from the upper left to the lower right."""
     rows = material((1, 4), seed)
-    return np.stack([np.roll(row, place) for place, row in enumerate(rows)])
+    return np.stack([np.roll(row, 2 * place) for place, row in enumerate(rows)])
 
 
 def found(image, other, allowed=None):
