@@ -144,6 +144,11 @@ def test_a_training_finds_its_symmetries_and_the_model_says_which():
     np.testing.assert_array_equal(again.residual(image), model.residual(image))
 
 
+def test_images_without_room_for_a_patch_are_refused_before_a_texture_is_learnt():
+    with pytest.raises(InputError, match="has room for a patch"):
+        next(train([material(1, side=12)], CONFIG, device="cpu"))
+
+
 def test_symmetries_need_a_texture():
     with pytest.raises(InputError, match="texture=True"):
         TrainingConfig(augmentation={"symmetries": True})

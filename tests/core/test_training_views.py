@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_ssim_defects.core.config import AugmentationConfig, TrainingConfig
+from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.errors import InputError
 from napari_ssim_defects.core.measurement import calibrate
 from napari_ssim_defects.core.model import DefectModel
@@ -116,11 +116,7 @@ def test_images_with_room_for_a_patch_only_are_trained_on(grating):
 
 def test_a_training_without_views_is_that_of_before(grating):
     plain = CONFIG.replace(
-        discriminator=False,
-        texture=False,
-        augmentation=AugmentationConfig(),
-        residual=TrainingConfig().residual,
-        epochs=1,
+        discriminator=False, texture=False, residual=TrainingConfig().residual, epochs=1
     )
     (*_, last) = train([grating(96, 128)], plain, device="cpu")
     names = last.model.network.state_dict()

@@ -330,14 +330,7 @@ class TrainingConfig(Values):
 
 
 # What a preset has for SSIM only.
-_BEYOND = (
-    "residual",
-    "restoration",
-    "discriminator",
-    "texture",
-    "augmentation",
-    "batch_size",
-)
+_BEYOND = ("residual", "restoration", "discriminator", "texture", "augmentation", "batch_size")
 
 # What a system is scored by; the presets may have another one for SSIM.
 _RESIDUALS: dict[str, ResidualConfig] = {

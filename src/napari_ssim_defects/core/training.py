@@ -135,6 +135,10 @@ def train(
     side = training_side(areas, config)
     refuse_single_patches(config, side)
     training, held_out = split(areas, config.validation, side)
+    samples = PatchSource(held_out or training, side, config.augmentation, where)
+    count = _VALIDATION_PATCHES * config.patch_size**2 // side**2
+    fixed = samples.cut(samples.positions(count, np.random.default_rng(config.seed + 1)))
+
     stopped = False
     features = None
     if config.system == "fmae":
@@ -153,9 +157,6 @@ def train(
         augmentation = augmentation.replace(flips=flips, quarter_turns=turns)
     network = place(network, where)
     source = PatchSource(training, side, augmentation, where)
-    samples = PatchSource(held_out or training, side, augmentation, where)
-    count = _VALIDATION_PATCHES * config.patch_size**2 // side**2
-    fixed = samples.cut(samples.positions(count, np.random.default_rng(config.seed + 1)))
     objective = Objective(config, torch.Generator(where), features)
     validation = Validation(config, objective, fixed, held_out=bool(held_out))
     with thread_race() as race, memory_kept():
