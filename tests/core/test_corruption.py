@@ -51,7 +51,7 @@ def test_corruption_and_variation_follow_from_the_seed_and_leave_the_patches(pat
 def test_variations_are_small(patches):
     varied = vary(patches, seeded())
     assert varied.shape == patches.shape
-    assert (varied.mean((1, 2, 3)) - patches.mean((1, 2, 3))).abs().max() < 0.15
+    assert (varied.mean((1, 2, 3)) - patches.mean((1, 2, 3))).abs().max() < 0.3
     ratio = varied.std((1, 2, 3)) / patches.std((1, 2, 3))
-    assert ratio.min() > 0.6
-    assert ratio.max() < 1.4
+    assert ratio.min() > 0.4
+    assert ratio.max() < 1.8

@@ -5,7 +5,7 @@ import torch
 
 from napari_ssim_defects.core.config import SSIMConfig, TrainingConfig
 from napari_ssim_defects.core.corruption import corrupt, vary
-from napari_ssim_defects.core.losses import Objective, training_loss
+from napari_ssim_defects.core.losses import Objective, discrimination_loss, training_loss
 from napari_ssim_defects.core.networks import Autoencoder, initialise
 from napari_ssim_defects.core.ssim import ssim_map
 
@@ -63,6 +63,23 @@ def test_an_autoencoder_restores_corrupted_patches_once_something_is_learned():
         check(objective(blank=True), varied, varied)
         network.eval()  # it is judged by patches as they are
         check(objective(), x, x)
+
+
+def test_a_step_without_the_autoencoder_minimises_the_cross_entropy_alone():
+    config = TrainingConfig(
+        patch_size=16, latent_dimension=4, discriminator=True, reconstruction_interval=4
+    )
+    network = Autoencoder.of(config, 1)
+    initialise(network, 0)
+    x = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    objective = Objective(config, torch.Generator().manual_seed(1))
+    expected = discrimination_loss(network.discriminator, objective.painted(x))
+    objective.generator.manual_seed(1)
+    loss = objective(network, x, redraw=False)
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert all(weights.grad is None for weights in network.encoder.parameters())
+    assert all(weights.grad is not None for weights in network.discriminator.parameters())
 
 
 @pytest.mark.parametrize("system", ["ssim", "l2"])

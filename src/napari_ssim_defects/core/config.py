@@ -154,6 +154,10 @@ class TrainingConfig(Values):
     discriminator
         Whether a second network learns to find corruptions that are painted into good patches
         of twice the side (see `Discriminator`).
+    reconstruction_interval
+        Every how many steps the autoencoder learns, once it has learned anything; in those between
+        the discriminator does alone, which is faster. Trained for long, the one learns to redraw
+        defects, while the other still gets better (benchmarks/README.md).
     texture
         Whether the local statistics of the texture are learnt too (see `TextureModel`).
     residual
@@ -200,6 +204,7 @@ class TrainingConfig(Values):
     squared_error_weight: Annotated[float, Field(ge=0)] = 0.0
     restoration: bool = False
     discriminator: bool = False
+    reconstruction_interval: Annotated[int, Field(ge=1, le=1000)] = 1
     texture: bool = False
     residual: ResidualConfig = SSIMResidual()
     kl_weight: Annotated[float, Field(ge=0)] = 1.0
@@ -235,6 +240,8 @@ class TrainingConfig(Values):
             raise ValueError("only the system 'vae' has a reconstruction probability")
         if self.augmentation.symmetries and not self.texture:
             raise ValueError("symmetries are found by the texture model: they need texture=True")
+        if self.reconstruction_interval > 1 and not self.discriminator:
+            raise ValueError("only beside a discriminator may the autoencoder miss steps")
         missing = self._missing(self.residual)
         if missing:
             raise ValueError(f"the residual {self.residual.kind} needs {missing}=True")
@@ -330,7 +337,15 @@ class TrainingConfig(Values):
 
 
 # What a preset has for SSIM only.
-_BEYOND = ("residual", "restoration", "discriminator", "texture", "augmentation", "batch_size")
+_BEYOND = (
+    "residual",
+    "restoration",
+    "discriminator",
+    "reconstruction_interval",
+    "texture",
+    "augmentation",
+    "batch_size",
+)
 
 # What a system is scored by; the presets may have another one for SSIM.
 _RESIDUALS: dict[str, ResidualConfig] = {

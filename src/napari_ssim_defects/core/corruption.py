@@ -21,7 +21,8 @@ _THREADS = 0.4  # part of the corruptions that are thin lines instead of blobs
 _SOLID = 0.3  # opacity from which a corrupted pixel counts
 _VISIBLE = 0.04  # change of normalised intensity that a pixel's neighbourhood must show to count
 _TURN, _ZOOM = math.radians(4), 0.06  # largest variation either way
-_CONTRAST, _BRIGHTNESS, _NOISE = 0.2, 0.1, 0.03
+_CONTRAST, _BRIGHTNESS, _NOISE = 0.35, 0.15, 0.03
+_CONTRAST_DRIFT, _BRIGHTNESS_DRIFT = 0.25, 0.08  # largest spread of what changes within a patch
 _SHARPER, _SOFTER = -0.5, 0.7  # part of the way to the mean of 3 x 3 pixels
 _CELLS = (3, 5, 8, 12, 20, 32)  # bumps of smooth noise along a side
 
@@ -83,7 +84,7 @@ def vary(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Change patches as the next image of the same material may differ.
 
     Each is turned, scaled, sharpened or softened, and changed in contrast and brightness a little,
-    and gets some noise. Without this, a discriminator takes a whole image for a defect that was
+    as a whole and slowly from one side to another, and gets some noise. Without this, a discriminator takes a whole image for a defect that was
     taken in another light or at a slightly other angle (benchmarks/README.md).
 
     Parameters
@@ -108,9 +109,11 @@ def vary(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     varied = _warped(patches, draw.uniform(-_TURN, _TURN), 1 + draw.uniform(-_ZOOM, _ZOOM))
     varied = varied + draw.uniform(_SHARPER, _SOFTER) * (_blurred(varied, 3) - varied)
     middle = varied.mean(dim=(2, 3), keepdim=True)
-    varied = (varied - middle) * draw.uniform(1 - _CONTRAST, 1 + _CONTRAST) + middle
+    contrast = draw.uniform(1 - _CONTRAST, 1 + _CONTRAST) * draw.drift(_CONTRAST_DRIFT).exp()
+    brightness = draw.uniform(-_BRIGHTNESS, _BRIGHTNESS) + draw.drift(_BRIGHTNESS_DRIFT)
     noise = torch.randn(varied.shape, **draw.random)
-    return varied + draw.uniform(-_BRIGHTNESS, _BRIGHTNESS) + draw.uniform(0, _NOISE) * noise
+    varied = (varied - middle) * contrast + middle
+    return varied + brightness + draw.uniform(0, _NOISE) * noise
 
 
 class _Draw:
@@ -153,6 +156,14 @@ class _Draw:
                     align_corners=False,
                 )
         return noise
+
+    def drift(self, spread: float) -> torch.Tensor:
+        """Return smooth fields of shape (N, 1, P, P), normal with a spread of so much at most."""
+        corners = torch.randn(self.count, 1, 3, 3, **self.random)
+        field = functional.interpolate(
+            corners, size=(self.side, self.side), mode="bicubic", align_corners=True
+        )
+        return self.uniform(0, spread) * field
 
     def deal(self, hands: int) -> list[torch.Tensor]:
         """Return for each of so many hands the patches that it gets, as indices."""

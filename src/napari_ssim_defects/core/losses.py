@@ -85,7 +85,12 @@ class Objective:
     features: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def __call__(
-        self, network: Autoencoder, patches: torch.Tensor, *, blank: bool = False
+        self,
+        network: Autoencoder,
+        patches: torch.Tensor,
+        *,
+        blank: bool = False,
+        redraw: bool = True,
     ) -> torch.Tensor:
         """Return the loss as a float32 tensor without dimensions.
 
@@ -98,7 +103,12 @@ class Objective:
             multiple of it: the one learns from tiles of side P, the other from the whole.
         blank
             Whether the network has not learned anything yet.
+        redraw
+            Whether the autoencoder takes part; if not, there must be a discriminator, and its
+            cross-entropy is all.
         """
+        if network.discriminator is not None and not redraw:
+            return discrimination_loss(network.discriminator, self.painted(patches))
         config, seen, painted = self.config, patches, None
         restores = config.restoration and network.training
         if restores or network.discriminator is not None:

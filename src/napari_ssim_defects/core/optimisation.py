@@ -83,8 +83,9 @@ class Optimisation:
             fused=self.device.type in ("cpu", "cuda"),
         )
         self._seen = self._looks = 0
-        self._since_look: list[torch.Tensor] = []  # training losses
+        self._since_look: list[torch.Tensor] = []  # training losses of both networks
         self._since_report: list[torch.Tensor] = []
+        self._latest = torch.zeros(())  # loss of the last step, of whatever took part
         self._history: list[HistoryEntry] = []
         self._best_loss: float | None = None
         self._best_weights: dict[str, Any] = {}
@@ -121,7 +122,7 @@ class Optimisation:
 
     @property
     def reportable(self) -> bool:
-        """Whether there was a step since the training began or went on."""
+        """Whether there was a step of both networks since the training began or went on."""
         return bool(self._since_report)
 
     def step(self) -> None:
@@ -137,15 +138,25 @@ class Optimisation:
             self.network.train()
             self._optimiser.zero_grad(set_to_none=True)
             self.objective.generator.manual_seed(step_seed(self.config.seed, self._seen))
+            blank = self._course.blank
+            # The first step after each look, too, so that there is a loss to tell.
+            redraw = (
+                blank
+                or not self._since_look
+                or self.steps % self.config.reconstruction_interval == 0
+            )
             loss = self.objective(
                 self.network,
                 patches.contiguous(memory_format=torch.channels_last),
-                blank=self._course.blank,
+                blank=blank,
+                redraw=redraw,
             )
             loss.backward()
             self._optimiser.step()
-            self._since_look.append(loss.detach())
-            self._since_report.append(loss.detach())
+            self._latest = loss.detach()
+            if redraw:
+                self._since_look.append(self._latest)
+                self._since_report.append(self._latest)
             self._seen += len(patches)
             self.steps += 1
         seconds = time.perf_counter() - start
@@ -181,7 +192,7 @@ class Optimisation:
         InputError
             If it keeps happening.
         """
-        if all(torch.isfinite(loss) for loss in self._since_report):
+        if all(torch.isfinite(loss) for loss in (*self._since_report, self._latest)):
             return False
         self._rate /= 2
         if self._rate < self.config.learning_rate / 100:
@@ -194,6 +205,7 @@ class Optimisation:
         else:
             initialise(self.network, self.config.seed + 1)
         self._optimiser.state.clear()
+        self._latest = torch.zeros(())
         for losses in (self._since_look, self._since_report):
             losses[:] = [loss for loss in losses if torch.isfinite(loss)]
         self._notices.append(

@@ -51,6 +51,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "best": {
         **_BRIEF,
+        "reconstruction_interval": 4,
         "minutes": 10.0,
     },
     "paper": {
