@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_ssim_defects.core import optimisation, training
+from napari_ssim_defects.core import course, optimisation, training
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.errors import InputError
 from napari_ssim_defects.core.progress import (
@@ -78,6 +78,19 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
     state = interrupted([grating()], config, count)
     assert state.standing.steps == count
     torch.manual_seed(5)  # no global generator matters
+    assert_same(finished(train([grating()], config, device="cpu", state=state)), whole)
+
+
+@pytest.mark.parametrize("count", [6, 13, 14, 15])
+def test_an_autoencoder_that_misses_steps_misses_the_same_ones(
+    grating, often, monkeypatch, count
+):
+    monkeypatch.setattr(optimisation, "_LOOKS", 4)
+    monkeypatch.setattr(course, "LEARNED", -9.0)  # whatever it does in so few steps
+    config = TINY.replace(discriminator=True, reconstruction_interval=3)
+    whole = finished(train([grating()], config, device="cpu"))
+    state = interrupted([grating()], config, count)
+    assert state.standing.steps == count
     assert_same(finished(train([grating()], config, device="cpu", state=state)), whole)
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from napari_ssim_defects.core import course, optimisation, training
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.errors import InputError
+from napari_ssim_defects.core.losses import Objective
 from napari_ssim_defects.core.measurement import calibrate
 from napari_ssim_defects.core.model import DefectModel
 from napari_ssim_defects.core.progress import PreparationProgress, TrainingStarted
@@ -48,6 +50,31 @@ def test_rarity_counts_decades_of_good_pixels_that_were_held_out(model):
         rate = model.calibration.false_positive_rate(decades)
         assert rate == pytest.approx(10.0**-decades, rel=0.1)
     assert model.auto_threshold == pytest.approx(3, abs=0.3)  # few pixels: an estimate
+
+
+def test_the_autoencoder_misses_steps_once_it_has_learned_something(grating, monkeypatch):
+    monkeypatch.setattr(optimisation, "_LOOKS", 5)  # every eighth step
+    monkeypatch.setattr(course, "LEARNED", -9.0)
+    config = CONFIG.replace(reconstruction_interval=4, epochs=2)
+    learned = []
+
+    class Recorded(Objective):
+        def __call__(self, network, patches, *, blank=False, redraw=True):
+            if network.training:
+                learned.append("all" if blank else "in turn" if redraw else "discriminator")
+            return super().__call__(network, patches, blank=blank, redraw=redraw)
+
+    monkeypatch.setattr(training, "Objective", Recorded)
+    *_, last = train([grating(96, 128), grating(96, 128, phase=1)], config, device="cpu")
+    turn = ["in turn", *3 * ["discriminator"]]
+    assert learned == [*8 * ["all"], *8 * turn]
+    assert np.isfinite([entry.loss for entry in last.model.history]).all()
+
+
+def test_only_beside_a_discriminator_may_the_autoencoder_miss_steps():
+    with pytest.raises(InputError, match="only beside a discriminator"):
+        TrainingConfig(reconstruction_interval=2)
+    assert TrainingConfig.preset("best", system="l2").reconstruction_interval == 1
 
 
 @pytest.mark.parametrize("kind", ["rarity", "ssim", "squared_error", "discriminator", "texture"])

@@ -107,17 +107,32 @@ class Objective:
             Whether the autoencoder takes part; if not, there must be a discriminator, and its
             cross-entropy is all.
         """
-        if network.discriminator is not None and not redraw:
-            return discrimination_loss(network.discriminator, self.painted(patches))
-        config, seen, painted = self.config, patches, None
-        restores = config.restoration and network.training
-        if restores or network.discriminator is not None:
-            painted = self.painted(patches)
-        if restores and painted is not None:
-            patches, seen = painted.varied, painted.varied if blank else painted.corrupted
+        restores = self.config.restoration and network.training
+        paints = restores or network.discriminator is not None
+        painted = self.painted(patches) if paints else None
+        losses = []
+        if redraw:
+            wanted = seen = patches
+            if restores and painted is not None:
+                wanted, seen = painted.varied, painted.varied if blank else painted.corrupted
+            losses.append(self._reconstruction_loss(network, wanted, seen, blank))
+        if network.discriminator is not None and painted is not None:
+            losses.append(discrimination_loss(network.discriminator, painted))
+        return torch.stack(losses).sum()
+
+    def painted(self, squares: torch.Tensor) -> Painted:
+        """Vary squares (N, C, S, S) and corrupt part of them, at random."""
+        varied = vary(squares, self.generator)
+        return Painted(varied, *corrupt(varied, self.generator))
+
+    def _reconstruction_loss(
+        self, network: Autoencoder, wanted: torch.Tensor, seen: torch.Tensor, blank: bool
+    ) -> torch.Tensor:
+        """Return what the autoencoder is to minimise, when it sees one and is to draw another."""
+        config = self.config
         if network.discriminator is not None:
-            patches, seen = (tiles(each, config.patch_size) for each in (patches, seen))
-        with autocast(patches.device):
+            wanted, seen = (tiles(each, config.patch_size) for each in (wanted, seen))
+        with autocast(seen.device):
             latent, log_variance = network.encode(seen)
             if log_variance is not None and network.training:
                 noise = torch.randn(
@@ -126,26 +141,19 @@ class Objective:
                 outputs = network.decoder(latent + noise * torch.exp(0.5 * log_variance))
             else:
                 outputs = network.decoder(latent)
-        loss = training_loss(patches, outputs, config)
+        loss = training_loss(wanted, outputs, config)
         if blank and config.system == "ssim" and config.squared_error_weight:
-            error = functional.mse_loss(outputs.float(), patches)
+            error = functional.mse_loss(outputs.float(), wanted)
             loss = loss + config.squared_error_weight * error
         if log_variance is not None:
             divergence = _divergence(latent.float(), log_variance.float())
-            loss = loss + config.kl_weight * divergence / patches[0].numel()
+            loss = loss + config.kl_weight * divergence / wanted[0].numel()
         if self.features is not None:
-            with autocast(patches.device):
-                found, wanted = self.features(outputs.float()), self.features(patches)
-            distance = functional.mse_loss(found.float(), wanted.float())
+            with autocast(seen.device):
+                found, drawn = self.features(outputs.float()), self.features(wanted)
+            distance = functional.mse_loss(found.float(), drawn.float())
             loss = loss + config.feature_weight * distance
-        if network.discriminator is not None and painted is not None:
-            loss = loss + discrimination_loss(network.discriminator, painted)
         return loss
-
-    def painted(self, squares: torch.Tensor) -> Painted:
-        """Vary squares (N, C, S, S) and corrupt part of them, at random."""
-        varied = vary(squares, self.generator)
-        return Painted(varied, *corrupt(varied, self.generator))
 
 
 def _divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
