@@ -22,6 +22,7 @@ _BRIEF: dict[str, Any] = {
     "squared_error_weight": 5.0,  # where SSIM alone redraws nothing but flat grey
     "latent_dimension": 128,  # as many for a pixel as the paper's best, 500 for four times as many
     "restoration": True,
+    "reconstruction_interval": 4,
     "learning_rate": 1e-3,
     "batch_size": 4,  # squares of 16 patches in all
     "discriminator": True,
@@ -51,7 +52,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "best": {
         **_BRIEF,
-        "reconstruction_interval": 4,
         "minutes": 10.0,
     },
     "paper": {
