@@ -82,9 +82,7 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
 
 
 @pytest.mark.parametrize("count", [6, 13, 14, 15])
-def test_an_autoencoder_that_misses_steps_misses_the_same_ones(
-    grating, often, monkeypatch, count
-):
+def test_an_autoencoder_that_misses_steps_misses_the_same_ones(grating, often, monkeypatch, count):
     monkeypatch.setattr(optimisation, "_LOOKS", 4)
     monkeypatch.setattr(course, "LEARNED", -9.0)  # whatever it does in so few steps
     config = TINY.replace(discriminator=True, reconstruction_interval=3)

@@ -71,9 +71,15 @@ def test_the_autoencoder_misses_steps_once_it_has_learned_something(grating, mon
     assert np.isfinite([entry.loss for entry in last.model.history]).all()
 
 
-def test_only_beside_a_discriminator_may_the_autoencoder_miss_steps():
-    with pytest.raises(InputError, match="only beside a discriminator"):
-        TrainingConfig(reconstruction_interval=2)
+def test_without_a_discriminator_the_autoencoder_misses_no_step(grating, monkeypatch):
+    monkeypatch.setattr(course, "LEARNED", -9.0)
+    alone = CONFIG.replace(
+        discriminator=False, texture=False, residual=TrainingConfig().residual, epochs=1
+    )
+    *_, every = train([grating(96, 128)], alone, device="cpu")
+    *_, fourth = train([grating(96, 128)], alone.replace(reconstruction_interval=4), device="cpu")
+    losses = [[entry.loss for entry in last.model.history] for last in (every, fourth)]
+    assert losses[0] == losses[1]
     assert TrainingConfig.preset("best", system="l2").reconstruction_interval == 1
 
 

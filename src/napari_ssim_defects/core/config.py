@@ -157,7 +157,8 @@ class TrainingConfig(Values):
     reconstruction_interval
         Every how many steps the autoencoder learns, once it has learned anything; in those between
         the discriminator does alone, which is faster. Trained for long, the one learns to redraw
-        defects, while the other still gets better (benchmarks/README.md).
+        defects, while the other still gets better (benchmarks/README.md). Without a
+        discriminator it learns in every step.
     texture
         Whether the local statistics of the texture are learnt too (see `TextureModel`).
     residual
@@ -240,8 +241,6 @@ class TrainingConfig(Values):
             raise ValueError("only the system 'vae' has a reconstruction probability")
         if self.augmentation.symmetries and not self.texture:
             raise ValueError("symmetries are found by the texture model: they need texture=True")
-        if self.reconstruction_interval > 1 and not self.discriminator:
-            raise ValueError("only beside a discriminator may the autoencoder miss steps")
         missing = self._missing(self.residual)
         if missing:
             raise ValueError(f"the residual {self.residual.kind} needs {missing}=True")

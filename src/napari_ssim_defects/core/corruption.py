@@ -84,8 +84,9 @@ def vary(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Change patches as the next image of the same material may differ.
 
     Each is turned, scaled, sharpened or softened, and changed in contrast and brightness a little,
-    as a whole and slowly from one side to another, and gets some noise. Without this, a discriminator takes a whole image for a defect that was
-    taken in another light or at a slightly other angle (benchmarks/README.md).
+    as a whole and slowly from one side to another, and gets some noise. Without this, a
+    discriminator takes a whole image for a defect that was taken in another light or at a slightly
+    other angle (benchmarks/README.md).
 
     Parameters
     ----------

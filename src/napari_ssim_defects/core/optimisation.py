@@ -125,6 +125,12 @@ class Optimisation:
         """Whether there was a step of both networks since the training began or went on."""
         return bool(self._since_report)
 
+    @property
+    def _redraws_now(self) -> bool:
+        """Whether it is the autoencoder's turn: also right after a look, to have a loss to tell."""
+        in_turn = self.steps % self.config.reconstruction_interval == 0
+        return in_turn or not self._since_look or self.network.discriminator is None
+
     def step(self) -> None:
         """Make one optimiser step, or find out that it needs more memory than there is."""
         if self.race is not None and self.race.threads != torch.get_num_threads():
@@ -139,12 +145,7 @@ class Optimisation:
             self._optimiser.zero_grad(set_to_none=True)
             self.objective.generator.manual_seed(step_seed(self.config.seed, self._seen))
             blank = self._course.blank
-            # The first step after each look, too, so that there is a loss to tell.
-            redraw = (
-                blank
-                or not self._since_look
-                or self.steps % self.config.reconstruction_interval == 0
-            )
+            redraw = blank or self._redraws_now
             loss = self.objective(
                 self.network,
                 patches.contiguous(memory_format=torch.channels_last),
