@@ -337,14 +337,9 @@ class TrainingConfig(Values):
 
 # What a preset has for SSIM only.
 _BEYOND = (
-    "residual",
-    "restoration",
-    "discriminator",
-    "reconstruction_interval",
-    "texture",
-    "augmentation",
-    "batch_size",
-)
+    "residual", "restoration", "discriminator", "reconstruction_interval", "texture",
+    "augmentation", "batch_size",
+)  # fmt: skip
 
 # What a system is scored by; the presets may have another one for SSIM.
 _RESIDUALS: dict[str, ResidualConfig] = {

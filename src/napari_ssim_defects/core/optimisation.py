@@ -125,12 +125,6 @@ class Optimisation:
         """Whether there was a step of both networks since the training began or went on."""
         return bool(self._since_report)
 
-    @property
-    def _redraws_now(self) -> bool:
-        """Whether it is the autoencoder's turn: also right after a look, to have a loss to tell."""
-        in_turn = self.steps % self.config.reconstruction_interval == 0
-        return in_turn or not self._since_look or self.network.discriminator is None
-
     def step(self) -> None:
         """Make one optimiser step, or find out that it needs more memory than there is."""
         if self.race is not None and self.race.threads != torch.get_num_threads():
@@ -145,7 +139,9 @@ class Optimisation:
             self._optimiser.zero_grad(set_to_none=True)
             self.objective.generator.manual_seed(step_seed(self.config.seed, self._seen))
             blank = self._course.blank
-            redraw = blank or self._redraws_now
+            in_turn = self.steps % self.config.reconstruction_interval == 0
+            first = not self._since_look  # after a look: the next is to have a loss to tell
+            redraw = blank or in_turn or first or self.network.discriminator is None
             loss = self.objective(
                 self.network,
                 patches.contiguous(memory_format=torch.channels_last),
