@@ -108,15 +108,16 @@ class Objective:
             cross-entropy is all.
         """
         restores = self.config.restoration and network.training
-        paints = restores or network.discriminator is not None
-        painted = self.painted(patches) if paints else None
+        if network.discriminator is None and not restores:
+            return self._reconstruction_loss(network, patches, patches, blank)
+        painted = self.painted(patches)
         losses = []
         if redraw:
             wanted = seen = patches
-            if restores and painted is not None:
+            if restores:
                 wanted, seen = painted.varied, painted.varied if blank else painted.corrupted
             losses.append(self._reconstruction_loss(network, wanted, seen, blank))
-        if network.discriminator is not None and painted is not None:
+        if network.discriminator is not None:
             losses.append(discrimination_loss(network.discriminator, painted))
         return torch.stack(losses).sum()
 
