@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from .errors import InputError
-from .presets import PRESETS
+from .presets import PRESETS, SSIM_ONLY
 from .residual_kinds import (
     DiscriminatorResidual,
     RarityResidual,
@@ -286,8 +286,8 @@ class TrainingConfig(Values):
             raise InputError(f"There is no preset '{name}'; choose one of {', '.join(PRESETS)}.")
         values = dict(PRESETS[name])
         if changes.get("system", "ssim") != "ssim":
-            for beyond in _BEYOND:
-                values.pop(beyond, None)
+            for each in SSIM_ONLY:
+                values.pop(each, None)
         if "epochs" in changes:
             values.pop("minutes", None)
         return {"name": name, **values, **changes}
@@ -296,7 +296,7 @@ class TrainingConfig(Values):
         """Return the recipe for another system, scored by what the preset has for it."""
         named = self.preset(self.name, system=system) if self.name in PRESETS else None
         fresh = named or type(self)(system=system, ssim=self.ssim)
-        return self.replace(system=system, **{name: getattr(fresh, name) for name in _BEYOND})
+        return self.replace(system=system, **{name: getattr(fresh, name) for name in SSIM_ONLY})
 
     @property
     def residuals(self) -> tuple[ResidualConfig, ...]:
@@ -334,12 +334,6 @@ class TrainingConfig(Values):
             return "discriminator"
         return "texture" if "texture" in kinds and not self.texture else ""
 
-
-# What a preset has for SSIM only.
-_BEYOND = (
-    "residual", "restoration", "discriminator", "reconstruction_interval", "texture",
-    "augmentation", "batch_size",
-)  # fmt: skip
 
 # What a system is scored by; the presets may have another one for SSIM.
 _RESIDUALS: dict[str, ResidualConfig] = {

@@ -13,7 +13,7 @@ from .residual_kinds import (
     TextureResidual,
 )
 
-__all__ = ["PRESETS"]
+__all__ = ["PRESETS", "SSIM_ONLY"]
 
 # Minutes instead of hours: small patches in small batches leave the plateau of the SSIM loss
 # soonest (benchmarks/README.md).
@@ -67,3 +67,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 """Values of `TrainingConfig` that differ from its defaults, by the name of the preset."""
+
+SSIM_ONLY = (
+    "residual",
+    "restoration",
+    "discriminator",
+    "reconstruction_interval",
+    "texture",
+    "augmentation",
+    "batch_size",
+)
+"""What a preset has for system ``ssim`` only; the others keep the defaults of `TrainingConfig`."""
