@@ -131,12 +131,12 @@ def test_large_images_equal_scikit_image(rng, shape, window, border):
     np.testing.assert_allclose(of_arrays(x, y, window=window, border=border), expected, atol=2e-5)
 
 
-@pytest.fixture(params=["fast convolutions", "matrices", "plain convolutions"])
+@pytest.fixture(params=["fast convolutions", "matrices", "shifted images"])
 def filters(request, monkeypatch):
     """Each way to filter, as on a machine that chooses it."""
     if request.param != "fast convolutions":
         monkeypatch.setattr("napari_ssim_defects.core.window._vectorised", lambda images: False)
-    if request.param == "plain convolutions":
+    if request.param == "shifted images":
         monkeypatch.setattr("napari_ssim_defects.core.window._LARGEST_BAND", 0)
 
 

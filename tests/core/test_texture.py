@@ -7,6 +7,7 @@ from scipy import ndimage
 from scipy.stats import multivariate_normal
 from sklearn.metrics import roc_auc_score
 
+from napari_ssim_defects.core import texture
 from napari_ssim_defects.core.patches import TrainingArea
 from napari_ssim_defects.core.texture import TextureModel, _expectation_maximisation, fit_texture
 
@@ -72,6 +73,16 @@ def test_map_is_the_likelihood_of_a_mixture_by_scipy(rng):
         weights = np.array([1 - t, t])
         expected += weights @ values @ weights
     assert found[y, x] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_products_in_place_of_convolutions_give_the_same_map(channels, monkeypatch):
+    """As on graphics cards, whose convolutions round."""
+    model = fitted(TrainingArea(grating(channels=channels)), channels=channels)
+    plane = grating(70, 75, channels=channels, seed=2)
+    expected = improbability(model, plane)
+    monkeypatch.setattr(texture, "_convolves_exactly", lambda device: False)
+    np.testing.assert_allclose(improbability(model, plane), expected, rtol=1e-4, atol=1e-3)
 
 
 def test_mixture_finds_the_modes_that_scikit_learn_finds(rng):

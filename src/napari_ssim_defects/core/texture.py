@@ -92,16 +92,17 @@ class _Mixture(nn.Module):
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         padded = functional.pad(planes, (_WINDOW // 2,) * 4, mode="replicate")
-        points = functional.conv2d(padded, self.projection) - self.centre.view(1, -1, 1, 1)
+        points = _convolved(padded, self.projection) - self.centre[:, None]
         likelihood = torch.full_like(points[:, :1], -math.inf)
         # One component at a time: all together would need hundreds of planes.
         for mean, whitening, constant in zip(
             self.means, self.whitening, self.constants, strict=True
         ):
-            shifted = functional.conv2d(points, whitening[:, :, None, None], -(whitening @ mean))
+            shifted = whitening @ points - (whitening @ mean)[:, None]
             term = constant - 0.5 * shifted.square().sum(1, keepdim=True)
             likelihood = torch.logaddexp(likelihood, term)
-        return torch.logsumexp(self.constants, dim=0) - likelihood
+        improbability = torch.logsumexp(self.constants, dim=0) - likelihood
+        return improbability.reshape(len(planes), 1, *planes.shape[2:])
 
     def fit(self, neighbourhoods: torch.Tensor, generator: torch.Generator) -> Iterator[float]:
         """Learn from neighbourhoods of shape (N, C * 7 * 7), float64; yield the part done."""
@@ -122,6 +123,18 @@ class _Mixture(nn.Module):
         self.means.copy_(means)
         self.whitening.copy_(whitening)
         self.constants.copy_(constants)
+
+
+def _convolved(planes: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
+    """Convolve planes (N, C, H, W) with kernels (D, C, 7, 7); returns (N, D, pixels)."""
+    if _convolves_exactly(planes.device):
+        return functional.conv2d(planes, kernels).flatten(2)
+    return kernels.flatten(1) @ functional.unfold(planes, _WINDOW)
+
+
+def _convolves_exactly(device: torch.device) -> bool:
+    """Whether convolutions keep float32: those of graphics cards may round to 10 bits (TF32)."""
+    return device.type == "cpu"
 
 
 def _contrasts(covariance: torch.Tensor, channels: int, principal: torch.Tensor) -> torch.Tensor:

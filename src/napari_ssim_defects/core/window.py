@@ -6,7 +6,8 @@ apply them, with the same result but for rounding:
 - `Bands`: products with banded matrices, one for each axis, whatever the window.
 - `Convolutions`: on processors that have fast ones of many channels, each by itself, which compute
   several channels by one instruction. Many images become the channels of one; in few, the columns
-  of an image become its channels, then its rows. Elsewhere for images too large for matrices.
+  of an image become its channels, then its rows. Elsewhere, of images too large for matrices, as
+  weighted sums of shifted images.
 """
 
 from __future__ import annotations
@@ -112,12 +113,13 @@ class Convolutions:
     def __init__(self, window: Window, images: torch.Tensor) -> None:
         n, c, self._height, self._width = images.shape
         vectorised = _vectorised(images)
+        self._vectorised = vectorised
         together = vectorised and n * c >= _FEWEST_CHANNELS
         self._images = (1, n * c) if together else (n * c, 1)
         self._by_lines = vectorised and not together
         self._around = window.radius if window.border == "same" else 0
         self._size = window.size
-        self._weights = torch.as_tensor(_weights(window), dtype=images.dtype, device=images.device)
+        self._weights = _weights(window).tolist()
 
     def prepared(self, images: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         """Subtract levels of the images, and arrange them for `mean`."""
@@ -158,9 +160,17 @@ class Convolutions:
 
     def _filtered(self, maps: torch.Tensor, line: tuple[int, int]) -> torch.Tensor:
         """Filter each channel by the weights, which lie along the axis of size -1."""
-        channels = maps.shape[1]
-        weights = self._weights.view(1, 1, *line).expand(channels, -1, -1, -1)
-        return functional.conv2d(maps, weights, groups=channels)
+        if self._vectorised:
+            channels = maps.shape[1]
+            weights = maps.new_tensor(self._weights).view(1, 1, *line)
+            return functional.conv2d(maps, weights.expand(channels, -1, -1, -1), groups=channels)
+        # Convolutions of graphics cards may round to 10 bits (TF32); sums are exact everywhere.
+        axis = line.index(-1) - 2
+        length = maps.shape[axis] - self._size + 1
+        total: torch.Tensor = maps.narrow(axis, 0, length) * self._weights[0]
+        for tap, weight in enumerate(self._weights[1:], start=1):
+            total.add_(maps.narrow(axis, tap, length), alpha=weight)
+        return total
 
     def _empty(self, height: int, width: int, like: torch.Tensor) -> torch.Tensor:
         return torch.empty(
