@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 from napari_ssim_defects import train_command
@@ -395,6 +396,22 @@ def test_detect_remembers_no_pixels_of_images_that_are_done(
         images[-1].write_bytes(images[0].read_bytes())
     assert _run("detect", model_path, *images, "-o", tmp_path / "results") == 0
     assert 0 < max(alive) <= 2
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.cuda.OutOfMemoryError("CUDA out of memory.")]
+)
+def test_too_little_memory_is_one_line(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, error: Exception
+) -> None:
+    def scarce(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("napari_ssim_defects.core.training.train", scarce)
+    assert _run("train", good, "-o", tmp_path / "model.safetensors") == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "napari-ssim-defects: There is not enough memory; use smaller images or fewer of them."
+    )
 
 
 def test_detect_saves_what_is_asked_for(

@@ -20,7 +20,7 @@ from .arguments import (
     segmentation_config,
     training_recipe,
 )
-from .core.errors import InputError
+from .core.errors import NOT_ENOUGH_MEMORY, InputError, is_out_of_memory
 from .terminal import Bar, outline
 
 __all__ = ["main"]
@@ -39,6 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Names of files may hold line breaks.
         print(f"napari-ssim-defects: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"napari-ssim-defects: {NOT_ENOUGH_MEMORY}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("napari-ssim-defects: interrupted.", file=sys.stderr)
         return 1

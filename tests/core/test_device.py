@@ -9,7 +9,6 @@ from napari_ssim_defects.core.device import (
     choose_device,
     fast_dtype,
     full_precision,
-    is_out_of_memory,
     release_memory,
 )
 from napari_ssim_defects.core.errors import InputError
@@ -73,22 +72,6 @@ def test_finding_the_fast_format_leaves_random_numbers_alone(cpu):
     torch.manual_seed(0)
     STEP_TIME(torch.float32)
     assert torch.equal(torch.rand(3), expected)
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (MemoryError(), True),
-        (torch.cuda.OutOfMemoryError("CUDA out of memory."), True),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
-        (RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"), True),
-        (RuntimeError("XPU out of memory"), True),
-        (RuntimeError("Expected 4D input"), False),
-        (ValueError("out of memory"), False),
-    ],
-)
-def test_errors_of_memory_are_told_from_others(error, expected):
-    assert is_out_of_memory(error) is expected
 
 
 def test_releasing_memory_is_possible_everywhere(cpu):

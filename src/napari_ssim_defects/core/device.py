@@ -19,7 +19,6 @@ __all__ = [
     "choose_device",
     "fast_dtype",
     "full_precision",
-    "is_out_of_memory",
     "place",
     "release_memory",
     "use_dtype",
@@ -114,24 +113,6 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
 def place(network: _Network, device: torch.device) -> _Network:
     """Move a network to a device, in the memory layout that convolutions are fastest in."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on any device.
-
-    Examples
-    --------
-    >>> is_out_of_memory(RuntimeError("MPS backend out of memory"))
-    True
-    >>> is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    False
-    """
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text
-    )
 
 
 def release_memory(device: torch.device) -> None:

@@ -1,8 +1,11 @@
-"""The one exception that speaks to the person who gave the input."""
+"""The one exception that speaks to the person who gave the input, and the errors of memory."""
 
 from __future__ import annotations
 
-__all__ = ["InputError"]
+__all__ = ["NOT_ENOUGH_MEMORY", "InputError", "is_out_of_memory"]
+
+NOT_ENOUGH_MEMORY = "There is not enough memory; use smaller images or fewer of them."
+"""What a person is told where nothing more precise is known."""
 
 
 class InputError(ValueError):
@@ -12,3 +15,21 @@ class InputError(ValueError):
     line prints it and exits with status 2; the panel shows it; nothing has been changed or
     written when it is raised.
     """
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on any device.
+
+    Examples
+    --------
+    >>> is_out_of_memory(RuntimeError("MPS backend out of memory"))
+    True
+    >>> is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    False
+    """
+    # Told by their text: PyTorch, which has errors of its own, is not imported only to ask.
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("out of memory" in text or "can't allocate memory" in text)
+    )

@@ -16,9 +16,9 @@ from torch import nn
 from .batches import Batches, step_seed
 from .config import TrainingConfig
 from .course import Course, Look
-from .device import is_out_of_memory, release_memory
+from .device import release_memory
 from .discriminator import FASTER
-from .errors import InputError
+from .errors import InputError, is_out_of_memory
 from .losses import Objective
 from .model import HistoryEntry
 from .networks import Autoencoder, initialise

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as functional
 
 from .config import AugmentationConfig, TrainingConfig
-from .device import is_out_of_memory, release_memory
-from .errors import InputError
+from .device import release_memory
+from .errors import InputError, is_out_of_memory
 from .intensity import IntensityRange
 from .symmetry import orientations_of, oriented
 

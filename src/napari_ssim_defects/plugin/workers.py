@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -16,7 +15,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer
 from superqt.utils import GeneratorWorker
 
-from ..core.errors import InputError
+from ..core.errors import NOT_ENOUGH_MEMORY, InputError, is_out_of_memory
 
 __all__ = ["Failure", "Job", "Later", "start"]
 
@@ -169,19 +168,11 @@ def _sentence(error: BaseException) -> str:
     """Say to a person what was raised."""
     if isinstance(error, InputError):
         return str(error)
-    if _is_out_of_memory(error):
-        return "There is not enough memory; use smaller images or fewer of them."
+    if is_out_of_memory(error):
+        return NOT_ENOUGH_MEMORY
     _log.error("A background job failed", exc_info=error)
     what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":.")
     return f"Something unexpected went wrong ({what[:_LONGEST]})."
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if "torch" not in sys.modules:  # which is not imported only to say this
-        return isinstance(error, MemoryError)
-    from ..core.device import is_out_of_memory
-
-    return is_out_of_memory(error)
 
 
 class _Worker(GeneratorWorker):
