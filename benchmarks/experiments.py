@@ -1,24 +1,36 @@
-"""What the benchmarks share: data sets, trainings that are kept, and their scores."""
+"""What the benchmarks share: data sets, trainings that are kept and their scores, and times."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from napari_ssim_defects import DefectModel, InputError, TrainingConfig, train
+from napari_ssim_defects.core.batches import Batches
 from napari_ssim_defects.core.config import ResidualKind
+from napari_ssim_defects.core.device import place
 from napari_ssim_defects.core.evaluation import Evaluation
+from napari_ssim_defects.core.intensity import IntensityRange
+from napari_ssim_defects.core.losses import Objective
 from napari_ssim_defects.core.measurement import calibrate
+from napari_ssim_defects.core.memory import memory_kept
+from napari_ssim_defects.core.networks import Autoencoder, initialise
+from napari_ssim_defects.core.optimisation import Optimisation
+from napari_ssim_defects.core.patches import PatchSource, TrainingArea, training_side
 from napari_ssim_defects.core.progress import TrainingFinished, TrainingStep
+from napari_ssim_defects.core.validation import Validation
 from napari_ssim_defects.io.atomic import atomic_path
 from napari_ssim_defects.io.datasets import Dataset, find_dataset
 from napari_ssim_defects.io.images import read_image
@@ -30,6 +42,48 @@ NANOFIBRES = "nanofibres"
 """The word for generated images, where a data set is asked for."""
 
 _SECONDS = "wall-clock seconds"
+
+Candidate = Callable[[], object]
+
+
+def seconds(
+    candidates: dict[str, Candidate], rounds: int, kept: Collection[str] = ()
+) -> dict[str, float]:
+    """Median seconds of each candidate; they take turns, after one turn that does not count.
+
+    Memory is kept between the calls of those in ``kept``, as it is while a training runs; the
+    others find the C library at its own largest thresholds. Each call is the second of its turn.
+    """
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(rounds + 1):
+        for name, candidate in candidates.items():
+            with memory_kept() if name in kept else nullcontext():
+                candidate()
+                start = time.perf_counter()
+                candidate()
+                if number:
+                    times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def optimisation(config: TrainingConfig, device: torch.device) -> Optimisation:
+    """Return what makes the steps of a recipe on a nanofibre image, without its texture."""
+    plane = nanofibres(1).image[np.newaxis].astype(np.float32)
+    area = TrainingArea(plane).normalised(IntensityRange.of([plane], (1, 99)))
+    side = training_side([area], config)
+    source = PatchSource([area], side, config.augmentation, device)
+    network = Autoencoder.of(config, 1)
+    initialise(network, 0)
+    objective = Objective(config, torch.Generator(device))
+    fixed = source.cut(source.positions(16, np.random.default_rng(0)))
+    return Optimisation(
+        config,
+        place(network, device),
+        device,
+        Batches(source, config.patches, fixed=config.fixed_patches, seed=0),
+        objective,
+        Validation(config, objective, fixed, held_out=False),
+    )
 
 
 def open_dataset(name: str, out: Path) -> Dataset:

@@ -16,13 +16,11 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection
-from contextlib import nullcontext
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,49 +28,23 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as functional
+from experiments import optimisation, seconds
 from torch import nn
 
 from napari_ssim_defects import TrainingConfig
-from napari_ssim_defects.core.batches import Batches
 from napari_ssim_defects.core.config import SSIMConfig
 from napari_ssim_defects.core.device import autocast, fast_dtype, place
 from napari_ssim_defects.core.intensity import IntensityRange
-from napari_ssim_defects.core.losses import Objective
-from napari_ssim_defects.core.memory import memory_kept
 from napari_ssim_defects.core.networks import Autoencoder, initialise
-from napari_ssim_defects.core.optimisation import Optimisation
-from napari_ssim_defects.core.patches import PatchSource, TrainingArea
+from napari_ssim_defects.core.patches import TrainingArea
 from napari_ssim_defects.core.reconstruction import reconstruct_plane
 from napari_ssim_defects.core.ssim import ssim_loss, ssim_map
 from napari_ssim_defects.core.tiles import patch_starts
-from napari_ssim_defects.core.validation import Validation
 from napari_ssim_defects.samples import nanofibres
 
 CPU = torch.device("cpu")
 WINDOWS = ("gaussian", "uniform")
 SIZE, SIGMA = 11, 1.5
-
-Candidate = Callable[[], object]
-
-
-def seconds(
-    candidates: dict[str, Candidate], rounds: int, kept: Collection[str] = ()
-) -> dict[str, float]:
-    """Median seconds of each candidate; they take turns, after one turn that does not count.
-
-    Memory is kept between the calls of those in ``kept``, as it is while a training runs; the
-    others find the C library at its own largest thresholds. Each call is the second of its turn.
-    """
-    times: dict[str, list[float]] = {name: [] for name in candidates}
-    for number in range(rounds + 1):
-        for name, candidate in candidates.items():
-            with memory_kept() if name in kept else nullcontext():
-                candidate()
-                start = time.perf_counter()
-                candidate()
-                if number:
-                    times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def flops_of(network: Autoencoder, patch_size: int) -> int:
@@ -121,22 +93,9 @@ def training(rounds: int, batch: int, patch_size: int, limits: dict[str, float])
     from pytorch_msssim import ssim
 
     config = TrainingConfig.preset("paper", patch_size=patch_size, batch_size=batch)
-    plane = nanofibres(1).image[np.newaxis].astype(np.float32)
-    area = TrainingArea(plane).normalised(IntensityRange.of([plane], (1, 99)))
-    source = PatchSource([area], patch_size, config.augmentation, CPU)
-
-    network = Autoencoder.of(config, 1)
-    initialise(network, 0)
-    objective = Objective(config, torch.Generator(CPU))
-    fixed = source.cut(source.positions(batch, np.random.default_rng(0)))
-    run = Optimisation(
-        config,
-        place(network, CPU),
-        CPU,
-        Batches(source, config.patches, fixed=True, seed=0),
-        objective,
-        Validation(config, objective, fixed, held_out=False),
-    )
+    run = optimisation(config, CPU)
+    area = TrainingArea(nanofibres(1).image[np.newaxis].astype(np.float32))
+    area = area.normalised(IntensityRange.of([area.pixels], (1, 99)))
 
     plain = Autoencoder.of(config, 1)
     initialise(plain, 0)
@@ -157,8 +116,9 @@ def training(rounds: int, batch: int, patch_size: int, limits: dict[str, float])
         adam.step()
 
     alone = place(Autoencoder.of(config, 1), CPU)
-    images = fixed.contiguous(memory_format=torch.channels_last)
-    slope = torch.ones_like(fixed)
+    images = torch.rand(batch, 1, patch_size, patch_size)
+    images = images.contiguous(memory_format=torch.channels_last)
+    slope = torch.ones_like(images)
 
     def network_only() -> None:
         alone.zero_grad()

@@ -6,6 +6,7 @@ import json
 import runpy
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from napari_ssim_defects import TrainingConfig
-from napari_ssim_defects.core import presets
+from napari_ssim_defects import TrainingConfig, samples
+from napari_ssim_defects.core import feed, presets
 from napari_ssim_defects.io import alexnet_weights
 from napari_ssim_defects.io.datasets import find_dataset
 
@@ -231,6 +232,7 @@ def test_the_benchmark_of_training_compares_and_names_its_limits(
 ) -> None:
     for package in ("pytorch_msssim", "kornia", "torchmetrics"):
         pytest.importorskip(package)
+    monkeypatch.syspath_prepend(BENCHMARKS)
     command = ["training.py", "--quick", "--rounds", "1", "--json"]
     monkeypatch.setattr(sys, "argv", command)
     runpy.run_path(str(BENCHMARKS / "training.py"), run_name="__main__")
@@ -241,6 +243,23 @@ def test_the_benchmark_of_training_compares_and_names_its_limits(
         assert result["ssim_loss"][window]["gradient_error"] < 1e-4
         assert result["ssim_loss"][window]["times_fastest_other"] > 0
     assert result["reconstruction"]["seconds"] > 0
+
+
+def test_the_benchmark_of_cards_counts_what_they_are_asked_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"patch_size": 16, "latent_dimension": 8, "batch_size": 4, "stride": 16}
+    monkeypatch.setattr(feed, "CARD_PIXELS", 8 * 4 * 32 * 32)
+    monkeypatch.setattr(samples, "nanofibres", partial(samples.nanofibres, shape=(120, 160)))
+    monkeypatch.setitem(presets.PRESETS, "quick", {**presets.PRESETS["quick"], **small})
+    monkeypatch.setitem(presets.PRESETS, "paper", {**presets.PRESETS["paper"], **small})
+    command = ["graphics_card.py", "--device", "cpu", "--rounds", "1", "--steps", "8"]
+    result = json.loads(run(*command, "--minutes", "0.01", "--json"))
+    asked, times = result["operations_per_step"], result["milliseconds_per_step"]
+    assert 2 * asked["quick"] < asked["quick, each batch painted by itself"]
+    assert times.keys() == asked.keys()
+    assert min(times.values()) > 0
+    assert result["detection"]["largest_difference"] == 0
 
 
 @pytest.mark.slow

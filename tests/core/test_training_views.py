@@ -12,12 +12,19 @@ import torch
 from napari_ssim_defects.core import course, optimisation, training
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.errors import InputError
+from napari_ssim_defects.core.feed import CARD_PIXELS, Feed
 from napari_ssim_defects.core.losses import Objective
 from napari_ssim_defects.core.measurement import calibrate
 from napari_ssim_defects.core.model import DefectModel
-from napari_ssim_defects.core.progress import PreparationProgress, TrainingStarted
+from napari_ssim_defects.core.progress import (
+    PreparationProgress,
+    TrainingFinished,
+    TrainingNotice,
+    TrainingStarted,
+)
 from napari_ssim_defects.core.thresholds import FixedThreshold
 from napari_ssim_defects.core.training import train
+from napari_ssim_defects.core.validation import Validation
 
 CONFIG = TrainingConfig(
     patch_size=16, latent_dimension=8, batch_size=2, patches=40, epochs=5, stride=8,
@@ -52,6 +59,31 @@ def test_rarity_counts_decades_of_good_pixels_that_were_held_out(model):
     assert model.auto_threshold == pytest.approx(3, abs=0.3)  # few pixels: an estimate
 
 
+def test_where_memory_runs_out_batches_are_painted_by_themselves(grating, monkeypatch):
+    """As on a card, on which many are painted at once; smaller batches alone would not help."""
+    sizes = []
+
+    class Scarce(Objective):
+        def painted(self, squares):
+            if len(squares) > 2:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+            sizes.append(len(squares))
+            return super().painted(squares)
+
+    monkeypatch.setattr(training, "Objective", Scarce)
+    monkeypatch.setattr(Validation, "loss", lambda self, network: None)
+    monkeypatch.setattr(Validation, "told", lambda self, network: 0.5)
+    monkeypatch.setattr(
+        optimisation, "Feed", lambda *arguments: Feed(*arguments[:3], pixels=CARD_PIXELS)
+    )
+    config = CONFIG.replace(batch_size=4, epochs=1)
+    messages = list(train([grating(96, 128)], config, device="cpu"))
+    notices = [m.text for m in messages if isinstance(m, TrainingNotice)]
+    assert "not enough memory for 4 patches at once; the training goes on with 2" in notices[0]
+    assert set(sizes) == {2}
+    assert isinstance(messages[-1], TrainingFinished)
+
+
 def test_the_autoencoder_misses_steps_once_it_has_learned_something(grating, monkeypatch):
     monkeypatch.setattr(optimisation, "_LOOKS", 5)  # every eighth step
     monkeypatch.setattr(course, "LEARNED", -9.0)
@@ -59,10 +91,10 @@ def test_the_autoencoder_misses_steps_once_it_has_learned_something(grating, mon
     learned = []
 
     class Recorded(Objective):
-        def __call__(self, network, patches, *, blank=False, redraw=True):
+        def __call__(self, network, patches, painted=None, *, blank=False, redraw=True):
             if network.training:
                 learned.append("all" if blank else "in turn" if redraw else "discriminator")
-            return super().__call__(network, patches, blank=blank, redraw=redraw)
+            return super().__call__(network, patches, painted, blank=blank, redraw=redraw)
 
     monkeypatch.setattr(training, "Objective", Recorded)
     *_, last = train([grating(96, 128), grating(96, 128, phase=1)], config, device="cpu")

@@ -84,10 +84,16 @@ class Objective:
     generator: torch.Generator
     features: Callable[[torch.Tensor], torch.Tensor] | None = None
 
+    @property
+    def paints(self) -> bool:
+        """Whether a training step needs corrupted patches."""
+        return self.config.discriminator or self.config.restoration
+
     def __call__(
         self,
         network: Autoencoder,
         patches: torch.Tensor,
+        painted: Painted | None = None,
         *,
         blank: bool = False,
         redraw: bool = True,
@@ -101,6 +107,8 @@ class Objective:
         patches
             Shape (N, C, S, S). S is the autoencoder's patch size P or, with a discriminator, a
             multiple of it: the one learns from tiles of side P, the other from the whole.
+        painted
+            From `painted`; None: it is painted now, if it is needed.
         blank
             Whether the network has not learned anything yet.
         redraw
@@ -110,7 +118,7 @@ class Objective:
         restores = self.config.restoration and network.training
         if network.discriminator is None and not restores:
             return self._reconstruction_loss(network, patches, patches, blank)
-        painted = self.painted(patches)
+        painted = painted or self.painted(patches)
         losses = []
         if redraw:
             wanted = seen = patches

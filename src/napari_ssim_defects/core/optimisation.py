@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from .batches import Batches, step_seed
+from .batches import Batches
 from .config import TrainingConfig
 from .course import Course, Look
 from .device import release_memory
 from .discriminator import FASTER
 from .errors import InputError, is_out_of_memory
+from .feed import CARD_PIXELS, Feed
 from .losses import Objective
 from .model import HistoryEntry
 from .networks import Autoencoder, initialise
@@ -55,6 +56,8 @@ class Optimisation:
     race
         What chooses the number of threads; None leaves it as it is, which training by epochs
         needs to give the same weights again.
+    feed
+        Its batches and their painting, for one step after the other.
     steps
         Optimiser steps so far.
     elapsed
@@ -68,10 +71,13 @@ class Optimisation:
     objective: Objective
     validation: Validation
     race: ThreadRace | None = None
+    feed: Feed = field(init=False)
     steps: int = field(default=0, init=False)
     elapsed: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
+        pixels = 0 if self.device.type == "cpu" else CARD_PIXELS
+        self.feed = Feed(self.batches, self.objective, self.config.seed, pixels)
         found = self.network.discriminator
         apart = [] if found is None else list(found.parameters())
         known = set(apart)
@@ -131,23 +137,17 @@ class Optimisation:
             torch.set_num_threads(self.race.threads)
         start = time.perf_counter()
         with self._less_if_too_much():
-            patches = self.batches.after(self._seen, self._batch_size)
+            patches, painted = self.feed.after(self._seen, self._batch_size)
             rate = self._rate * self._course.rate(self.config.schedule, self._used)
             for group in self._optimiser.param_groups:
                 group["lr"] = rate * group["faster"]
             self.network.train()
             self._optimiser.zero_grad(set_to_none=True)
-            self.objective.generator.manual_seed(step_seed(self.config.seed, self._seen))
             blank = self._course.blank
             in_turn = self.steps % self.config.reconstruction_interval == 0
             first = not self._since_look  # after a look: the next is to have a loss to tell
             redraw = blank or in_turn or first or self.network.discriminator is None
-            loss = self.objective(
-                self.network,
-                patches.contiguous(memory_format=torch.channels_last),
-                blank=blank,
-                redraw=redraw,
-            )
+            loss = self.objective(self.network, patches, painted, blank=blank, redraw=redraw)
             loss.backward()
             self._optimiser.step()
             self._latest = loss.detach()
@@ -347,3 +347,4 @@ class Optimisation:
             f"goes on with {smaller}."
         )
         self._batch_size = self.validation.at_once = smaller
+        self.feed.pixels = 0
