@@ -22,6 +22,7 @@ from napari_ssim_defects.core.batches import Batches
 from napari_ssim_defects.core.config import ResidualKind
 from napari_ssim_defects.core.device import place
 from napari_ssim_defects.core.evaluation import Evaluation
+from napari_ssim_defects.core.feed import Feed
 from napari_ssim_defects.core.intensity import IntensityRange
 from napari_ssim_defects.core.losses import Objective
 from napari_ssim_defects.core.measurement import calibrate
@@ -66,8 +67,11 @@ def seconds(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def optimisation(config: TrainingConfig, device: torch.device) -> Optimisation:
-    """Return what makes the steps of a recipe on a nanofibre image, without its texture."""
+def optimisation(config: TrainingConfig, device: torch.device, at_once: int = 1) -> Optimisation:
+    """Return what makes the steps of a recipe on a nanofibre image, without its texture.
+
+    ``at_once``: batches that are painted at once.
+    """
     plane = nanofibres(1).image[np.newaxis].astype(np.float32)
     area = TrainingArea(plane).normalised(IntensityRange.of([plane], (1, 99)))
     side = training_side([area], config)
@@ -80,7 +84,7 @@ def optimisation(config: TrainingConfig, device: torch.device) -> Optimisation:
         config,
         place(network, device),
         device,
-        Batches(source, config.patches, fixed=config.fixed_patches, seed=0),
+        Feed(Batches(source, config.patches, config.fixed_patches, 0), objective, 0, at_once),
         objective,
         Validation(config, objective, fixed, held_out=False),
     )

@@ -24,8 +24,9 @@ from experiments import optimisation, seconds
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_ssim_defects import DefectModel, InputError, TrainingConfig, train
+from napari_ssim_defects.core.course import Course
 from napari_ssim_defects.core.device import choose_device, fast_dtype
-from napari_ssim_defects.core.feed import CARD_PIXELS, Feed
+from napari_ssim_defects.core.feed import CARD_BATCHES
 from napari_ssim_defects.core.progress import TrainingFinished
 from napari_ssim_defects.samples import nanofibres
 
@@ -67,12 +68,18 @@ def main() -> int:
 
 def steps(device: torch.device, rounds: int, count: int) -> dict[str, float]:
     """Milliseconds of a step of each candidate."""
-    synchronise = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    kind = getattr(torch, device.type)
+
+    def wait() -> None:
+        if device.type == "mps":
+            kind.synchronize()
+        elif device.type != "cpu":
+            kind.synchronize(device)
 
     def whole(some: Callable[[], None]) -> Callable[[], None]:
         def until_done() -> None:
             some()
-            synchronise()
+            wait()
 
         return until_done
 
@@ -108,9 +115,9 @@ class _Operations(TorchDispatchMode):
 def _stepping(device: torch.device, count: int) -> dict[str, Callable[[], None]]:
     """Return what makes so many steps of presets."""
 
-    def stepping(preset: str, pixels: int) -> Callable[[], None]:
-        run = optimisation(TrainingConfig.preset(preset), device)
-        run.feed = Feed(run.batches, run.objective, 0, pixels)
+    def stepping(preset: str, at_once: int) -> Callable[[], None]:
+        run = optimisation(TrainingConfig.preset(preset), device, at_once)
+        run._course = Course(learned=1.0)  # as after the first looks
 
         def some() -> None:
             for _ in range(count):
@@ -119,9 +126,9 @@ def _stepping(device: torch.device, count: int) -> dict[str, Callable[[], None]]
         return some
 
     return {
-        "quick": stepping("quick", CARD_PIXELS),
-        "quick, each batch painted by itself": stepping("quick", 0),
-        "paper": stepping("paper", 0),
+        "quick": stepping("quick", CARD_BATCHES),
+        "quick, each batch painted by itself": stepping("quick", 1),
+        "paper": stepping("paper", 1),
     }
 
 

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from napari_ssim_defects import TrainingConfig, samples
-from napari_ssim_defects.core import feed, presets
+from napari_ssim_defects.core import presets
 from napari_ssim_defects.io import alexnet_weights
 from napari_ssim_defects.io.datasets import find_dataset
 
@@ -249,7 +249,6 @@ def test_the_benchmark_of_cards_counts_what_they_are_asked_for(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = {"patch_size": 16, "latent_dimension": 8, "batch_size": 4, "stride": 16}
-    monkeypatch.setattr(feed, "CARD_PIXELS", 8 * 4 * 32 * 32)
     monkeypatch.setattr(samples, "nanofibres", partial(samples.nanofibres, shape=(120, 160)))
     monkeypatch.setitem(presets.PRESETS, "quick", {**presets.PRESETS["quick"], **small})
     monkeypatch.setitem(presets.PRESETS, "paper", {**presets.PRESETS["paper"], **small})

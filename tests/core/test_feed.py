@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from napari_ssim_defects.core import feed
 from napari_ssim_defects.core.batches import Batches, step_seed
 from napari_ssim_defects.core.config import AugmentationConfig, TrainingConfig
 from napari_ssim_defects.core.feed import Feed
@@ -10,7 +11,7 @@ from napari_ssim_defects.core.losses import Objective
 from napari_ssim_defects.core.patches import PatchSource, TrainingArea
 
 CPU = torch.device("cpu")
-PROCESSOR, CARD = 0, 8 * 4 * 32 * 32  # pixels painted at once: none, and eight batches
+PROCESSOR, CARD = 1, 8  # batches painted at once
 PAINTED = TrainingConfig(patch_size=16, discriminator=True, restoration=True, batch_size=4)
 PLAIN = PAINTED.replace(discriminator=False, restoration=False)
 
@@ -37,9 +38,9 @@ def batches(grating):
 
 @pytest.fixture
 def feeding(batches, monkeypatch):
-    def make(config, pixels):
+    def make(config, at_once):
         monkeypatch.setattr(Counted, "times", 0)
-        return Feed(batches(), Counted(config, torch.Generator()), config.seed, pixels)
+        return Feed(batches(), Counted(config, torch.Generator()), config.seed, at_once)
 
     return make
 
@@ -53,14 +54,16 @@ def drawn(feeding, count, size=4, seen=0):
     return found, seen
 
 
-@pytest.mark.parametrize("pixels", [PROCESSOR, CARD])
-def test_batches_come_in_their_order_across_epochs(feeding, batches, pixels):
+@pytest.mark.parametrize("at_once", [PROCESSOR, CARD])
+def test_batches_come_in_their_order_across_epochs(feeding, batches, at_once):
     expected, seen = batches(), 0
-    for squares, painted in drawn(feeding(PAINTED, pixels), 14)[0]:
+    for squares, painted in drawn(feeding(PAINTED, at_once), 14)[0]:
         assert torch.equal(squares, expected.after(seen, 4))
         seen += len(squares)
         assert painted.varied.shape == painted.corrupted.shape == squares.shape
         assert painted.mask.shape == (len(squares), 1, 32, 32)
+        changed = (painted.corrupted != painted.varied).any(1, keepdim=True)
+        assert changed[painted.mask > 0].all()
         assert squares.is_contiguous(memory_format=torch.channels_last)
     assert seen > 2 * 22
 
@@ -87,14 +90,45 @@ def test_a_card_paints_many_batches_at_once(feeding):
 def test_a_card_that_is_asked_for_less_or_for_others_begins_anew(feeding, batches):
     feeding = feeding(PAINTED, CARD)
     _, seen = drawn(feeding, 2)
-    (squares, painted), *_ = drawn(feeding, 1, size=2, seen=seen)[0]  # its memory ran out
+    (squares, painted), *_ = drawn(feeding, 1, size=2, seen=seen)[0]
     assert torch.equal(squares, batches().after(seen, 2))
     assert len(painted.mask) == len(squares) <= 2
     (squares, _), *_ = drawn(feeding, 1, size=2, seen=0)[0]
     assert torch.equal(squares, batches().after(0, 2))
 
 
-@pytest.mark.parametrize("pixels", [PROCESSOR, CARD])
-def test_nothing_is_painted_where_nothing_is_to_be(feeding, pixels):
-    assert {painted for _, painted in drawn(feeding(PLAIN, pixels), 5)[0]} == {None}
+def test_a_card_that_has_little_memory_paints_as_a_processor_does(feeding):
+    expected, _ = drawn(feeding(PAINTED, PROCESSOR), 6)
+    feeding = feeding(PAINTED, CARD)
+    _, seen = drawn(feeding, 2)
+    assert feeding.paint_singly()
+    assert not feeding.paint_singly()  # nothing more to be had
+    for (_, found), (_, wanted) in zip(drawn(feeding, 4, seen=seen)[0], expected[2:], strict=True):
+        assert torch.equal(found.corrupted, wanted.corrupted)
+
+
+@pytest.mark.parametrize("at_once", [PROCESSOR, CARD])
+def test_what_else_is_random_in_a_step_follows_from_the_patches_seen(batches, at_once):
+    """Latent samples of a variational autoencoder, which come after the painting."""
+    objective = Objective(PAINTED, torch.Generator())
+    feeding = Feed(batches(), objective, PAINTED.seed, at_once)
+    numbers = []
+    for start in (0, 4):  # the second time, as after an interruption
+        feeding.paint_singly()
+        drawn(feeding, 1, seen=start)
+        if start == 0:
+            drawn(feeding, 1, seen=4)
+        numbers.append(torch.rand(3, generator=objective.generator))
+    assert torch.equal(*numbers)
+
+
+def test_squares_that_are_painted_at_once_are_not_too_many(feeding, monkeypatch):
+    monkeypatch.setattr(feed, "_PIXELS", 3 * 4 * 32 * 32)
+    drawn(feeding(PAINTED, CARD), 6)
+    assert Counted.times == 2
+
+
+@pytest.mark.parametrize("at_once", [PROCESSOR, CARD])
+def test_nothing_is_painted_where_nothing_is_to_be(feeding, at_once):
+    assert {painted for _, painted in drawn(feeding(PLAIN, at_once), 5)[0]} == {None}
     assert Counted.times == 0

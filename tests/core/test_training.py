@@ -503,6 +503,24 @@ def test_too_little_memory_halves_the_batches_and_says_so(grating, monkeypatch, 
     assert messages[-1].model.config == TINY
 
 
+def test_memory_that_runs_out_in_the_optimiser_is_made_up_for(grating, monkeypatch):
+    """It makes room for the moments of one parameter after the other, at its first step."""
+    real, left = torch.zeros_like, iter([True] * 5)
+
+    def scarce(tensor, **options):
+        if isinstance(tensor, torch.nn.Parameter) and next(left, None) is None:
+            monkeypatch.setattr(torch, "zeros_like", real)
+            raise OUT_OF_MEMORY[0]
+        return real(tensor, **options)
+
+    monkeypatch.setattr(torch, "zeros_like", scarce)
+    messages = list(train([grating()], TINY, device="cpu"))
+    assert torch.zeros_like is real
+    notices = [m.text for m in messages if isinstance(m, TrainingNotice)]
+    assert "goes on with 4" in notices[0]
+    assert isinstance(messages[-1], TrainingFinished)
+
+
 def test_too_little_memory_for_any_batch_is_one_sentence(grating, monkeypatch):
     monkeypatch.setattr(losses, "training_loss", Scarce(0, OUT_OF_MEMORY[0]).loss)
     with pytest.raises(InputError, match="choose smaller patches"):

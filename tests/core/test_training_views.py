@@ -12,12 +12,13 @@ import torch
 from napari_ssim_defects.core import course, optimisation, training
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.core.feed import CARD_PIXELS, Feed
+from napari_ssim_defects.core.feed import CARD_BATCHES, Feed
 from napari_ssim_defects.core.losses import Objective
 from napari_ssim_defects.core.measurement import calibrate
 from napari_ssim_defects.core.model import DefectModel
 from napari_ssim_defects.core.progress import (
     PreparationProgress,
+    TrainingCheckpoint,
     TrainingFinished,
     TrainingNotice,
     TrainingStarted,
@@ -59,29 +60,56 @@ def test_rarity_counts_decades_of_good_pixels_that_were_held_out(model):
     assert model.auto_threshold == pytest.approx(3, abs=0.3)  # few pixels: an estimate
 
 
-def test_where_memory_runs_out_batches_are_painted_by_themselves(grating, monkeypatch):
-    """As on a card, on which many are painted at once; smaller batches alone would not help."""
+@pytest.mark.parametrize(("most", "smaller"), [(4, False), (2, True)])
+def test_where_memory_runs_out_less_is_painted_before_batches_get_smaller(
+    grating, monkeypatch, most, smaller
+):
+    """As on a card, on which many batches are painted at once."""
     sizes = []
 
     class Scarce(Objective):
         def painted(self, squares):
-            if len(squares) > 2:
-                raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
             sizes.append(len(squares))
+            if len(squares) > most:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
             return super().painted(squares)
 
     monkeypatch.setattr(training, "Objective", Scarce)
     monkeypatch.setattr(Validation, "loss", lambda self, network: None)
     monkeypatch.setattr(Validation, "told", lambda self, network: 0.5)
     monkeypatch.setattr(
-        optimisation, "Feed", lambda *arguments: Feed(*arguments[:3], pixels=CARD_PIXELS)
+        training, "Feed", lambda *arguments: Feed(*arguments[:3], at_once=CARD_BATCHES)
     )
     config = CONFIG.replace(batch_size=4, epochs=1)
     messages = list(train([grating(96, 128)], config, device="cpu"))
     notices = [m.text for m in messages if isinstance(m, TrainingNotice)]
-    assert "not enough memory for 4 patches at once; the training goes on with 2" in notices[0]
-    assert set(sizes) == {2}
+    assert (
+        any("for 4 patches at once; the training goes on with 2" in n for n in notices) == smaller
+    )
+    assert sizes[0] > 4
+    assert sizes.count(4) == (1 if smaller else 10)
     assert isinstance(messages[-1], TrainingFinished)
+    assert messages[-1].model.history[-1].step == (20 if smaller else 10)
+
+
+def test_a_training_that_had_too_little_memory_goes_on_with_less_at_once(grating, monkeypatch):
+    feeds = []
+
+    def feeding(*arguments):
+        feeds.append(Feed(*arguments[:3], at_once=CARD_BATCHES))
+        return feeds[-1]
+
+    config = CONFIG.replace(batch_size=4)
+    images = [grating(96, 128)]
+    steps = train(images, config, device="cpu")
+    state = next(m for m in steps if isinstance(m, TrainingCheckpoint)).state
+    standing = state.standing.replace(batch_size=2)
+    steps.close()
+    monkeypatch.setattr(training, "Feed", feeding)
+    resumed = train(images, config, device="cpu", state=replace(state, standing=standing))
+    next(m for m in resumed if isinstance(m, TrainingStarted))
+    resumed.close()
+    assert not feeds[0].paint_singly()  # it does already
 
 
 def test_the_autoencoder_misses_steps_once_it_has_learned_something(grating, monkeypatch):

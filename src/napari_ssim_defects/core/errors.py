@@ -7,6 +7,14 @@ __all__ = ["NOT_ENOUGH_MEMORY", "InputError", "is_out_of_memory"]
 NOT_ENOUGH_MEMORY = "There is not enough memory; use smaller images or fewer of them."
 """What a person is told where nothing more precise is known."""
 
+# As PyTorch, the C library, cuBLAS and cuDNN have it.
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "alloc_failed",
+    "unable to find an engine to execute",
+)
+
 
 class InputError(ValueError):
     """Input that cannot be used.
@@ -30,6 +38,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     # Told by their text: PyTorch, which has errors of its own, is not imported only to ask.
     text = str(error).lower()
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and ("out of memory" in text or "can't allocate memory" in text)
+        isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
     )

@@ -1,8 +1,8 @@
 """What the steps of a training learn from: batches, with what was painted into them.
 
-Painting takes hundreds of small operations, however few the patches. A processor computes each in
-about the time that it takes to ask for it, but a graphics card waits to be asked: there, many
-batches are painted at once (benchmarks/README.md).
+Painting takes hundreds of small operations, however few the patches, and a graphics card waits for
+each to be asked for: there, many batches are painted at once (benchmarks/README.md). A processor
+paints each by itself, so that a training that was interrupted sees what it would have seen.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import torch
 from .batches import Batches, step_seed
 from .losses import Objective, Painted
 
-__all__ = ["CARD_PIXELS", "Feed"]
+__all__ = ["CARD_BATCHES", "Feed"]
 
-CARD_PIXELS = 2 * 2**20
-"""Pixels, of squares together, that are to be painted at once on a graphics card."""
+CARD_BATCHES = 32
+"""Batches that are to be painted at once on a graphics card."""
+
+_PIXELS = 2 * 2**20  # of all squares that are painted at once: more take memory and bring nothing
 
 
 class Feed:
@@ -31,16 +33,15 @@ class Feed:
         What paints them; its generator is seeded by the number of patches seen.
     seed
         Seed of the training.
-    pixels
-        Pixels, of squares together, that are painted at once; 0: each batch by itself. May be
-        changed at any time, as where memory runs out.
+    at_once
+        Most batches that are painted at once.
     """
 
-    def __init__(self, batches: Batches, objective: Objective, seed: int, pixels: int = 0) -> None:
+    def __init__(self, batches: Batches, objective: Objective, seed: int, at_once: int = 1) -> None:
         self._batches = batches
         self._objective = objective
         self._seed = seed
-        self.pixels = pixels
+        self._at_once = at_once if objective.paints else 1
         self._ready: deque[tuple[torch.Tensor, Painted | None]] = deque()
         self._next = (0, 0)  # what the first that is ready follows, and its largest size
 
@@ -48,23 +49,30 @@ class Feed:
         """Return the batch that follows ``seen`` patches, of at most ``size``, and its painting.
 
         Squares are float32 of shape (N, C, S, S), the channels last in memory. They follow from
-        the seed and from what is asked for; so does the painting of batches by themselves, while
-        that of many at once depends on which of them was asked for first.
+        the seed and from what is asked for, and so does what else is random in a step; the
+        painting of many batches at once depends on which of them was asked for first.
         """
-        if not self._ready or self._next != (seen, size):
+        if self._ready and self._next == (seen, size):
+            self._objective.generator.manual_seed(step_seed(self._seed, seen))
+        else:
             self._ready.clear()
             self._ready.extend(self._painted(seen, size))
         squares, painted = self._ready.popleft()
         self._next = (seen + len(squares), size)
         return squares, painted
 
+    def paint_singly(self) -> bool:
+        """Paint each batch by itself from now on; returns whether that needs less memory."""
+        less, self._at_once = self._at_once > 1, 1
+        self._ready.clear()
+        return less
+
     def _painted(self, seen: int, size: int) -> list[tuple[torch.Tensor, Painted | None]]:
         drawn = [self._batches.after(seen, size)]
-        if self._objective.paints:
-            after, wanted = seen + len(drawn[0]), self.pixels // drawn[0][:, 0].numel()
-            while len(drawn) < wanted:
-                drawn.append(self._batches.after(after, size))
-                after += len(drawn[-1])
+        after = seen + len(drawn[0])
+        while len(drawn) < min(self._at_once, _PIXELS // drawn[0][:, 0].numel()):
+            drawn.append(self._batches.after(after, size))
+            after += len(drawn[-1])
         squares = torch.cat(drawn).contiguous(memory_format=torch.channels_last)
         self._objective.generator.manual_seed(step_seed(self._seed, seen))
         if not self._objective.paints:

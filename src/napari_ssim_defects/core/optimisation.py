@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,26 +12,32 @@ from typing import Any
 import torch
 from torch import nn
 
-from .batches import Batches
 from .config import TrainingConfig
 from .course import Course, Look
 from .device import release_memory
 from .discriminator import FASTER
 from .errors import InputError, is_out_of_memory
-from .feed import CARD_PIXELS, Feed
+from .feed import Feed
 from .losses import Objective
 from .model import HistoryEntry
 from .networks import Autoencoder, initialise
+from .pace import Pace
 from .progress import TrainingNotice, TrainingPreview, TrainingStep
 from .threads import ThreadRace
-from .training_state import Standing, TrainingState, load_arrays, load_moments, to_arrays
+from .training_state import (
+    Standing,
+    TrainingState,
+    drop_unfinished,
+    load_arrays,
+    load_moments,
+    to_arrays,
+)
 from .validation import Validation
 
 __all__ = ["Optimisation"]
 
 _LOOKS = 25  # at the validation patches, over the whole training
 _SMALLEST_BATCH = 2  # batch normalisation needs more than one
-_STEADY_SECONDS = 3.0  # after which the speed tells the time left: first steps are slow
 
 
 @dataclass
@@ -47,7 +52,7 @@ class Optimisation:
         The network that is trained, on ``device``.
     device
         Where it runs.
-    batches
+    feed
         What it learns from.
     objective
         The loss.
@@ -56,8 +61,6 @@ class Optimisation:
     race
         What chooses the number of threads; None leaves it as it is, which training by epochs
         needs to give the same weights again.
-    feed
-        Its batches and their painting, for one step after the other.
     steps
         Optimiser steps so far.
     elapsed
@@ -67,17 +70,14 @@ class Optimisation:
     config: TrainingConfig
     network: Autoencoder
     device: torch.device
-    batches: Batches
+    feed: Feed
     objective: Objective
     validation: Validation
     race: ThreadRace | None = None
-    feed: Feed = field(init=False)
     steps: int = field(default=0, init=False)
     elapsed: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        pixels = 0 if self.device.type == "cpu" else CARD_PIXELS
-        self.feed = Feed(self.batches, self.objective, self.config.seed, pixels)
         found = self.network.discriminator
         apart = [] if found is None else list(found.parameters())
         known = set(apart)
@@ -99,8 +99,7 @@ class Optimisation:
         self._rate = self.config.learning_rate
         self._course = Course()
         self._notices: list[str] = []
-        self._pace = (0.0, 0.0)  # part of the budget, and seconds, since which speed is measured
-        self._steady_at = _STEADY_SECONDS
+        self._pace = Pace()
         self._outputs = self.validation.patches  # of the network, at the last look
 
     @property
@@ -284,11 +283,11 @@ class Optimisation:
         self._best_loss, self._course = standing.best_loss, standing.course
         if self._batch_size < self.config.batch_size:
             self.validation.at_once = self._batch_size
+            self.feed.paint_singly()
         self._since_look = list(torch.tensor(standing.losses, device=self.device))
         self._history = list(standing.history)
         self.elapsed = standing.elapsed
-        self._pace = (self._used, self.elapsed)
-        self._steady_at = self.elapsed + _STEADY_SECONDS
+        self._pace = Pace(self._used, self.elapsed)
 
     def _follow(self, look: Look) -> None:
         """Take the course that a look leads to, and say so where it turns."""
@@ -310,16 +309,11 @@ class Optimisation:
         left = self._course.end - self._used
         if self.config.minutes is not None:
             return max(0.0, 60 * self.config.minutes * left)
-        used, seconds = self._pace
-        # Clocks may stand still, and one step may be nothing of ten million epochs.
-        speed = max(self._used - used, 1e-18) / max(self.elapsed - seconds, 1e-9)
-        if self.elapsed >= self._steady_at:
-            self._pace, self._steady_at = (self._used, self.elapsed), math.inf
-        return max(0.0, left / speed)
+        return self._pace.seconds_for(left, self._used, self.elapsed)
 
     @contextmanager
     def _less_if_too_much(self) -> Iterator[None]:
-        """Halve the batches when memory runs out; what was begun is not done then.
+        """Paint less at once or halve the batches when memory runs out; a step is not done then.
 
         Raises
         ------
@@ -334,7 +328,11 @@ class Optimisation:
                 raise
         # Only now that the error is gone can what it referred to be released.
         self._optimiser.zero_grad(set_to_none=True)
+        drop_unfinished(self._optimiser)
+        singly = self.feed.paint_singly()
         release_memory(self.device)
+        if singly:
+            return
         if self._batch_size <= _SMALLEST_BATCH:
             raise InputError(
                 "There is not enough memory to train on patches of "
@@ -347,4 +345,3 @@ class Optimisation:
             f"goes on with {smaller}."
         )
         self._batch_size = self.validation.at_once = smaller
-        self.feed.pixels = 0

@@ -17,6 +17,7 @@ from .alexnet import AlexNetFeatures
 from .batches import Batches
 from .config import TrainingConfig
 from .device import choose_device, fast_dtype, place
+from .feed import CARD_BATCHES, Feed
 from .intensity import IntensityRange
 from .losses import Objective
 from .measurement import measure
@@ -158,13 +159,15 @@ def train(
     network = place(network, where)
     source = PatchSource(training, side, augmentation, where)
     objective = Objective(config, torch.Generator(where), features)
+    batches = Batches(source, config.patches, config.fixed_patches, config.seed)
+    at_once = 1 if where.type == "cpu" else CARD_BATCHES
     validation = Validation(config, objective, fixed, held_out=bool(held_out))
     with thread_race() as race, memory_kept():
         run = Optimisation(
             config,
             network,
             where,
-            Batches(source, config.patches, config.fixed_patches, config.seed),
+            Feed(batches, objective, config.seed, at_once),
             objective,
             validation,
             race=race if config.minutes is not None and where.type == "cpu" else None,

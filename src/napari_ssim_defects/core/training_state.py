@@ -18,7 +18,15 @@ from .errors import InputError
 from .model import HistoryEntry
 from .values import Values
 
-__all__ = ["Arrays", "Standing", "TrainingState", "load_arrays", "load_moments", "to_arrays"]
+__all__ = [
+    "Arrays",
+    "Standing",
+    "TrainingState",
+    "drop_unfinished",
+    "load_arrays",
+    "load_moments",
+    "to_arrays",
+]
 
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 """Tensors of a network or an optimiser, by name, on the CPU."""
@@ -31,8 +39,8 @@ _OTHER = "The interrupted training does not fit its own settings; train anew."
 class Standing(Values):
     """Where a training stands, but for its weights.
 
-    What is random in a step follows from the seed and from ``seen`` (see `Batches`), so the
-    states of generators need not be kept.
+    What is random in a step follows from the seed and from ``seen``, so the states of generators
+    need not be kept. On graphics cards all but the corruptions, which are others then (see `Feed`).
 
     Attributes
     ----------
@@ -164,3 +172,10 @@ def load_moments(optimiser: torch.optim.Optimizer, arrays: Arrays) -> None:
         raise InputError(_OTHER)
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def drop_unfinished(optimiser: torch.optim.Optimizer) -> None:
+    """Forget the moments that an optimiser had only begun to make room for when it ran out."""
+    for parameter, moments in list(optimiser.state.items()):
+        if moments.keys() != _MOMENTS:
+            del optimiser.state[parameter]

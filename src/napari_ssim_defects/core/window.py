@@ -4,10 +4,10 @@ Every window is separable, so a mean is two filters of one dimension each. There
 apply them, with the same result but for rounding:
 
 - `Bands`: products with banded matrices, one for each axis, whatever the window.
-- `Convolutions`: on processors that have fast ones of many channels, each by itself, which compute
-  several channels by one instruction. Many images become the channels of one; in few, the columns
-  of an image become its channels, then its rows. Elsewhere, of images too large for matrices, as
-  weighted sums of shifted images.
+- `Lines`: convolutions along rows and columns, on processors that have fast ones of many channels,
+  each by itself, which compute several channels by one instruction. Many images become the channels
+  of one; in few, the columns of an image become its channels, then its rows. Elsewhere weighted
+  sums of shifted images, which are for images too large for matrices.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
 
-__all__ = ["AT_ONCE", "Bands", "Convolutions", "Window"]
+__all__ = ["AT_ONCE", "Bands", "Lines", "Window"]
 
 AT_ONCE = 32
 """Images, or channels of images, that a processor filters at once: caches hold them."""
@@ -58,10 +58,10 @@ class Window:
         """Pixels on either side of the middle."""
         return self.size // 2
 
-    def filter_of(self, images: torch.Tensor) -> Bands | Convolutions:
+    def filter_of(self, images: torch.Tensor) -> Bands | Lines:
         """Return the faster filter for images of shape (N, C, H, W)."""
         if _vectorised(images) or max(images.shape[-2:]) > _LARGEST_BAND:
-            return Convolutions(self, images)
+            return Lines(self, images)
         return Bands(self, images)
 
 
@@ -101,8 +101,8 @@ class Bands:
         return self._rows.T @ slopes @ self._columns
 
 
-class Convolutions:
-    """Means by convolutions of prepared images: with what lies beyond their border.
+class Lines:
+    """Means along lines of prepared images: with what lies beyond their border.
 
     Parameters
     ----------
@@ -112,11 +112,10 @@ class Convolutions:
 
     def __init__(self, window: Window, images: torch.Tensor) -> None:
         n, c, self._height, self._width = images.shape
-        vectorised = _vectorised(images)
-        self._vectorised = vectorised
-        together = vectorised and n * c >= _FEWEST_CHANNELS
+        self._vectorised = _vectorised(images)
+        together = self._vectorised and n * c >= _FEWEST_CHANNELS
         self._images = (1, n * c) if together else (n * c, 1)
-        self._by_lines = vectorised and not together
+        self._by_lines = self._vectorised and not together
         self._around = window.radius if window.border == "same" else 0
         self._size = window.size
         self._weights = _weights(window).tolist()
