@@ -22,6 +22,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_ssim_defects import DefectModel
+from napari_ssim_defects.plugin.torch_loading import load_torch
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 from napari_ssim_defects.samples import nanofibres
 
@@ -55,6 +56,7 @@ def main() -> None:
     state, controller = panel.state, panel.controller
     sample = nanofibres(seed=1, defects=True)
     image = viewer.add_image(sample.image, name="fibres", scale=(0.04, 0.04), units="um")
+    load_torch()
     state.model = DefectModel.load(sys.argv[1])
     state.detection_layers = (image,)
     controller.detection.start()

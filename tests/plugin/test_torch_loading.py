@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import weakref
@@ -38,6 +39,26 @@ def test_the_libraries_of_pytorch_are_there_before_python_imports_it():
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "True"
+
+
+@pytest.mark.skipif(not hasattr(os, "RTLD_DEEPBIND"), reason="glibc only")
+def test_triton_calls_its_own_llvm_and_not_that_of_the_viewers_opengl(monkeypatch, tmp_path):
+    """Two copies of LLVM in one process are a segmentation fault when a training begins."""
+    from napari_ssim_defects.plugin import torch_loading
+
+    library = tmp_path / "triton" / "_C" / "libtriton.so"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    (tmp_path / "triton" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    loaded = []
+    monkeypatch.setattr(torch_loading, "_load", lambda *arguments: loaded.append(arguments))
+    torch_loading.load_torch()
+    mode = dict(loaded)[library]
+    assert mode & os.RTLD_DEEPBIND
+    assert not mode & os.RTLD_GLOBAL
+    assert "triton" not in sys.modules  # importing is left to PyTorch
 
 
 def test_what_is_not_installed_is_said_by_the_import_itself(monkeypatch):

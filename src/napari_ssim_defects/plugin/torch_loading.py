@@ -29,6 +29,8 @@ def load_torch(*, optimiser: bool = False) -> None:
     with _no_collection():
         if "torch" not in sys.modules and os.name == "posix":
             _load_libraries()
+        if "triton" not in sys.modules and hasattr(os, "RTLD_DEEPBIND"):
+            _load_triton()
         import torch
 
         if optimiser:
@@ -38,18 +40,35 @@ def load_torch(*, optimiser: bool = False) -> None:
 def _load_libraries() -> None:
     """Ask the system for PyTorch's libraries, in the order and the way that PyTorch does.
 
-    Other threads run during a call of a foreign function. Where it fails, importing finds it out
-    in its own words.
+    Where it fails, importing finds it out in its own words.
     """
     torch = find_spec("torch")
     if torch is None or torch.origin is None:
         return
-    load = ctypes.CDLL(None).dlopen
-    load.argtypes, load.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
     suffix = ".dylib" if sys.platform == "darwin" else ".so"
     for name, mode in (("global_deps", os.RTLD_GLOBAL), ("python", os.RTLD_LOCAL)):
-        library = Path(torch.origin).parent / "lib" / f"libtorch_{name}{suffix}"
-        load(os.fsencode(library), os.RTLD_NOW | mode)
+        _load(Path(torch.origin).parent / "lib" / f"libtorch_{name}{suffix}", mode)
+
+
+def _load_triton() -> None:
+    """Load the library of Triton, if it is installed, with its own functions before all others.
+
+    PyTorch for NVIDIA cards imports it when a training begins. It brings a copy of LLVM, and the
+    viewer has loaded another one by then, that of Mesa's OpenGL: without this, Triton calls
+    functions of that one, and the viewer ends with a segmentation fault.
+    """
+    triton = find_spec("triton")
+    if triton is None or triton.origin is None:
+        return
+    for library in sorted((Path(triton.origin).parent / "_C").glob("libtriton*.so")):
+        _load(library, os.RTLD_LOCAL | os.RTLD_DEEPBIND)
+
+
+def _load(library: Path, mode: int) -> None:
+    """Load a library, in a call of a foreign function: other threads run on meanwhile."""
+    load = ctypes.CDLL(None).dlopen
+    load.argtypes, load.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
+    load(os.fsencode(library), os.RTLD_NOW | mode)
 
 
 @contextmanager
