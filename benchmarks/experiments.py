@@ -67,13 +67,18 @@ def seconds(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def fibres() -> TrainingArea:
+    """Return a normalised image of good nanofibres."""
+    plane = nanofibres(1).image[np.newaxis].astype(np.float32)
+    return TrainingArea(plane).normalised(IntensityRange.of([plane], (1, 99)))
+
+
 def optimisation(config: TrainingConfig, device: torch.device, at_once: int = 1) -> Optimisation:
     """Return what makes the steps of a recipe on a nanofibre image, without its texture.
 
     ``at_once``: batches that are painted at once.
     """
-    plane = nanofibres(1).image[np.newaxis].astype(np.float32)
-    area = TrainingArea(plane).normalised(IntensityRange.of([plane], (1, 99)))
+    area = fibres()
     side = training_side([area], config)
     source = PatchSource([area], side, config.augmentation, device)
     network = Autoencoder.of(config, 1)
@@ -84,7 +89,7 @@ def optimisation(config: TrainingConfig, device: torch.device, at_once: int = 1)
         config,
         place(network, device),
         device,
-        Feed(Batches(source, config.patches, config.fixed_patches, 0), objective, 0, at_once),
+        Feed(Batches(source, config.patches, config.fixed_patches, 0), objective, at_once),
         objective,
         Validation(config, objective, fixed, held_out=False),
     )

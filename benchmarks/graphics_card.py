@@ -30,8 +30,6 @@ from napari_ssim_defects.core.feed import CARD_BATCHES
 from napari_ssim_defects.core.progress import TrainingFinished
 from napari_ssim_defects.samples import nanofibres
 
-CPU = torch.device("cpu")
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(

@@ -28,19 +28,16 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from experiments import optimisation, seconds
+from experiments import fibres, optimisation, seconds
 from torch import nn
 
 from napari_ssim_defects import TrainingConfig
 from napari_ssim_defects.core.config import SSIMConfig
 from napari_ssim_defects.core.device import autocast, fast_dtype, place
-from napari_ssim_defects.core.intensity import IntensityRange
 from napari_ssim_defects.core.networks import Autoencoder, initialise
-from napari_ssim_defects.core.patches import TrainingArea
 from napari_ssim_defects.core.reconstruction import reconstruct_plane
 from napari_ssim_defects.core.ssim import ssim_loss, ssim_map
 from napari_ssim_defects.core.tiles import patch_starts
-from napari_ssim_defects.samples import nanofibres
 
 CPU = torch.device("cpu")
 WINDOWS = ("gaussian", "uniform")
@@ -94,8 +91,7 @@ def training(rounds: int, batch: int, patch_size: int, limits: dict[str, float])
 
     config = TrainingConfig.preset("paper", patch_size=patch_size, batch_size=batch)
     run = optimisation(config, CPU)
-    area = TrainingArea(nanofibres(1).image[np.newaxis].astype(np.float32))
-    area = area.normalised(IntensityRange.of([area.pixels], (1, 99)))
+    area = fibres()
 
     plain = Autoencoder.of(config, 1)
     initialise(plain, 0)

@@ -40,7 +40,7 @@ def batches(grating):
 def feeding(batches, monkeypatch):
     def make(config, at_once):
         monkeypatch.setattr(Counted, "times", 0)
-        return Feed(batches(), Counted(config, torch.Generator()), config.seed, at_once)
+        return Feed(batches(), Counted(config, torch.Generator()), at_once)
 
     return make
 
@@ -111,7 +111,7 @@ def test_a_card_that_has_little_memory_paints_as_a_processor_does(feeding):
 def test_what_else_is_random_in_a_step_follows_from_the_patches_seen(batches, at_once):
     """Latent samples of a variational autoencoder, which come after the painting."""
     objective = Objective(PAINTED, torch.Generator())
-    feeding = Feed(batches(), objective, PAINTED.seed, at_once)
+    feeding = Feed(batches(), objective, at_once)
     numbers = []
     for start in (0, 4):  # the second time, as after an interruption
         feeding.paint_singly()

@@ -78,7 +78,7 @@ def test_where_memory_runs_out_less_is_painted_before_batches_get_smaller(
     monkeypatch.setattr(Validation, "loss", lambda self, network: None)
     monkeypatch.setattr(Validation, "told", lambda self, network: 0.5)
     monkeypatch.setattr(
-        training, "Feed", lambda *arguments: Feed(*arguments[:3], at_once=CARD_BATCHES)
+        training, "Feed", lambda *arguments: Feed(*arguments[:2], at_once=CARD_BATCHES)
     )
     config = CONFIG.replace(batch_size=4, epochs=1)
     messages = list(train([grating(96, 128)], config, device="cpu"))
@@ -96,7 +96,7 @@ def test_a_training_that_had_too_little_memory_goes_on_with_less_at_once(grating
     feeds = []
 
     def feeding(*arguments):
-        feeds.append(Feed(*arguments[:3], at_once=CARD_BATCHES))
+        feeds.append(Feed(*arguments[:2], at_once=CARD_BATCHES))
         return feeds[-1]
 
     config = CONFIG.replace(batch_size=4)

@@ -30,17 +30,14 @@ class Feed:
     batches
         Where the squares come from.
     objective
-        What paints them; its generator is seeded by the number of patches seen.
-    seed
-        Seed of the training.
+        What paints them; its generator is seeded by its recipe and the number of patches seen.
     at_once
         Most batches that are painted at once.
     """
 
-    def __init__(self, batches: Batches, objective: Objective, seed: int, at_once: int = 1) -> None:
+    def __init__(self, batches: Batches, objective: Objective, at_once: int = 1) -> None:
         self._batches = batches
         self._objective = objective
-        self._seed = seed
         self._at_once = at_once if objective.paints else 1
         self._ready: deque[tuple[torch.Tensor, Painted | None]] = deque()
         self._next = (0, 0)  # what the first that is ready follows, and its largest size
@@ -52,9 +49,8 @@ class Feed:
         the seed and from what is asked for, and so does what else is random in a step; the
         painting of many batches at once depends on which of them was asked for first.
         """
-        if self._ready and self._next == (seen, size):
-            self._objective.generator.manual_seed(step_seed(self._seed, seen))
-        else:
+        self._objective.generator.manual_seed(step_seed(self._objective.config.seed, seen))
+        if not self._ready or self._next != (seen, size):
             self._ready.clear()
             self._ready.extend(self._painted(seen, size))
         squares, painted = self._ready.popleft()
@@ -74,7 +70,6 @@ class Feed:
             drawn.append(self._batches.after(after, size))
             after += len(drawn[-1])
         squares = torch.cat(drawn).contiguous(memory_format=torch.channels_last)
-        self._objective.generator.manual_seed(step_seed(self._seed, seen))
         if not self._objective.paints:
             return [(squares, None)]
         painted = self._objective.painted(squares)

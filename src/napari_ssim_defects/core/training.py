@@ -167,7 +167,7 @@ def train(
             config,
             network,
             where,
-            Feed(batches, objective, config.seed, at_once),
+            Feed(batches, objective, at_once),
             objective,
             validation,
             race=race if config.minutes is not None and where.type == "cpu" else None,

@@ -118,7 +118,9 @@ class Lines:
         self._by_lines = self._vectorised and not together
         self._around = window.radius if window.border == "same" else 0
         self._size = window.size
-        self._weights = _weights(window).tolist()
+        taps = _weights(window)
+        self._taps: list[float] = taps.tolist()
+        self._weights = torch.as_tensor(taps, dtype=images.dtype)
 
     def prepared(self, images: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
         """Subtract levels of the images, and arrange them for `mean`."""
@@ -161,13 +163,13 @@ class Lines:
         """Filter each channel by the weights, which lie along the axis of size -1."""
         if self._vectorised:
             channels = maps.shape[1]
-            weights = maps.new_tensor(self._weights).view(1, 1, *line)
-            return functional.conv2d(maps, weights.expand(channels, -1, -1, -1), groups=channels)
+            weights = self._weights.view(1, 1, *line).expand(channels, -1, -1, -1)
+            return functional.conv2d(maps, weights, groups=channels)
         # Convolutions of graphics cards may round to 10 bits (TF32); sums are exact everywhere.
         axis = line.index(-1) - 2
         length = maps.shape[axis] - self._size + 1
-        total: torch.Tensor = maps.narrow(axis, 0, length) * self._weights[0]
-        for tap, weight in enumerate(self._weights[1:], start=1):
+        total: torch.Tensor = maps.narrow(axis, 0, length) * self._taps[0]
+        for tap, weight in enumerate(self._taps[1:], start=1):
             total.add_(maps.narrow(axis, tap, length), alpha=weight)
         return total
 
