@@ -23,6 +23,7 @@ from napari_ssim_defects.core.config import ResidualKind
 from napari_ssim_defects.core.device import place
 from napari_ssim_defects.core.evaluation import Evaluation
 from napari_ssim_defects.core.feed import Feed
+from napari_ssim_defects.core.froc import froc_summary
 from napari_ssim_defects.core.intensity import IntensityRange
 from napari_ssim_defects.core.losses import Objective
 from napari_ssim_defects.core.measurement import calibrate
@@ -198,6 +199,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "pixel_auprc": evaluation.auprc,
         "aupro": evaluation.aupro,
         "overlap_at_fpr_0.05": {str(q): v for q, v in evaluation.overlap_quantiles.items()},
+        "found_at": froc_summary(evaluation.froc),
     }
 
 
@@ -211,6 +213,11 @@ def _scores(model: DefectModel, dataset: Dataset, bar: Bar) -> dict[str, Any]:
     return {
         **summary(found.evaluation),
         "iou": found.evaluation.confusion.iou,
+        "defects": found.evaluation.defects,
+        "defects_found": found.evaluation.found,
+        "false_regions_per_image": found.evaluation.false_regions_per_image,
+        "threshold": model.auto_threshold,
+        "precision": model.provenance["precision"],
         "steps": model.history[-1].step,
         "seconds": float(model.provenance[_SECONDS]),
         "seconds_per_image": found.seconds_per_image,

@@ -35,9 +35,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> DemoResults:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "nanofibres", _small)
         patch.setitem(
-            PRESETS, "quick", {"patch_size": 32, "latent_dimension": 16, "stride": 32, "minutes": 2}
+            PRESETS, "quick", {"patch_size": 32, "latent_dimension": 16, "stride": 32, "epochs": 1}
         )
-        return run_demo(tmp_path_factory.mktemp("demo") / "results", minutes=0.02)
+        return run_demo(tmp_path_factory.mktemp("demo") / "results", minutes=2)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_files_hold_what_the_results_say(results: DemoResults, folder: Path) -> 
         assert len(list(csv.DictReader(stream))) == sum(file.regions for file in results.detected)
     model = DefectModel.load(results.model_path)
     assert model.config == results.model.config
-    assert model.config.minutes == 0.02
+    assert model.config.minutes == 2
 
 
 def test_summary_is_plain_values_that_agree_with_the_results(results: DemoResults) -> None:

@@ -17,8 +17,8 @@ from .io.recipe import DetectionRecipe, TrainingRecipe
 __all__ = ["argument_parser", "detection_recipe", "segmentation_config", "training_recipe"]
 
 _POLICY = (
-    "how the automatic threshold follows from good images: a number, fpr:RATE, quantile:Q or "
-    "region:PIXELS"
+    "how the automatic threshold follows from good images: a number, regions:N (false "
+    "regions per image), fpr:RATE (pixels), quantile:Q or region:PIXELS"
 )
 
 
@@ -43,8 +43,8 @@ def argument_parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="the whole job on generated sample images")
     demo.add_argument("--out", type=Path, default=Path("demo-results"), metavar="DIR",
                       help="folder for the results (default: %(default)s)")  # fmt: skip
-    demo.add_argument("--minutes", type=_positive, default=2.0, metavar="M",
-                      help="training time (default: %(default)s)")  # fmt: skip
+    demo.add_argument("--minutes", type=_positive, metavar="M",
+                      help="limit of the training time (default: none)")  # fmt: skip
     demo.add_argument("--no-gui", action="store_true", help="never open napari")
     demo.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -62,10 +62,11 @@ def argument_parser() -> argparse.ArgumentParser:
                        help="weights of AlexNet for fmae (.safetensors or torchvision's .pth; "
                        "default: fetched once)")  # fmt: skip
     train.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
-                       help=f"{_POLICY} (default: fpr:0.001)")  # fmt: skip
-    budget = train.add_mutually_exclusive_group()
-    budget.add_argument("--minutes", type=_positive, metavar="M", help="training time")
-    budget.add_argument("--epochs", type=_count, metavar="N", help="training length in epochs")
+                       help=f"{_POLICY} (default: regions:1)")  # fmt: skip
+    train.add_argument("--minutes", type=_positive, metavar="M",
+                       help="limit of the training time; --resume goes on after it")  # fmt: skip
+    train.add_argument("--epochs", type=_count, metavar="N",
+                       help="training length in epochs (default: the preset's)")  # fmt: skip
     train.add_argument("--seed", type=int, metavar="S", help="seed of everything random")
     train.add_argument("--resume", action="store_true",
                        help="go on with a training that was killed or stopped, given the same "
@@ -164,8 +165,8 @@ def detection_recipe(options: argparse.Namespace) -> DetectionRecipe:
 def _scoring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=_threshold, metavar="T|auto",
                         help="residual above which a pixel is defective: a number, or from good "
-                        "images fpr:RATE, quantile:Q or region:PIXELS (default: auto, the "
-                        "model's own choice)")  # fmt: skip
+                        "images regions:N, fpr:RATE, quantile:Q or region:PIXELS (default: auto, "
+                        "the model's own choice)")  # fmt: skip
     parser.add_argument("--residual", choices=list(get_args(ResidualKind)),
                         help="what images are compared by (default: as the model is)")  # fmt: skip
     parser.add_argument("--stride", type=_count, metavar="S", help="distance between patches (px)")

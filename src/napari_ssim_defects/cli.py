@@ -58,7 +58,7 @@ def _train(options: argparse.Namespace) -> int:
     from .train_command import run_train
 
     result, text = run_train(training_recipe(options), options.output, resume=options.resume)
-    if result["stopped"]:
+    if result["stopped"] or result["share_of_training"] < 1:
         text += " The same command with --resume goes on with the training."
     _print(options, result, text)
     return 0
@@ -84,6 +84,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from .core.froc import froc_summary
     from .detect_command import inspecting_model, threshold_of
     from .io.images import find_images
     from .scale.folders import FileProgress, evaluate_files
@@ -124,6 +125,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         "false_positive_rate": confusion.false_positive_rate,
         "images": evaluation.images,
         "defects": evaluation.defects,
+        "defects_found": evaluation.found,
+        "false_regions_per_image": evaluation.false_regions_per_image,
+        "froc": froc_summary(evaluation.froc),
         "seconds_per_image": seconds_per_image,
         "per_image": [
             {
@@ -131,6 +135,8 @@ def _evaluate(options: argparse.Namespace) -> int:
                 "pixel_auroc": scores.auroc,
                 "pixel_auprc": scores.auprc,
                 "defects": scores.defects,
+                "defects_found": scores.found,
+                "false_regions": scores.false_regions,
                 "iou": scores.confusion.iou,
                 "f1": scores.confusion.f1,
             }
@@ -142,8 +148,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         f"pixel AUROC {evaluation.auroc:.3f}, AUPRC {evaluation.auprc:.3f}, "
         f"AUPRO {evaluation.aupro:.3f} over {evaluation.images} images with "
         f"{evaluation.defects} defects; median overlap at 5 % false positives "
-        f"{overlap['0.5']:.2f}; IoU {confusion.iou:.2f}, F1 {confusion.f1:.2f} at threshold "
-        f"{threshold:.3f}; {seconds_per_image:.2f} s per image"
+        f"{overlap['0.5']:.2f}; at threshold {threshold:.3f} {evaluation.found} defects found with "
+        f"{evaluation.false_regions_per_image:.2f} false regions per image, IoU "
+        f"{confusion.iou:.2f}, F1 {confusion.f1:.2f}; {seconds_per_image:.2f} s per image"
     )
     _print(options, result, text)
     return 0

@@ -90,7 +90,7 @@ class DemoResults:
         return ""
 
 
-def run_demo(folder: str | os.PathLike[str], minutes: float) -> DemoResults:
+def run_demo(folder: str | os.PathLike[str], minutes: float | None = None) -> DemoResults:
     """Train on generated defect-free images, and find the defects in others.
 
     Parameters
@@ -100,7 +100,7 @@ def run_demo(folder: str | os.PathLike[str], minutes: float) -> DemoResults:
         ``good`` and ``defective`` in it, and the masks of the latter to ``truth``, under the same
         names, as the commands `train`, `detect` and `evaluate` take them.
     minutes
-        Training time.
+        Limit of the training time; None: none.
 
     Raises
     ------
@@ -156,7 +156,7 @@ def run_demo(folder: str | os.PathLike[str], minutes: float) -> DemoResults:
         OverviewRow(
             name=result.path.name.removesuffix(".ome.tif"),
             image=sample.image,
-            reconstruction=result.reconstruction[0, 0],
+            truth=sample.labels,
             residual=result.residual,
             labels=result.labels,
         )

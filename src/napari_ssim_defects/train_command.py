@@ -64,9 +64,9 @@ def run_train(
         if recipe.auto_threshold is not None:
             model = replace(model, threshold=recipe.auto_threshold)
         model.save(output)
-    if not finished.stopped:
+    if not finished.stopped and finished.share >= 1:
         checkpoint.path.unlink(missing_ok=True)
-    result = training_result(output, model, last, stopped=finished.stopped)
+    result = training_result(output, model, last, stopped=finished.stopped, share=finished.share)
     loss = result["loss" if result["validation_loss"] is None else "validation_loss"]
     text = (
         f"Saved {output}: loss {loss:.4f} after {result['training_seconds']:.0f} s, "
@@ -76,7 +76,12 @@ def run_train(
 
 
 def training_result(
-    output: Path, model: DefectModel, last: TrainingStep | None, *, stopped: bool
+    output: Path,
+    model: DefectModel,
+    last: TrainingStep | None,
+    *,
+    stopped: bool,
+    share: float = 1.0,
 ) -> dict[str, Any]:
     """Return what programs are told about a model and its last step, or its history without one."""
     from .core.model import HistoryEntry
@@ -87,6 +92,7 @@ def training_result(
     return {
         "model": str(output),
         "stopped": stopped,
+        "share_of_training": share,
         "loss": entry and entry.loss,
         "validation_loss": entry and entry.validation_loss,
         "training_seconds": entry and entry.seconds,

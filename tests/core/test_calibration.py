@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from napari_ssim_defects.core.calibration import Calibration
 from napari_ssim_defects.core.errors import InputError
+from napari_ssim_defects.core.segmentation import segment
 
 RATES = [0, 1e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 0.9, 0.99, 1]
 
@@ -103,3 +104,68 @@ def test_good_images_are_dark_in_the_display_range(residuals, calibration):
     low, high = calibration.contrast_limits
     shown = (residuals[0] - low) / (high - low)
     assert np.quantile(shown, 0.999) < 0.75
+
+
+def blobs(seed, shape=(300, 400), number=12):
+    """Residuals with regions whose peaks are exponentially high."""
+    rng = np.random.default_rng(seed)
+    plane = np.zeros(shape, np.float32)
+    for _ in range(number):
+        row, column = rng.integers(0, shape[0] - 12), rng.integers(0, shape[1] - 12)
+        place = plane[row : row + 10, column : column + 10]
+        np.maximum(place, 1 + rng.exponential(), out=place)
+    return plane
+
+
+def test_threshold_of_false_regions_is_that_of_the_outlines():
+    planes = [blobs(seed) for seed in range(40)]
+    calibration = Calibration.of(planes, held_out=True)
+    assert calibration.image_pixels == 300 * 400
+    for wanted in (1, 2, 5):
+        threshold = calibration.threshold_of_regions(wanted)
+        found = np.mean([segment(plane, threshold).max() for plane in planes])
+        assert 0.7 * wanted < found <= wanted
+        assert calibration.regions_per_image(threshold) == pytest.approx(wanted, rel=0.15)
+
+
+def test_the_fewer_good_pixels_were_measured_the_more_cautious_is_the_threshold():
+    many = [blobs(seed) for seed in range(200)]
+    whole = Calibration.of(many, held_out=True).threshold_of_regions(1)
+    few = [Calibration.of(many[k : k + 4], held_out=True) for k in range(0, 200, 4)]
+    assert np.median([calibration.threshold_of_regions(1) for calibration in few]) > whole
+    counts = [
+        np.mean([segment(plane, calibration.threshold_of_regions(1)).max() for plane in many])
+        for calibration in few
+    ]
+    assert np.mean(np.array(counts) <= 1) > 0.8
+
+
+def test_false_regions_are_extrapolated_where_few_good_pixels_were_measured():
+    few = Calibration.of([blobs(seed) for seed in range(3)], held_out=True)
+    many = Calibration.of([blobs(seed) for seed in range(3, 400)], held_out=True)
+    for wanted in (1, 0.1, 0.02):
+        there = many.threshold_of_regions(wanted / 4)
+        assert few.threshold_of_regions(wanted) == pytest.approx(there, rel=0.3)
+
+
+def test_thresholds_of_false_regions_rise_as_there_are_fewer(calibration):
+    counts = np.geomspace(1000, 1e-6, 60)
+    thresholds = [calibration.threshold_of_regions(count) for count in counts]
+    assert (np.diff(thresholds) >= 0).all()
+    found = [calibration.regions_per_image(threshold) for threshold in np.linspace(-1, 3, 50)]
+    assert (np.diff(found) <= 0).all()
+
+
+@pytest.mark.parametrize(
+    "plane", [np.full((20, 20), 0.25), np.ones((2, 500)), np.zeros((300, 300))]
+)
+def test_without_a_region_any_threshold_of_regions_is_finite(plane):
+    calibration = Calibration.of([plane.astype(np.float32)], held_out=False)
+    assert np.isfinite(calibration.threshold_of_regions(1))
+    assert calibration.regions_per_image(1e9) == 0
+
+
+@pytest.mark.parametrize("count", [0, -1, float("nan"), "many"])
+def test_senseless_numbers_of_false_regions_are_refused(calibration, count):
+    with pytest.raises(InputError, match="false regions"):
+        calibration.threshold_of_regions(count)

@@ -21,7 +21,6 @@ from napari_ssim_defects.core.progress import (
     TrainingStarted,
     TrainingStep,
 )
-from napari_ssim_defects.core.reconstruction import improbability_tile
 from napari_ssim_defects.core.ssim import ssim_loss, ssim_map
 from napari_ssim_defects.core.training import STOP, train
 
@@ -35,7 +34,7 @@ SYSTEMS = {
     "stride": 8, "learning_rate": 5e-3, "ssim": {"window_size": 7},
 }  # fmt: skip
 VIEWS = TrainingConfig(
-    **{**SYSTEMS, "batch_size": 2, "epochs": 5}, discriminator=True, texture=True,
+    **{**SYSTEMS, "batch_size": 2, "epochs": 5}, discriminator=True, features=True, texture=True,
     restoration=True, augmentation={"symmetries": True}, validation=0.25,
     residual=TrainingConfig.preset("quick").residual,
 )  # fmt: skip
@@ -113,11 +112,13 @@ def test_every_view_is_the_same_as_on_the_processor(messages, good):
 def test_the_texture_is_as_exact_as_on_the_processor(messages, good):
     texture = messages[-1].model.network.texture
     plane = spoilt(good[0])[None]
-    exact = improbability_tile(texture.double(), plane.astype(np.float64), torch.device("cpu"))
-    texture.float()
-    there = improbability_tile(texture.to(CUDA), plane, CUDA)
-    texture.to("cpu")
-    here = improbability_tile(texture, plane, torch.device("cpu"))
+    planes = torch.as_tensor(plane)[None]
+    with torch.inference_mode():
+        exact = texture.double()(planes.double()).numpy()
+        texture.float()
+        there = texture.to(CUDA)(planes.to(CUDA)).cpu().numpy()
+        texture.to("cpu")
+        here = texture(planes).numpy()
     error, usual = (np.abs(found - exact) / (1 + exact) for found in (there, here))
     assert error.max() < max(1e-4, 4 * usual.max())
 

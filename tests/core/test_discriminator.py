@@ -4,18 +4,27 @@ import numpy as np
 import pytest
 import torch
 
+from napari_ssim_defects.core.backbone import Backbone
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.corruption import corrupt, vary
 from napari_ssim_defects.core.discriminator import Discriminator
-from napari_ssim_defects.core.losses import Objective
+from napari_ssim_defects.core.losses import Objective, corruption_weights
 from napari_ssim_defects.core.networks import Autoencoder, initialise
 from napari_ssim_defects.core.patches import tiles
+from napari_ssim_defects.io.backbone_weights import read_backbone_weights
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    backbone = Backbone()
+    backbone.load_pretrained(read_backbone_weights())
+    return backbone
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("side", [16, 48])
-def test_log_odds_have_the_size_of_the_patches(channels, side):
-    odds = Discriminator(channels)(torch.rand(2, channels, side, side))
+def test_log_odds_have_the_size_of_the_patches(backbone, channels, side):
+    odds = Discriminator()(backbone(torch.rand(2, channels, side, side)))
     assert odds.shape == (2, 1, side, side)
 
 
@@ -38,27 +47,42 @@ def test_objective_adds_the_cross_entropy_of_what_was_corrupted():
     corrupted, mask = corrupt(vary(squares, generator), generator)
     with torch.no_grad():
         whole = Objective(config, torch.Generator().manual_seed(5))(network, squares)
-        odds = network.discriminator(corrupted).double()
+        odds = network.discriminator(network.backbone(corrupted)).double()
         network.discriminator = None
         alone = Objective(config, torch.Generator())(network, tiles(squares, 16))
     likelihood = torch.where(mask == 1, odds.sigmoid(), 1 - odds.sigmoid()).log()
-    np.testing.assert_allclose(whole - alone, -likelihood.mean(), rtol=0.05)  # in bfloat16
+    expected = -(corruption_weights(mask) * likelihood).mean()
+    np.testing.assert_allclose(whole - alone, expected, rtol=0.05)  # in bfloat16
 
 
-def test_it_learns_to_find_what_does_not_belong():
+def test_a_thin_corruption_weighs_more_than_a_wide_one_but_not_without_limit():
+    mask = torch.zeros(3, 1, 100, 100)
+    mask[0, 0, :50] = 1
+    mask[1, 0, :2, :50] = 1
+    mask[2, 0, 0, 0] = 1
+    weights = corruption_weights(mask)
+    assert bool((weights[mask == 0] == 1).all())
+    assert [float(w[m == 1][0]) for w, m in zip(weights, mask, strict=True)] == pytest.approx(
+        [1, 5**0.5, 5]
+    )
+
+
+def test_it_learns_to_find_what_does_not_belong(backbone):
     generator = torch.Generator().manual_seed(0)
-    network = Discriminator(1)
+    network = Discriminator()
     initialise(network, 0)
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     flat = 0.5 + 0.02 * torch.randn(8, 1, 32, 32, generator=generator)
-    for _ in range(40):
+    for _ in range(60):
         corrupted, mask = corrupt(flat, generator)
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(network(corrupted), mask)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            network(backbone(corrupted)), mask
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     spotted = flat.clone()
     spotted[:, :, 10:20, 12:22] = 0.95
-    odds = network.eval()(spotted)
+    odds = network.eval()(backbone(spotted))
     inside = odds[:, :, 12:18, 14:20].mean()
     assert inside > 1 + odds[:, :, :, 28:].mean()

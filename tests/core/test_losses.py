@@ -73,7 +73,7 @@ def test_a_step_without_the_autoencoder_minimises_the_cross_entropy_alone():
     initialise(network, 0)
     x = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     objective = Objective(config, torch.Generator().manual_seed(1))
-    expected = discrimination_loss(network.discriminator, objective.painted(x))
+    expected = discrimination_loss(network, objective.painted(x))
     objective.generator.manual_seed(1)
     loss = objective(network, x, redraw=False)
     torch.testing.assert_close(loss, expected)

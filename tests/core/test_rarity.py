@@ -9,19 +9,20 @@ from napari_ssim_defects.core.config import (
     RarityResidual,
     RarityView,
     SquaredErrorResidual,
+    SSIMResidual,
     TextureResidual,
     TrainingConfig,
 )
 from napari_ssim_defects.core.errors import InputError
+from napari_ssim_defects.core.predictions import PlanePredictions
 from napari_ssim_defects.core.rarity import (
     combined_rarity,
     fit_rarity,
-    inflations,
+    offsets,
     rarity,
     rarity_levels,
-    trusted,
+    weighted_by_skill,
 )
-from napari_ssim_defects.core.reconstruction import PlaneViews
 from napari_ssim_defects.core.residual import residual_map, score_plane
 
 
@@ -68,7 +69,7 @@ def test_combination_has_the_scale_of_its_views(rng):
     fitted = fit_rarity(RarityResidual(views=VIEWS), maps)
     assert fitted.is_measured
     found = [
-        combined_rarity(together, fitted, inflations(together, fitted))
+        combined_rarity(together, fitted, offsets(together, fitted))
         for together in zip(*maps, strict=True)
     ]
     values = np.concatenate([plane[np.isfinite(plane)] for plane in found])
@@ -80,13 +81,13 @@ def test_combination_has_the_scale_of_its_views(rng):
 def test_a_plane_is_scored_by_each_of_its_views(rng):
     plane, other = rng.random((2, 1, 30, 40), dtype=np.float32)
     odds, improbability = rng.normal(size=(2, 30, 40)).astype(np.float32)
-    views = PlaneViews(other, odds, improbability)
+    views = PlanePredictions(other, {"discriminator": odds, "texture": improbability})
     maps = [score_plane(plane, views, view.residual) for view in VIEWS]
     np.testing.assert_array_equal(maps[0], residual_map(plane, other, SquaredErrorResidual()))
     probability = 1 / (1 + np.exp(-odds.astype(np.float64)))
     np.testing.assert_allclose(maps[1], -np.log(1 - probability), rtol=1e-4, atol=1e-6)
     fitted = fit_rarity(RarityResidual(views=VIEWS), [[found] for found in maps])
-    expected = combined_rarity(maps, fitted, inflations(maps, fitted))
+    expected = combined_rarity(maps, fitted, offsets(maps, fitted))
     np.testing.assert_array_equal(score_plane(plane, views, fitted), expected)
 
 
@@ -105,21 +106,29 @@ def test_levels_that_fall_are_refused():
 
 
 def test_a_view_counts_by_its_weight_and_a_network_by_what_it_has_learned(rng):
+    ssim = RarityView(residual=SSIMResidual())
+    config = RarityResidual(views=(ssim, *VIEWS[1:]))
     maps = [[rng.gamma(2, size=(100, 100)).astype(np.float32)] for _ in VIEWS]
-    learned = trusted(RarityResidual(views=VIEWS), redrawn=0.25, told=0.36)
-    assert [view.weight for view in learned.views] == [0.25, 0.6, 1]
+    learned = weighted_by_skill(config, redrawn=0.75, told=0.36)
+    assert [view.weight for view in learned.views] == [0.5, 1, 1]
     fitted = fit_rarity(learned, maps)
     rarities = [
         rarity(found, view.levels).astype(float)
         for (found,), view in zip(maps, fitted.views, strict=True)
     ]
-    mean = np.average(rarities, axis=0, weights=[0.25, 0.6, 1])
+    mean = np.average(rarities, axis=0, weights=[0.5, 1, 1])
     expected = rarity(mean.astype(np.float32), fitted.levels)
-    found = combined_rarity([found for (found,) in maps], fitted, (1.0, 1.0, 1.0))
+    found = combined_rarity([found for (found,) in maps], fitted, (0.0, 0.0, 0.0))
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    failed = trusted(RarityResidual(views=VIEWS), redrawn=-3, told=-0.1)
-    assert [view.weight for view in failed.views] == [0.01, 0.01, 1]
-    assert trusted(SquaredErrorResidual(), 0.25, 0.6) == SquaredErrorResidual()
+
+
+def test_a_network_that_has_learned_too_little_does_not_count_at_all():
+    config = RarityResidual(views=(RarityView(residual=SSIMResidual()), *VIEWS[1:]))
+    failed = weighted_by_skill(config, redrawn=0.5, told=-0.1)
+    assert [view.residual.kind for view in failed.views] == ["texture"]
+    alone = RarityResidual(views=(RarityView(residual=SSIMResidual()),))
+    assert len(weighted_by_skill(alone, redrawn=0.1, told=0).views) == 1  # there is no other
+    assert weighted_by_skill(SquaredErrorResidual(), 0.25, 0.6) == SquaredErrorResidual()
 
 
 @pytest.fixture
@@ -128,41 +137,52 @@ def fitted_and_good(rng):
     return fit_rarity(RarityResidual(views=VIEWS), maps), [found for (found,) in maps]
 
 
-def test_good_images_are_not_inflated(fitted_and_good):
+def test_good_images_are_not_offset(fitted_and_good):
     fitted, good = fitted_and_good
-    assert inflations(good, fitted) == pytest.approx((1, 1, 1), abs=0.02)
-    assert inflations([0.5 * found for found in good], fitted) == (1, 1, 1)
+    # Below the median, rarities are measured coarsely.
+    assert offsets(good, fitted) == pytest.approx((0, 0, 0), abs=0.15)
+    assert offsets([0.1 * found for found in good], fitted) == (0, 0, 0)
 
 
 def test_an_image_that_differs_as_a_whole_is_compared_with_itself(fitted_and_good):
     fitted, good = fitted_and_good
-    other = [1.5 * good[0], *good[1:]]
-    found = inflations(other, fitted)
-    exceeded = (good[0] > np.median(other[0])).mean()
-    assert found[0] == pytest.approx(np.log10(exceeded) / np.log10(0.5), rel=0.02)
-    assert found[1:] == pytest.approx((1, 1), abs=0.02)
+    other = [good[0] + np.float32(1.5), *good[1:]]
+    found = offsets(other, fitted)
+    lowest = np.quantile(other[0], 0.1)
+    expected = -np.log10((good[0] > lowest).mean()) + np.log10(0.9)
+    assert found[0] == pytest.approx(expected, abs=0.1)
+    assert found[1:] == pytest.approx((0, 0), abs=0.15)
     defect = np.zeros((200, 200), bool)
     defect[50:60, 50:60] = True
     spoilt = [np.where(defect, 20.0, view).astype(np.float32) for view in other]
-    scores = combined_rarity(spoilt, fitted, inflations(spoilt, fitted))
+    scores = combined_rarity(spoilt, fitted, offsets(spoilt, fitted))
     assert (scores[~defect] > 2).mean() < 0.02
-    assert (combined_rarity(spoilt, fitted, (1, 1, 1))[~defect] > 2).mean() > 0.02
+    assert (combined_rarity(spoilt, fitted, (0, 0, 0))[~defect] > 2).mean() > 0.02
     assert scores[defect].min() > 3
+
+
+def test_large_defects_do_not_make_an_image_its_own_measure(fitted_and_good):
+    fitted, good = fitted_and_good
+    spoilt = [found.copy() for found in good]
+    for found in spoilt:
+        found[:160] = 30  # four fifths of it
+    assert offsets(spoilt, fitted) == pytest.approx((0, 0, 0), abs=0.3)
+    assert combined_rarity(spoilt, fitted, offsets(spoilt, fitted))[:160].min() > 3
 
 
 def test_another_material_stays_rare_as_a_whole(fitted_and_good):
     fitted, good = fitted_and_good
     other = [found + 30 for found in good]
-    assert inflations(other, fitted) == (3, 3, 3)
-    assert combined_rarity(other, fitted, inflations(other, fitted)).min() > 3
+    assert offsets(other, fitted) == (1, 1, 1)
+    assert combined_rarity(other, fitted, offsets(other, fitted)).min() > 3
 
 
-def test_pixels_that_are_not_known_do_not_inflate(fitted_and_good):
+def test_pixels_that_are_not_known_do_not_count(fitted_and_good):
     fitted, good = fitted_and_good
     holes = [np.where(np.arange(200) < 20, np.float32(np.nan), found) for found in good]
-    assert inflations(holes, fitted) == pytest.approx((1, 1, 1), abs=0.05)
+    assert offsets(holes, fitted) == pytest.approx(offsets(good, fitted), abs=0.05)
     nothing = [np.full_like(found, np.nan) for found in good]
-    assert inflations(nothing, fitted) == (1, 1, 1)
+    assert offsets(nothing, fitted) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["quick", "best"])
@@ -172,7 +192,7 @@ def test_presets_for_minutes_are_scored_by_rarity_and_the_papers_systems_are_not
         config = TrainingConfig.preset(name).with_system(system)
         assert config == TrainingConfig.preset(name, system=system)
         assert not config.discriminator
-        assert {"rarity", "discriminator", "texture"}.isdisjoint(
+        assert {"rarity", "discriminator", "features", "texture"}.isdisjoint(
             residual.kind for residual in config.residuals
         )
         assert config.with_system("ssim") == TrainingConfig.preset(name)

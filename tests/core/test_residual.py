@@ -12,7 +12,7 @@ from napari_ssim_defects.core.config import (
     SSIMResidual,
 )
 from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.core.reconstruction import PlaneViews
+from napari_ssim_defects.core.predictions import PlanePredictions
 from napari_ssim_defects.core.residual import residual_map, score_plane
 
 WINDOWS = (SSIMConfig(), SSIMConfig(window_size=7), SSIMConfig(window="gaussian"))
@@ -115,8 +115,8 @@ def test_structural_residual_of_inverted_images_is_between_one_and_two(rng):
     "config", [SquaredErrorResidual(smoothing=1.0), ReconstructionProbabilityResidual()]
 )
 @pytest.mark.parametrize("value", [1e30, np.inf])
-def test_a_network_that_has_gone_astray_is_told_in_a_sentence_only(config, value):
+def test_a_network_without_finite_outputs_is_told_in_a_sentence_only(config, value):
     plane = np.zeros((1, 20, 20), np.float32)
-    astray = PlaneViews(np.full((2, 20, 20), value, np.float32), None, None)
-    with pytest.raises(InputError, match="gone astray"):
-        score_plane(plane, astray, config)
+    broken = PlanePredictions(np.full((2, 20, 20), value, np.float32), {})
+    with pytest.raises(InputError, match="outputs NaN or infinity"):
+        score_plane(plane, broken, config)

@@ -125,15 +125,16 @@ def test_what_was_done_before_shows_in_progress_and_history(grating, often):
     assert messages[-1].model.history[:5] == state.standing.history
 
 
-def test_with_a_time_budget_the_time_that_was_left_is_used(grating, often):
+def test_a_training_that_was_cut_short_goes_on_with_its_limit_anew(grating, often):
     config = TINY.replace(minutes=1 / 60)
     state = interrupted([grating()], config, 5)
-    state = replace(state, standing=state.standing.replace(elapsed=0.9))
-    messages = list(train([grating()], config, device="cpu", state=state))
-    assert messages[0].fraction == pytest.approx(0.9)
-    steps = [m for m in messages if isinstance(m, TrainingStep)]
-    assert steps[-1].elapsed < 1.4
-    assert steps[0].remaining < 0.2
+    state = replace(state, standing=state.standing.replace(elapsed=100.0, looks=25))
+    for minutes in (1 / 60, 5.0, None):  # another limit is no other training
+        resumed = config.replace(minutes=minutes)
+        messages = list(train([grating()], resumed, device="cpu", state=state))
+        assert messages[0].fraction == pytest.approx(5 / 20)
+        assert messages[-1].share == 1
+        assert len(messages[-1].model.history) > 5  # it is still looked at
 
 
 def test_a_training_whose_steps_were_all_done_only_measures_what_is_left(grating):
@@ -160,7 +161,7 @@ def test_checkpoints_come_early_then_twice_a_minute_and_at_the_end(grating, monk
     seconds = iter(np.arange(0, 1e6, 0.25))
     clock = SimpleNamespace(perf_counter=lambda: float(next(seconds)))
     monkeypatch.setattr(optimisation, "time", clock)
-    messages = list(train([grating()], TINY.replace(minutes=1.5), device="cpu"))
+    messages = list(train([grating()], TINY.replace(minutes=1.5, epochs=10**6), device="cpu"))
     elapsed = 0.0
     at = []
     for message in messages:
@@ -177,7 +178,7 @@ def test_checkpoints_come_early_then_twice_a_minute_and_at_the_end(grating, monk
     ("changes", "message"),
     [
         ({"seed": 1}, r"another setting 'seed' \(0, not 1\)"),
-        ({"minutes": 5.0}, "another setting 'minutes'"),
+        ({"epochs": 7}, "another setting 'epochs'"),
         ({"augmentation": {"flips": True}}, "another setting 'augmentation'"),
     ],
 )

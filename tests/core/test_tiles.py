@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from napari_ssim_defects.core import tiles as tiling
 from napari_ssim_defects.core.config import (
     DiscriminatorResidual,
+    FeaturesResidual,
     RarityResidual,
     RarityView,
     SSIMConfig,
@@ -21,9 +22,10 @@ from napari_ssim_defects.core.config import (
     TrainingConfig,
 )
 from napari_ssim_defects.core.networks import Autoencoder, initialise
-from napari_ssim_defects.core.reconstruction import view_plane
+from napari_ssim_defects.core.predictions import predict_plane
 from napari_ssim_defects.core.residual import score_plane, score_tiles
 from napari_ssim_defects.core.tiles import Box, PatchGrid, patch_starts, spans
+from napari_ssim_defects.io.backbone_weights import read_backbone_weights
 
 LEVELS = tuple(float(level) for level in np.linspace(0, 3, 41))
 
@@ -69,9 +71,10 @@ def _views(plane, config, cpu):
     network = Autoencoder.of(config, len(plane)).eval()
     initialise(network, 0)
     torch.manual_seed(0)
+    network.backbone.load_pretrained(read_backbone_weights())
     for mixture in network.texture.mixtures:
         mixture.projection.normal_(0, 0.2)
-    steps = view_plane(network, plane, config, config.stride, cpu, [config.residual])
+    steps = predict_plane(network, plane, config, config.stride, cpu, [config.residual])
     fractions = []
     while True:
         try:
@@ -84,6 +87,7 @@ def test_tiles_of_all_views_fit_together(rng, cpu, monkeypatch):
     parts = (
         SSIMResidual(ssim=(SSIMConfig(window_size=5), SSIMConfig(window_size=9)), smoothing=1.5),
         DiscriminatorResidual(smoothing=1),
+        FeaturesResidual(smoothing=1),
         TextureResidual(smoothing=1),
     )
     config = TrainingConfig(
@@ -91,23 +95,24 @@ def test_tiles_of_all_views_fit_together(rng, cpu, monkeypatch):
         latent_dimension=8,
         stride=6,
         discriminator=True,
+        features=True,
         texture=True,
         residual=RarityResidual(
             views=tuple(RarityView(residual=part, levels=LEVELS) for part in parts), levels=LEVELS
         ),
     )
-    plane = rng.random((1, 203, 171)).astype(np.float32)
+    plane = rng.random((1, 803, 571)).astype(np.float32)
     _, whole = _views(plane, config, cpu)
     expected = score_plane(plane, whole, config.residual)
-    monkeypatch.setattr(tiling, "SIDE", 32)
+    monkeypatch.setattr(tiling, "SIDE", 320)
     side, reach = score_tiles(config.residual)
-    assert (side, reach) == (32, 4 + 6)
+    assert (side, reach) == (320, 4 + 6)
     fractions, views = _views(plane, config, cpu)
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1)
     np.testing.assert_allclose(views.reconstruction, whole.reconstruction, atol=1e-4)
-    np.testing.assert_allclose(views.log_odds, whole.log_odds, atol=1e-3)
-    np.testing.assert_allclose(views.improbability, whole.improbability, atol=1e-2)
+    for kind, atol in {"discriminator": 0.05, "features": 1e-3, "texture": 1e-2}.items():
+        np.testing.assert_allclose(views.local[kind], whole.local[kind], atol=atol)
     np.testing.assert_allclose(score_plane(plane, views, config.residual), expected, atol=2e-3)
 
 

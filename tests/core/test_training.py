@@ -291,7 +291,7 @@ def test_images_without_good_pixels_do_not_spoil_the_calibration(grating, monkey
 
 def test_time_budget_is_kept(grating, clock):
     clock(step=0.02, look=0.05)
-    messages = list(train([grating()], TINY.replace(minutes=2 / 60), device="cpu"))
+    messages = list(train([grating()], TINY.replace(minutes=2 / 60, epochs=10**6), device="cpu"))
     steps = [message for message in messages if isinstance(message, TrainingStep)]
     assert steps[-1].fraction == 1
     assert 2 <= steps[-1].elapsed < 2.1
@@ -300,11 +300,34 @@ def test_time_budget_is_kept(grating, clock):
         assert after.remaining == pytest.approx(2 - after.elapsed, abs=0.06)
 
 
+def test_a_limit_of_minutes_ends_a_training_and_says_how_much_was_done(grating, clock):
+    clock(step=0.05)
+    config = TINY.replace(minutes=1 / 60, epochs=10)  # 40 steps, of which 20 fit in
+    messages = list(train([grating()], config, device="cpu"))
+    last = messages[-1]
+    assert last.share == pytest.approx(0.5, abs=0.1)
+    assert not last.stopped
+    assert any(
+        "ended by its limit of 0.0166667 minutes after" in text for text in last.model.warnings
+    )
+    assert any("resume it to go on" in m.text for m in messages if isinstance(m, TrainingNotice))
+
+
+def test_a_limit_that_is_not_reached_changes_nothing(grating):
+    models = [
+        list(train([grating()], TINY.replace(minutes=minutes), device="cpu"))[-1]
+        for minutes in (None, 1000.0)
+    ]
+    assert [last.share for last in models] == [1, 1]
+    assert models[0].model.history[-1].step == models[1].model.history[-1].step
+    assert not models[1].model.warnings or "limit" not in models[1].model.warnings[-1]
+
+
 def test_waiting_for_the_reader_does_not_count(grating, clock):
     time = clock(step=0.05)
     counted = []
     for pause in (0, 1000):
-        for message in train([grating()], TINY.replace(minutes=1 / 60), device="cpu"):
+        for message in train([grating()], TINY.replace(minutes=1 / 60, epochs=10**6), device="cpu"):
             time.now += pause
             if isinstance(message, TrainingStep):
                 last = message
@@ -314,7 +337,7 @@ def test_waiting_for_the_reader_does_not_count(grating, clock):
 
 def test_slow_validation_leaves_time_to_train(grating, clock):
     clock(step=0.05, look=1.0)
-    messages = list(train([grating()], TINY.replace(minutes=10 / 60), device="cpu"))
+    messages = list(train([grating()], TINY.replace(minutes=10 / 60, epochs=10**6), device="cpu"))
     history = messages[-1].model.history
     assert (np.diff([entry.step for entry in history]) > 0).all()
     steps = [message for message in messages if isinstance(message, TrainingStep)]
@@ -322,7 +345,7 @@ def test_slow_validation_leaves_time_to_train(grating, clock):
 
 
 def test_real_time_budget_ends(grating):
-    messages = list(train([grating()], TINY.replace(minutes=0.01), device="cpu"))
+    messages = list(train([grating()], TINY.replace(minutes=0.01, epochs=10**6), device="cpu"))
     assert isinstance(messages[-1], TrainingFinished)
     assert messages[-1].model.history
 

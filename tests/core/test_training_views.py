@@ -1,4 +1,4 @@
-"""A training with all three views: reconstruction, discriminator and texture."""
+"""A training with all views: features, discriminator, texture and reconstruction."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from napari_ssim_defects.core.validation import Validation
 
 CONFIG = TrainingConfig(
     patch_size=16, latent_dimension=8, batch_size=2, patches=40, epochs=5, stride=8,
-    learning_rate=5e-3, ssim={"window_size": 7}, discriminator=True, texture=True,
+    learning_rate=5e-3, ssim={"window_size": 7}, discriminator=True, features=True, texture=True,
     residual=TrainingConfig.preset("quick").residual, validation=0.25,
 )  # fmt: skip
 
@@ -44,10 +44,14 @@ def model(messages):
     return messages[-1].model
 
 
-def test_texture_is_learnt_before_the_first_step(messages):
+def test_features_and_texture_are_learnt_before_the_first_step(messages):
     first = next(i for i, m in enumerate(messages) if isinstance(m, TrainingStarted))
     assert first > 1
     assert {type(message) for message in messages[:first]} == {PreparationProgress}
+    assert list(dict.fromkeys(message.text for message in messages[:first])) == [
+        "Learning the features",
+        "Learning the texture",
+    ]
 
 
 def test_rarity_counts_decades_of_good_pixels_that_were_held_out(model):
@@ -57,7 +61,7 @@ def test_rarity_counts_decades_of_good_pixels_that_were_held_out(model):
     for decades in (1, 2):
         rate = model.calibration.false_positive_rate(decades)
         assert rate == pytest.approx(10.0**-decades, rel=0.1)
-    assert model.auto_threshold == pytest.approx(3, abs=0.3)  # few pixels: an estimate
+    assert model.calibration.regions_per_image(model.auto_threshold) == pytest.approx(1, rel=0.1)
 
 
 @pytest.mark.parametrize(("most", "smaller"), [(4, False), (2, True)])
@@ -134,8 +138,9 @@ def test_the_autoencoder_misses_steps_once_it_has_learned_something(grating, mon
 def test_without_a_discriminator_the_autoencoder_misses_no_step(grating, monkeypatch):
     monkeypatch.setattr(course, "LEARNED", -9.0)
     alone = CONFIG.replace(
-        discriminator=False, texture=False, residual=TrainingConfig().residual, epochs=1
-    )
+        discriminator=False, features=False, texture=False, residual=TrainingConfig().residual,
+        epochs=1,
+    )  # fmt: skip
     *_, every = train([grating(96, 128)], alone, device="cpu")
     *_, fourth = train([grating(96, 128)], alone.replace(reconstruction_interval=4), device="cpu")
     losses = [[entry.loss for entry in last.model.history] for last in (every, fourth)]
@@ -143,7 +148,9 @@ def test_without_a_discriminator_the_autoencoder_misses_no_step(grating, monkeyp
     assert TrainingConfig.preset("best", system="l2").reconstruction_interval == 1
 
 
-@pytest.mark.parametrize("kind", ["rarity", "ssim", "squared_error", "discriminator", "texture"])
+@pytest.mark.parametrize(
+    "kind", ["rarity", "ssim", "squared_error", "discriminator", "features", "texture"]
+)
 def test_each_view_scores_by_itself(model, grating, kind):
     image = grating(96, 128, phase=0.5)
     other = model.with_residual(kind)
@@ -163,12 +170,20 @@ class Refusing(torch.nn.Module):
 
 def test_views_that_a_residual_does_not_need_are_not_computed(model, grating):
     network = copy.deepcopy(model.network)
-    network.discriminator = network.texture = Refusing()
+    network.backbone = network.discriminator = network.texture = Refusing()
     partial = replace(model, network=network).with_residual("ssim")
     image = grating(50, 70)
     np.testing.assert_array_equal(
         partial.residual(image), model.with_residual("ssim").residual(image)
     )
+    network = copy.deepcopy(model.network)
+    network.encoder = network.texture = Refusing()
+    partial = replace(model, network=network).with_residual("features")
+    np.testing.assert_array_equal(
+        partial.residual(image), model.with_residual("features").residual(image)
+    )
+    *_, inspected = partial.inspect(image)
+    assert inspected.reconstruction is None
 
 
 def test_model_file_gives_back_the_same_rarity(model, grating, tmp_path):
@@ -209,9 +224,12 @@ def test_images_with_room_for_a_patch_only_are_trained_on(grating):
 
 def test_a_training_without_views_is_that_of_before(grating):
     plain = CONFIG.replace(
-        discriminator=False, texture=False, residual=TrainingConfig().residual, epochs=1
-    )
+        discriminator=False, features=False, texture=False, residual=TrainingConfig().residual,
+        epochs=1,
+    )  # fmt: skip
     (*_, last) = train([grating(96, 128)], plain, device="cpu")
     names = last.model.network.state_dict()
-    assert not [n for n in names if n.startswith(("discriminator", "texture"))]
+    assert not [
+        n for n in names if n.startswith(("backbone", "discriminator", "features", "texture"))
+    ]
     assert [s.residual.kind for s in last.model.scorings] == ["ssim", "squared_error"]

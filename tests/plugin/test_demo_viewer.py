@@ -24,7 +24,7 @@ def results(model: Any) -> DemoResults:
         residual = model.residual(sample.image)
         labels = segment(residual, float(np.quantile(residual, 0.8)), min_area=4)
         nowhere = Path("nowhere")
-        detected.append(FileDetected(nowhere, {}, residual, labels, residual[None, None], 1, 1.0))
+        detected.append(FileDetected(nowhere, {}, residual, labels, 1, 1.0))
     return DemoResults(
         {}, model, Path("fibres.safetensors"), (0.05, 0.05), "µm", samples, samples, tuple(detected)
     )

@@ -206,9 +206,13 @@ def test_preset_and_system_fill_the_fields(panel):
     train.preset.chosen.emit("paper")
     assert train.epochs.isVisibleTo(train)
     assert train.epochs.value() == 200
-    assert not train.minutes.isVisibleTo(train)
+    assert train.minutes.text() == "no limit"
     train.preset.chosen.emit("quick")
-    assert train.minutes.value() == panel.state.config.minutes
+    assert train.epochs.value() == panel.state.config.epochs
+    train.minutes.setValue(2.5)
+    assert panel.state.config.minutes == 2.5
+    train.minutes.setValue(0)
+    assert panel.state.config.minutes is None
     train.system.chosen.emit("l2")
     assert panel.state.config.residual.kind == "squared_error"
     assert not train.window_size.isEnabled()

@@ -12,7 +12,7 @@ from .config import ResidualConfig, SegmentationConfig
 from .errors import InputError
 from .inputs import finite_number, number_array, whole_number
 from .regions import label_regions
-from .segmentation import prepare
+from .segmentation import ThresholdIndex, prepare, segment_prepared
 
 __all__ = ["Calibration", "Measurement", "Scoring"]
 
@@ -20,7 +20,16 @@ __all__ = ["Calibration", "Measurement", "Scoring"]
 _TAIL = np.concatenate([np.linspace(1, 0.1, 91), np.geomspace(0.1, 1e-6, 201)[1:], [0.0]])
 
 _AREAS = np.array([1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000.0])
-_CLEANED = SegmentationConfig(fill_holes=False)
+_DEFAULT = SegmentationConfig()
+_CLEANED = _DEFAULT.replace(fill_holes=False)
+
+# Regions per good pixel, from one in a thousand to one in a billion.
+_REGION_RATES = np.geomspace(1e-3, 1e-9, 121)
+_REGION_LEVELS = 100  # residuals at which regions are counted
+_COUNTED = 5  # regions that are enough to tell their rate
+_DEVIATIONS = 1.28  # of a number of regions that nine images in ten stay below
+_LEAST_PART = 0.25  # of the number that may be expected, however little was measured
+_TAIL_REGIONS = 20  # regions that the tail beyond is estimated from
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +51,13 @@ class Calibration:
     area_thresholds
         Lowest residual above which every connected defect-free region is smaller than each of
         the areas, after an opening of the default diameter; float64 of shape (A,).
+    region_rates
+        Regions per defect-free pixel, falling; float64 of shape (R,).
+    region_thresholds
+        Residual at which so many at most are outlined by the default segmentation; float64 of
+        shape (R,).
+    image_pixels
+        Number of pixels of a usual image.
     """
 
     tail: npt.NDArray[np.float64]
@@ -50,6 +66,9 @@ class Calibration:
     held_out: bool
     areas: npt.NDArray[np.float64]
     area_thresholds: npt.NDArray[np.float64]
+    region_rates: npt.NDArray[np.float64]
+    region_thresholds: npt.NDArray[np.float64]
+    image_pixels: int
 
     @classmethod
     def of(cls, residuals: Iterable[npt.NDArray[np.float32]], held_out: bool) -> Calibration:
@@ -99,6 +118,33 @@ class Calibration:
         area = min(area, int(self.areas[-1]))
         return float(self.area_thresholds[np.searchsorted(self.areas, area, side="right") - 1])
 
+    def threshold_of_regions(self, per_image: float) -> float:
+        """Return the threshold at which so many regions of a usual good image are outlined.
+
+        So many at most, by the default segmentation: the fewer good pixels were measured, the
+        more cautious it is. Where they are too few, it is extrapolated (see `Measurement`).
+
+        Parameters
+        ----------
+        per_image
+            False regions per image, above 0.
+        """
+        per_image = finite_number(per_image, "number of false regions")
+        if per_image <= 0:
+            raise InputError(f"A number of false regions is above 0, not {per_image}.")
+        wanted = np.log(per_image / self.image_pixels)
+        return float(np.interp(-wanted, -np.log(self.region_rates), self.region_thresholds))
+
+    def regions_per_image(self, threshold: float) -> float:
+        """Return how many regions of a usual good image are outlined at a threshold, at most."""
+        threshold = finite_number(threshold, "threshold")
+        # Equal thresholds: the lowest rate counts.
+        _, last = np.unique(self.region_thresholds[::-1], return_index=True)
+        last = len(self.region_thresholds) - 1 - last
+        rates = np.log(self.region_rates[last])
+        rate = np.exp(np.interp(threshold, self.region_thresholds[last], rates, right=-np.inf))
+        return float(rate * self.image_pixels)
+
     def false_positive_rate(self, threshold: float) -> float:
         """Return the fraction of defect-free pixels above a threshold, in [0, 1]."""
         threshold = finite_number(threshold, "threshold")
@@ -124,9 +170,23 @@ class Scoring:
 
 
 class Measurement:
-    """Collects residual maps of defect-free images, one after another."""
+    """Collects residual maps of defect-free images, one after another.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    image_pixels
+        Number of pixels of a usual image; None: that of the median map.
+
+    Notes
+    -----
+    A threshold that one region per image exceeds takes several images to be measured. Of fewer,
+    the highest regions are counted, and their excess over where a few of them are left is taken
+    for exponential: its mean tells how the rate goes on falling (Pickands 1975).
+    """
+
+    def __init__(self, image_pixels: int | None = None) -> None:
+        self._image_pixels = image_pixels
+        self._prepared: list[npt.NDArray[np.float32]] = []
         self._values: list[npt.NDArray[np.float32]] = []
         self._area_thresholds = np.full(len(_AREAS), -np.inf)
 
@@ -140,7 +200,8 @@ class Measurement:
             return
         planes = np.atleast_2d(np.where(good, residual, residual[good].min()))
         for plane in planes.reshape(-1, *planes.shape[-2:]):
-            found = _area_thresholds(plane)
+            self._prepared.append(prepare(plane, _CLEANED))
+            found = _area_thresholds(self._prepared[-1], plane)
             self._area_thresholds = np.maximum(self._area_thresholds, found)
 
     def result(self, held_out: bool) -> Calibration:
@@ -151,12 +212,56 @@ class Measurement:
                 "There is no good pixel to measure the residual on; give images of good material."
             )
         thresholds = np.quantile(values, 1 - _TAIL).astype(np.float64)
-        return Calibration(_TAIL, thresholds, values.size, held_out, _AREAS, self._area_thresholds)
+        return Calibration(
+            _TAIL,
+            thresholds,
+            values.size,
+            held_out,
+            _AREAS,
+            self._area_thresholds,
+            _REGION_RATES,
+            _region_thresholds(self._prepared, values.size, float(thresholds[-1])),
+            self._image_pixels or int(np.median([plane.size for plane in self._prepared])),
+        )
 
 
-def _area_thresholds(residual: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _region_thresholds(
+    prepared: list[npt.NDArray[np.float32]], pixels: int, highest: float
+) -> npt.NDArray[np.float64]:
+    """Residuals at which there are so many regions as `_REGION_RATES` say, in so many pixels."""
+    inside = np.concatenate([plane[np.isfinite(plane)] for plane in prepared])
+    if not inside.size:  # too narrow for the opening, which leaves nothing
+        return np.full(len(_REGION_RATES), highest)
+    tail = np.append(np.geomspace(0.3, 1 / inside.size, _REGION_LEVELS), 0)
+    levels = np.unique(np.quantile(inside, 1 - tail).astype(np.float64))
+    indices = [ThresholdIndex(plane) for plane in prepared]
+    counts = np.array([
+        sum(segment_prepared(index, level, _DEFAULT).count for index in indices)
+        for level in levels
+    ])  # fmt: skip
+    # From the highest level on: below, regions grow together and are fewer again.
+    counts = np.maximum.accumulate(counts[::-1])[::-1]
+    # Of few regions the next images may have many more: so few that there are hardly ever more.
+    mean = _REGION_RATES * pixels
+    wanted = np.maximum(mean - _DEVIATIONS * np.sqrt(mean), _LEAST_PART * mean)
+    # The lowest level at which no more are left than are wanted.
+    place = np.minimum(np.searchsorted(-counts, -wanted), len(levels) - 1)
+    thresholds = levels[place]
+    few = wanted < _COUNTED
+    if few.any() and counts[0]:
+        start = int(np.searchsorted(-counts, -min(_TAIL_REGIONS, counts[0])))
+        # What lies beyond the start, summed over the regions, is the area below their number.
+        excess = float(np.sum(counts[start:-1] * np.diff(levels[start:])))
+        scale = excess / max(counts[start], 1)
+        beyond = levels[start] + scale * np.log(max(counts[start], 1) / wanted[few])
+        thresholds[few] = np.maximum(beyond, levels[start])
+    return np.asarray(np.maximum.accumulate(thresholds))
+
+
+def _area_thresholds(
+    opened: npt.NDArray[np.float32], residual: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
     """Lowest of a few hundred levels above which all regions are smaller than each of the areas."""
-    opened = prepare(residual, _CLEANED)
     inside = opened[np.isfinite(opened)]
     if not inside.size:  # too narrow for the opening, which leaves nothing
         return np.full(len(_AREAS), residual.min(), dtype=np.float64)

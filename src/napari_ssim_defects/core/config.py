@@ -11,6 +11,7 @@ from .errors import InputError
 from .presets import PRESETS, SSIM_ONLY
 from .residual_kinds import (
     DiscriminatorResidual,
+    FeaturesResidual,
     RarityResidual,
     RarityView,
     ReconstructionProbabilityResidual,
@@ -28,6 +29,7 @@ from .values import Values, describe
 __all__ = [
     "AugmentationConfig",
     "DiscriminatorResidual",
+    "FeaturesResidual",
     "RarityResidual",
     "RarityView",
     "ReconstructionProbabilityResidual",
@@ -159,6 +161,9 @@ class TrainingConfig(Values):
         the discriminator does alone, which is faster. Trained for long, the one learns to redraw
         defects, while the other still gets better (benchmarks/README.md). Without a
         discriminator it learns in every step.
+    features
+        Whether it is learnt, too, what features of a pretrained network good material has (see
+        `FeatureModel`).
     texture
         Whether the local statistics of the texture are learnt too (see `TextureModel`).
     residual
@@ -177,9 +182,10 @@ class TrainingConfig(Values):
     fixed_patches
         Whether every epoch sees the same patches (the paper) or draws new ones.
     epochs
-        Length of the training when ``minutes`` is None.
+        Length of the training.
     minutes
-        Wall-clock budget of the training; the learning rate is annealed over it.
+        Limit of the wall-clock time of the steps; None: none. It ends a training that has not
+        seen all epochs by then, with the learning rate annealed.
     learning_rate
         Adam's learning rate; with ``schedule="one_cycle"`` its peak.
     schedule
@@ -206,6 +212,7 @@ class TrainingConfig(Values):
     restoration: bool = False
     discriminator: bool = False
     reconstruction_interval: Annotated[int, Field(ge=1, le=1000)] = 1
+    features: bool = False
     texture: bool = False
     residual: ResidualConfig = SSIMResidual()
     kl_weight: Annotated[float, Field(ge=0)] = 1.0
@@ -263,7 +270,7 @@ class TrainingConfig(Values):
             ``"paper"``, ``"quick"`` or ``"best"``.
         **changes
             Values that replace the preset's. A changed ``system`` brings its own residual along
-            unless ``residual`` is given too; ``epochs`` alone ends a budget of minutes.
+            unless ``residual`` is given too;
 
         Raises
         ------
@@ -288,8 +295,6 @@ class TrainingConfig(Values):
         if changes.get("system", "ssim") != "ssim":
             for each in SSIM_ONLY:
                 values.pop(each, None)
-        if "epochs" in changes:
-            values.pop("minutes", None)
         return {"name": name, **values, **changes}
 
     def with_system(self, system: System) -> Self:
@@ -329,10 +334,9 @@ class TrainingConfig(Values):
 
     def _missing(self, residual: ResidualConfig) -> str:
         """What is not trained of what the residual needs, or nothing."""
-        kinds = [part.kind for part in parts(residual)]
-        if "discriminator" in kinds and not self.discriminator:
-            return "discriminator"
-        return "texture" if "texture" in kinds and not self.texture else ""
+        kinds = {part.kind for part in parts(residual)}
+        needed = kinds & {"discriminator", "features", "texture"}
+        return next((name for name in sorted(needed) if not getattr(self, name)), "")
 
 
 # What a system is scored by; the presets may have another one for SSIM.

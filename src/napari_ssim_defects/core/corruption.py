@@ -17,7 +17,7 @@ __all__ = ["corrupt", "vary"]
 
 _GOOD = 0.15  # part of the patches that stay as they are
 _SPOTS = (1, 0.6, 0.6, 0.4, 0.4)  # probability of a first corruption in the others, a second, ...
-_THREADS = 0.4  # part of the corruptions that are thin lines instead of blobs
+_THREADS = 0.5  # part of the corruptions that are thin lines instead of blobs
 _SOLID = 0.3  # opacity from which a corrupted pixel counts
 _VISIBLE = 0.04  # change of normalised intensity that a pixel's neighbourhood must show to count
 _TURN, _ZOOM = math.radians(4), 0.06  # largest variation either way
@@ -32,7 +32,7 @@ def corrupt(patches: torch.Tensor, generator: torch.Generator) -> tuple[torch.Te
 
     A blob or a thin line of random size, direction, edge and opacity is filled with one of: another
     patch, turned and scaled; a flat grey or colour; grain; the patch blurred, with other brightness
-    and contrast, or from elsewhere.
+    and contrast, from elsewhere, or stained: darker or brighter as a whole.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def _spots(draw: _Draw) -> torch.Tensor:
 def _fillings(draw: _Draw, patches: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """What corrupted pixels show, of shape (N, C, P, P)."""
     fillings = torch.empty_like(patches)
-    kinds = (_strange, _flat, _grained, _softened, _shaded, _moved)
+    kinds = (_strange, _flat, _grained, _softened, _shaded, _moved, _stained, _stained)
     for filling, chosen in zip(kinds, draw.deal(len(kinds)), strict=True):
         if len(chosen):
             fillings[chosen] = filling(draw.of(chosen), patches[chosen], others[chosen])
@@ -228,6 +228,11 @@ def _shaded(draw: _Draw, patches: torch.Tensor, _: torch.Tensor) -> torch.Tensor
 def _moved(draw: _Draw, patches: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
     offsets = torch.randint(draw.side, (2,), **draw.random).tolist()
     return patches.roll(offsets, (2, 3)).flip(-1)
+
+
+def _stained(draw: _Draw, patches: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+    sign = torch.where(draw.uniform(-1, 1) < 0, -1.0, 1.0)
+    return patches + sign * draw.uniform(0.15, 0.9)
 
 
 def _level(draw: _Draw, patches: torch.Tensor) -> torch.Tensor:

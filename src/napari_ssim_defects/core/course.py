@@ -115,7 +115,8 @@ class Course(Values):
         peak = 0.5 ** max(0, self.attempt - 1)
         if schedule == "constant":
             return peak
-        part = (used - self.begun) / (1 - self.begun)
+        # A training that goes on after its time was up has used less of it again.
+        part = max(0.0, used - self.begun) / (1 - self.begun)
         if part < _WARM_UP:
             peak *= 0.1 + 0.9 * part / _WARM_UP
         else:

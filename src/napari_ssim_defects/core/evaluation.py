@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .confusion import Confusion
 from .errors import InputError
+from .froc import Froc, FrocCounter
 from .inputs import number_array, plane_shaped, truth_array
 from .regions import label_regions
 from .score_table import ScoreTable
@@ -36,12 +37,16 @@ class ImageScores:
         Number of connected defects.
     confusion
         Of the prediction at the threshold; None if there is none.
+    found, false_regions
+        Number of defects that a region of the prediction touches, and of regions that touch none.
     """
 
     auroc: float | None
     auprc: float | None
     defects: int
     confusion: Confusion | None
+    found: int = 0
+    false_regions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,8 @@ class Evaluation:
         Of all predictions; None if there were none.
     per_image
         The scores of each image, in order.
+    froc
+        Defects found against false regions per image; None if no thresholds were given for it.
     """
 
     thresholds: _Curve
@@ -94,6 +101,17 @@ class Evaluation:
     defects: int
     confusion: Confusion | None
     per_image: tuple[ImageScores, ...]
+    froc: Froc | None = None
+
+    @property
+    def found(self) -> int:
+        """Number of defects that a predicted region touches."""
+        return sum(image.found for image in self.per_image)
+
+    @property
+    def false_regions_per_image(self) -> float:
+        """Predicted regions that touch no defect, per image."""
+        return sum(image.false_regions for image in self.per_image) / self.images
 
 
 class Evaluator:
@@ -102,6 +120,11 @@ class Evaluator:
     All others are counted by residual (see `ScoreTable`), so any number of images may be added.
     Scores are exact up to a million different residuals; beyond, residuals are rounded down to
     about five digits.
+
+    Parameters
+    ----------
+    froc_thresholds
+        Residuals at which defects found and false regions are counted; None: they are not.
 
     Examples
     --------
@@ -113,7 +136,8 @@ class Evaluator:
     1.0
     """
 
-    def __init__(self) -> None:
+    def __init__(self, froc_thresholds: npt.ArrayLike | None = None) -> None:
+        self._froc = None if froc_thresholds is None else FrocCounter(froc_thresholds)
         self._table = ScoreTable()
         self._defects: list[npt.NDArray[np.float32]] = []
         self._images: list[ImageScores] = []
@@ -163,11 +187,20 @@ class Evaluator:
         alone.add(residual, weighted)
         self._defects += _split(residual, labels, count)
         curves = _curves(alone) if 0 < areas[0] < truth.size else None
+        if self._froc is not None:
+            self._froc.add(residual, labels, count)
+        found = false_regions = 0
+        if predicted is not None:
+            regions, number = label_regions(predicted)
+            found = len(np.setdiff1d(labels[predicted], 0))
+            false_regions = number - len(np.setdiff1d(regions[truth], 0))
         scores = ImageScores(
             None if curves is None else curves.auroc,
             None if curves is None else curves.auprc,
             count,
             None if predicted is None else Confusion.of(predicted, truth),
+            found,
+            false_regions,
         )
         self._images.append(scores)
         return scores
@@ -212,6 +245,7 @@ class Evaluator:
             defects=len(self._defects),
             confusion=sum(confusions, Confusion()) if confusions else None,
             per_image=tuple(self._images),
+            froc=None if self._froc is None else self._froc.result(),
         )
 
     def _overlaps(self, threshold: float) -> npt.NDArray[np.float64]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as functional
-from torch import nn
 
 from .config import TrainingConfig
 from .corruption import corrupt, vary
@@ -16,7 +15,16 @@ from .networks import Autoencoder
 from .patches import tiles
 from .ssim import ssim_loss
 
-__all__ = ["Objective", "Painted", "discrimination_loss", "training_loss"]
+__all__ = [
+    "Objective",
+    "Painted",
+    "corruption_weights",
+    "discrimination_loss",
+    "training_loss",
+]
+
+_COMMON_SHARE = 0.05  # of a patch: corruptions that are smaller weigh more
+_LARGEST_WEIGHT = 5.0
 
 
 def training_loss(
@@ -52,12 +60,25 @@ class Painted:
     mask: torch.Tensor
 
 
-def discrimination_loss(discriminator: nn.Module, painted: Painted) -> torch.Tensor:
-    """Cross-entropy of what a discriminator finds and what was painted, in nats per pixel."""
-    corrupted = painted.corrupted
-    with autocast(corrupted.device):
-        odds = discriminator(corrupted.contiguous(memory_format=torch.channels_last))
-    return functional.binary_cross_entropy_with_logits(odds.float(), painted.mask)
+def discrimination_loss(network: Autoencoder, painted: Painted) -> torch.Tensor:
+    """Weighted cross-entropy of what a discriminator finds and what was painted, in nats."""
+    assert network.backbone is not None
+    assert network.discriminator is not None
+    maps = network.backbone(painted.corrupted)
+    with autocast(painted.mask.device):
+        odds = network.discriminator(maps)
+    return functional.binary_cross_entropy_with_logits(
+        odds.float(), painted.mask, weight=corruption_weights(painted.mask)
+    )
+
+
+def corruption_weights(mask: torch.Tensor) -> torch.Tensor:
+    """Return what each pixel of corruption masks (N, 1, S, S) weighs: 1 to 5, good pixels 1.
+
+    A thin scratch has few pixels. Without weights, hardly anything would be lost by missing it.
+    """
+    area = mask.mean(dim=(2, 3), keepdim=True).clamp_min(1e-6)
+    return 1 + mask * ((_COMMON_SHARE / area).sqrt().clamp(1, _LARGEST_WEIGHT) - 1)
 
 
 @dataclass(frozen=True)
@@ -126,7 +147,7 @@ class Objective:
                 wanted, seen = painted.varied, painted.varied if blank else painted.corrupted
             losses.append(self._reconstruction_loss(network, wanted, seen, blank))
         if network.discriminator is not None:
-            losses.append(discrimination_loss(network.discriminator, painted))
+            losses.append(discrimination_loss(network, painted))
         return torch.stack(losses).sum()
 
     def painted(self, squares: torch.Tensor) -> Painted:

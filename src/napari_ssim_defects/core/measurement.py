@@ -16,15 +16,16 @@ from .errors import InputError
 from .model import DefectModel
 from .networks import Autoencoder
 from .patches import TrainingArea
-from .planes import ImageLike
+from .planes import ImageLike, Planes
+from .predictions import predict_plane
 from .progress import CalibrationProgress
-from .rarity import combined_rarity, fit_rarity, inflations
-from .reconstruction import relayed, view_plane
+from .rarity import combined_rarity, fit_rarity, offsets
+from .reconstruction import relayed
 from .residual import score_plane
 from .thresholds import ThresholdPolicy
 from .training_set import read_areas
 
-__all__ = ["calibrate", "measure"]
+__all__ = ["calibrate", "measure", "usual_pixels"]
 
 
 def calibrate(
@@ -86,8 +87,14 @@ def calibrate(
         [scoring.residual for scoring in model.scorings],
         where,
         held_out=True,
+        image_pixels=usual_pixels(stacks),
     )
     return replace(model.with_scorings(scorings), threshold=threshold or model.threshold)
+
+
+def usual_pixels(stacks: Sequence[Planes]) -> int:
+    """Return the median number of pixels of a plane."""
+    return int(np.median([stack.height * stack.width for stack in stacks]))
 
 
 def measure(
@@ -98,8 +105,9 @@ def measure(
     device: torch.device,
     *,
     held_out: bool,
+    image_pixels: int,
 ) -> Generator[CalibrationProgress, None, list[Scoring]]:
-    """Measure residuals of a network on normalised defect-free areas.
+    """Measure residuals of a network on normalised defect-free areas of images of so many pixels.
 
     Returns
     -------
@@ -110,7 +118,9 @@ def measure(
     simple: list[ResidualConfig] = [residual for residual in residuals if residual.kind != "rarity"]
     views = [view.residual for rarity in rarities for view in rarity.views]
     simple += [view for view in dict.fromkeys(views) if view not in simple]
-    measurements: dict[ResidualConfig, Measurement] = {kind: Measurement() for kind in simple}
+    measurements: dict[ResidualConfig, Measurement] = {
+        kind: Measurement(image_pixels) for kind in simple
+    }
     maps: dict[ResidualConfig, list[npt.NDArray[np.float32]]] = {view: [] for view in views}
     done, work = 0, len(areas) * (1 + len(rarities))
 
@@ -128,7 +138,7 @@ def measure(
             if not sharing:
                 continue
             recipe = config.replace(residual=sharing[0])
-            steps = view_plane(network, area.pixels, recipe, config.stride, device, sharing)
+            steps = predict_plane(network, area.pixels, recipe, config.stride, device, sharing)
             outputs = yield from relayed(steps, progress)
             for residual in sharing:
                 found = score_plane(area.pixels, outputs, residual)
@@ -143,10 +153,10 @@ def measure(
     for rarity in rarities:
         seen = [maps[view.residual] for view in rarity.views]
         fitted[rarity] = fit_rarity(rarity, seen)
-        measurements[rarity] = Measurement()
+        measurements[rarity] = Measurement(image_pixels)
         for together in zip(*seen, strict=True):
-            inflated = inflations(together, fitted[rarity])
-            measurements[rarity].add(combined_rarity(together, fitted[rarity], inflated))
+            excess = offsets(together, fitted[rarity])
+            measurements[rarity].add(combined_rarity(together, fitted[rarity], excess))
             done += 1
             yield progress(0)
     return [

@@ -21,14 +21,15 @@ from .inputs import whole_number
 from .intensity import IntensityRange
 from .networks import Autoencoder
 from .planes import ImageLike, Planes, as_planes
+from .predictions import predict_plane
 from .progress import InspectionProgress, PlaneInspected
-from .reconstruction import relayed, view_plane
+from .reconstruction import relayed
 from .residual import score_plane
-from .thresholds import FalsePositiveRateThreshold, FixedThreshold, ThresholdPolicy
+from .thresholds import FalseRegionsThreshold, FixedThreshold, ThresholdPolicy
 
 __all__ = ["DefectModel", "HistoryEntry"]
 
-_AUTOMATIC = FalsePositiveRateThreshold()
+_AUTOMATIC = FalseRegionsThreshold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ class DefectModel:
     alternatives
         Other residuals that make sense for the network, with their calibrations.
     threshold
-        How the automatic threshold is chosen; by default 0.1 % of the defect-free pixels exceed
-        it, before post-processing.
+        How the automatic threshold is chosen; by default one region of a usual good image is
+        outlined, or none.
     history
         Losses over the training.
     warnings
@@ -157,7 +158,7 @@ class DefectModel:
         Parameters
         ----------
         kind
-            ``"ssim"``, ``"squared_error"`` or ``"reconstruction_probability"``; None: as it is.
+            A kind that the model has (see `scorings`); None: as it is.
 
         Raises
         ------
@@ -225,8 +226,9 @@ class DefectModel:
         channel_axis: int | None = None,
         device: str | None = None,
         name: str = "image",
+        reconstruct: bool = False,
     ) -> Iterator[InspectionProgress | PlaneInspected]:
-        """Reconstruct an image plane by plane and compare, reporting as it goes.
+        """Score an image plane by plane, reporting as it goes.
 
         Parameters
         ----------
@@ -240,6 +242,8 @@ class DefectModel:
             Where the network runs; None: the fastest there is.
         name
             What error messages call the image.
+        reconstruct
+            Whether the reconstruction is wanted, too, even where no residual needs it.
 
         Yields
         ------
@@ -258,19 +262,21 @@ class DefectModel:
         network, residual = self.network_on(where), self.config.residual
         for index in range(len(planes)):
             plane = self.intensity.normalise(planes[index], planes.name)
-            steps = view_plane(
-                network, plane, self.config, stride or self.config.stride, where, [residual]
-            )
+            steps = predict_plane(
+                network, plane, self.config, stride or self.config.stride, where, [residual],
+                reconstruct=reconstruct,
+            )  # fmt: skip
 
             def progress(done: float, index: int = index) -> InspectionProgress:
                 return InspectionProgress(index, len(planes), (index + done) / len(planes))
 
-            views = yield from relayed(steps, progress)
+            found = yield from relayed(steps, progress)
+            redrawn = found.reconstruction
             yield PlaneInspected(
                 index,
                 len(planes),
-                score_plane(plane, views, residual),
-                self.intensity.restore(views.reconstruction[: self.channels]),
+                score_plane(plane, found, residual),
+                None if redrawn is None else self.intensity.restore(redrawn[: self.channels]),
             )
 
     def residual(
@@ -316,9 +322,9 @@ class DefectModel:
         result = np.stack([
             message.reconstruction
             for message in self.inspect(
-                image, stride=stride, channel_axis=channel_axis, device=device
+                image, stride=stride, channel_axis=channel_axis, device=device, reconstruct=True
             )
-            if isinstance(message, PlaneInspected)
+            if isinstance(message, PlaneInspected) and message.reconstruction is not None
         ])  # fmt: skip
         shape = planes.shape
         if planes.channel_axis is None:

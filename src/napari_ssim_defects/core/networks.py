@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as functional
 from torch import nn
 
+from .backbone import Backbone
 from .config import TrainingConfig
 from .discriminator import Discriminator
 from .errors import InputError
+from .features import FeatureModel
 from .texture import TextureModel
 
 __all__ = ["Autoencoder", "initialise"]
@@ -43,7 +45,11 @@ class Autoencoder(nn.Module):
         Whether the encoder gives mean and logarithm of the variance of a Gaussian over latent
         vectors, 2d numbers, instead of one latent vector.
     discriminator
-        Whether the attribute ``discriminator`` is a `Discriminator`, or None.
+        Whether the attribute ``discriminator`` is a `Discriminator`, or None. It sees patches
+        through a `Backbone`, the attribute ``backbone``.
+    features
+        Whether the attribute ``features`` is a `FeatureModel`, which needs the backbone, too; or
+        None.
     texture
         Whether the attribute ``texture`` is a `TextureModel`, or None.
     """
@@ -56,6 +62,7 @@ class Autoencoder(nn.Module):
         batch_norm: bool = False,
         variational: bool = False,
         discriminator: bool = False,
+        features: bool = False,
         texture: bool = False,
     ) -> None:
         super().__init__()
@@ -86,10 +93,12 @@ class Autoencoder(nn.Module):
                 layer(inputs, outputs, kernel, stride, padding=1, bias=not batch_norm),
                 *_activation(outputs, batch_norm),
             ]
-        # Whatever a variational network redraws faintly it soon finds too dear to remember.
+        # With a near-zero output layer the KL term collapses the latent code.
         last = TransposedConv2d if variational else OutputConv2d
         self.decoder = nn.Sequential(*decoder, last(32, channels, 4, 2, padding=1))
-        self.discriminator = Discriminator(channels) if discriminator else None
+        self.backbone = Backbone() if discriminator or features else None
+        self.discriminator = Discriminator() if discriminator else None
+        self.features = FeatureModel() if features else None
         self.texture = TextureModel(channels) if texture else None
 
     @classmethod
@@ -102,6 +111,7 @@ class Autoencoder(nn.Module):
             config.batch_norm,
             config.system == "vae",
             config.discriminator,
+            config.features,
             config.texture,
         )
 

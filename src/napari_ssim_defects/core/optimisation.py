@@ -59,8 +59,8 @@ class Optimisation:
     validation
         What it is judged by.
     race
-        What chooses the number of threads; None leaves it as it is, which training by epochs
-        needs to give the same weights again.
+        What chooses the number of threads; None leaves it as it is, so that the same weights are
+        trained again.
     steps
         Optimiser steps so far.
     elapsed
@@ -89,6 +89,7 @@ class Optimisation:
             fused=self.device.type in ("cpu", "cuda"),
         )
         self._seen = self._looks = 0
+        self._resumed_at = 0.0  # what was elapsed when this run of the training began
         self._since_look: list[torch.Tensor] = []  # training losses of both networks
         self._since_report: list[torch.Tensor] = []
         self._latest = torch.zeros(())  # loss of the last step, of whatever took part
@@ -114,10 +115,21 @@ class Optimisation:
 
     @property
     def _used(self) -> float:
-        """Part of the budget that is used, in [0, 1]."""
-        if self.config.minutes is not None:
-            return min(1.0, self.elapsed / (60 * self.config.minutes))
+        """Part of the training that is done, or of its time if that ends first, in [0, 1]."""
+        if self.config.minutes is None:
+            return self._seen_part
+        seconds = self.elapsed - self._resumed_at
+        return min(1.0, max(self._seen_part, seconds / (60 * self.config.minutes)))
+
+    @property
+    def _seen_part(self) -> float:
+        """Part of the patches of all epochs that were seen, in [0, 1]."""
         return min(1.0, self._seen / (self.config.patches * self.config.epochs))
+
+    @property
+    def share(self) -> float:
+        """Part of the training that was done, in [0, 1]; below 1 where time was up before."""
+        return min(1.0, self._seen_part / self._course.end)
 
     @property
     def validation_due(self) -> bool:
@@ -278,7 +290,7 @@ class Optimisation:
         load_arrays(self.network, state.network)
         load_moments(self._optimiser, state.optimiser)
         standing = state.standing
-        self._seen, self.steps, self._looks = standing.seen, standing.steps, standing.looks
+        self._seen, self.steps = standing.seen, standing.steps
         self._batch_size, self._rate = standing.batch_size, standing.learning_rate
         self._best_loss, self._course = standing.best_loss, standing.course
         if self._batch_size < self.config.batch_size:
@@ -286,7 +298,9 @@ class Optimisation:
             self.feed.paint_singly()
         self._since_look = list(torch.tensor(standing.losses, device=self.device))
         self._history = list(standing.history)
-        self.elapsed = standing.elapsed
+        self.elapsed = self._resumed_at = standing.elapsed
+        # Time may have been up before: then more of it was used than is done.
+        self._looks = min(standing.looks, int(self._used * _LOOKS))
         self._pace = Pace(self._used, self.elapsed)
 
     def _follow(self, look: Look) -> None:
@@ -306,10 +320,7 @@ class Optimisation:
 
     def _remaining(self) -> float:
         """Seconds until the training ends, by its speed after the first steps."""
-        left = self._course.end - self._used
-        if self.config.minutes is not None:
-            return max(0.0, 60 * self.config.minutes * left)
-        return self._pace.seconds_for(left, self._used, self.elapsed)
+        return self._pace.seconds_for(self._course.end - self._used, self._used, self.elapsed)
 
     @contextmanager
     def _less_if_too_much(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from .residual_kinds import (
     DiscriminatorResidual,
+    FeaturesResidual,
     RarityResidual,
     RarityView,
     SSIMConfig,
@@ -26,10 +27,15 @@ _BRIEF: dict[str, Any] = {
     "learning_rate": 1e-3,
     "batch_size": 4,  # squares of 16 patches in all
     "discriminator": True,
+    "features": True,
     "texture": True,
     "augmentation": {"symmetries": True},
+    "patches": 1000,
     "residual": RarityResidual(
         views=(
+            RarityView(residual=FeaturesResidual(smoothing=4.0)),
+            RarityView(residual=DiscriminatorResidual(smoothing=2.0)),
+            RarityView(residual=TextureResidual(smoothing=2.0)),
             RarityView(
                 residual=SSIMResidual(
                     ssim=(
@@ -39,8 +45,6 @@ _BRIEF: dict[str, Any] = {
                     smoothing=4.0,
                 )
             ),
-            RarityView(residual=DiscriminatorResidual(smoothing=2.0)),
-            RarityView(residual=TextureResidual(smoothing=2.0)),
         )
     ),
 }
@@ -48,11 +52,11 @@ _BRIEF: dict[str, Any] = {
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
         **_BRIEF,
-        "minutes": 2.0,
+        "epochs": 4,
     },
     "best": {
         **_BRIEF,
-        "minutes": 10.0,
+        "epochs": 16,
     },
     "paper": {
         "batch_norm": False,
@@ -73,8 +77,10 @@ SSIM_ONLY = (
     "restoration",
     "discriminator",
     "reconstruction_interval",
+    "features",
     "texture",
     "augmentation",
+    "patches",
     "batch_size",
 )
 """What a preset has for system ``ssim`` only; the others keep the defaults of `TrainingConfig`."""

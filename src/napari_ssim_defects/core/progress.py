@@ -147,10 +147,13 @@ class TrainingFinished:
         The model with the best weights so far.
     stopped
         Whether the training was stopped before its end.
+    share
+        Part of the training that was done, in (0, 1]; below 1 also where its time was up.
     """
 
     model: DefectModel
     stopped: bool
+    share: float = 1.0
 
 
 TrainingMessage: TypeAlias = (
@@ -193,10 +196,11 @@ class PlaneInspected:
     residual
         float32 array of shape (H, W); 0 = as good as it gets.
     reconstruction
-        float32 array of shape (C, H, W), in the intensities of the input.
+        float32 array of shape (C, H, W), in the intensities of the input; None if there is none,
+        as neither the residual nor the caller needed it.
     """
 
     plane: int
     planes: int
     residual: npt.NDArray[np.float32]
-    reconstruction: npt.NDArray[np.float32]
+    reconstruction: npt.NDArray[np.float32] | None

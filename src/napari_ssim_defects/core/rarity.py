@@ -10,15 +10,25 @@ import numpy.typing as npt
 
 from .residual_kinds import RarityResidual, ResidualConfig, SimpleResidual
 
-__all__ = ["combined_rarity", "fit_rarity", "inflations", "rarity", "rarity_levels", "trusted"]
+__all__ = [
+    "combined_rarity",
+    "fit_rarity",
+    "offsets",
+    "rarity",
+    "rarity_levels",
+    "weighted_by_skill",
+]
 
 _STEP = 0.25  # of rarity between two levels
 _MEASURED = 4.0  # up to this rarity, levels are quantiles; beyond they are extrapolated
 _TAIL = 2.0  # rarity from which on the tail is taken for exponential
 _HIGHEST = 10.0
 _LEAST_WEIGHT = 0.01
-_MEDIAN = math.log10(2)  # rarity of the median good pixel
-_LARGEST_INFLATION = 3.0
+_LEAST_TOLD = 0.1  # part of the entropy that a discriminator must have learned to count
+_LEAST_REDRAWN = 0.5  # part of the loss that an autoencoder must have learned to count at all
+_LOWEST = 0.1  # part of the pixels of any image that is good for sure
+_USUAL = -math.log10(1 - _LOWEST)  # rarity that they stay below
+_LARGEST_OFFSET = 1.0
 _SAMPLE = 50_000  # pixels that a median is taken of
 _FEWEST = 30  # pixels beyond a level that is still taken from the data
 
@@ -84,15 +94,13 @@ def rarity(residual: npt.NDArray[np.float32], levels: Sequence[float]) -> npt.ND
     return np.asarray(np.interp(residual, steps, scale), dtype=np.float32)
 
 
-def inflations(
-    maps: Sequence[npt.NDArray[np.float32]], config: RarityResidual
-) -> tuple[float, ...]:
-    """Say how many times rarer than on good images all of an image is.
+def offsets(maps: Sequence[npt.NDArray[np.float32]], config: RarityResidual) -> tuple[float, ...]:
+    """Say how much rarer than on good images all of an image is.
 
     Images of the same material differ a little as wholes: in light, focus, angle. Then good pixels,
-    too, are rarer than those of the images that were trained on. As most pixels of an image are
-    good, half of them should have a rarity above log10(2) = 0.3; if it is more, all rarities are
-    divided by as much (genomic control of Devlin and Roeder, for p-values that are all too small).
+    too, are rarer than those of the images that were trained on. One pixel in ten should have a
+    rarity below 0.046; so many are good whatever the defects are. What it is more is subtracted
+    from all.
 
     Parameters
     ----------
@@ -105,27 +113,23 @@ def inflations(
     Returns
     -------
     tuple of float
-        A factor per view, in [1, 3]: an image that is of another material altogether stays rare.
-
-    References
-    ----------
-    Devlin and Roeder: Genomic control for association studies, Biometrics 55, 1999.
+        A difference per view, in [0, 1]: an image of another material altogether stays rare.
     """
     found = []
     for residual, view in zip(maps, config.views, strict=True):
         values = residual[np.isfinite(residual)]
-        factor = 1.0
+        offset = 0.0
         if values.size:
-            middle = np.median(values[:: max(1, values.size // _SAMPLE)])
-            factor = float(rarity(np.full(1, middle, np.float32), view.levels)[0]) / _MEDIAN
-        found.append(min(max(1.0, factor), _LARGEST_INFLATION))
+            lowest = np.quantile(values[:: max(1, values.size // _SAMPLE)], _LOWEST)
+            offset = float(rarity(np.full(1, lowest, np.float32), view.levels)[0]) - _USUAL
+        found.append(min(max(0.0, offset), _LARGEST_OFFSET))
     return tuple(found)
 
 
 def combined_rarity(
     maps: Sequence[npt.NDArray[np.float32]],
     config: RarityResidual,
-    inflated: Sequence[float],
+    excess: Sequence[float],
 ) -> npt.NDArray[np.float32]:
     """Judge residual maps of one plane together.
 
@@ -135,15 +139,15 @@ def combined_rarity(
         One residual map per view of ``config``, float32 of shape (H, W).
     config
         A rarity that was measured on good images.
-    inflated
-        What `inflations` says of the plane.
+    excess
+        What `offsets` says of the plane.
 
     Returns
     -------
     numpy.ndarray
         float32 of shape (H, W), in [0, 10].
     """
-    return rarity(_together(maps, config, inflated), config.levels)
+    return rarity(_together(maps, config, excess), config.levels)
 
 
 def fit_rarity(
@@ -170,18 +174,20 @@ def fit_rarity(
         views.append(view.replace(levels=rarity_levels(values)))
     config = config.replace(views=tuple(views))
     together = [
-        _together(image, config, inflations(image, config)) for image in zip(*maps, strict=True)
+        _together(image, config, offsets(image, config)) for image in zip(*maps, strict=True)
     ]
     values = np.concatenate([found[np.isfinite(found)] for found in together])
     return config.replace(levels=rarity_levels(values))
 
 
-def trusted(config: ResidualConfig, redrawn: float, told: float) -> ResidualConfig:
-    """Let each network count in a rarity by how much of its task it has learned.
+def weighted_by_skill(config: ResidualConfig, redrawn: float, told: float) -> ResidualConfig:
+    """Let each network count in a rarity by how well it has learned its task, or not at all.
 
-    What an autoencoder has not learned to redraw is no defect, however rare the difference is; and
-    what a discriminator says of defects is worth little where it misses painted ones. A texture
-    model has nothing to be told apart by, and counts in full.
+    What an autoencoder has not learned to redraw is no defect, however rare the difference is. Of
+    a texture without order it learns to redraw the smooth parts only, which then look good
+    wherever they are: so it counts where it redraws most of what there is. A discriminator counts
+    unless it misses nearly all painted corruptions: how hard they are to find depends on what is
+    painted more than on the material. What is learnt in closed form counts in full.
 
     Parameters
     ----------
@@ -191,14 +197,18 @@ def trusted(config: ResidualConfig, redrawn: float, told: float) -> ResidualConf
         Part of the loss of a flat reconstruction that is gone (see `Validation.learned`).
     told
         Part of a blind guess's cross-entropy that is gone (see `Validation.told`), McFadden's
-        pseudo R squared; its square root counts.
+        pseudo R squared.
 
     Examples
     --------
-    >>> from napari_ssim_defects.core.config import RarityView, SSIMResidual
-    >>> view = RarityView(residual=SSIMResidual())
-    >>> trusted(RarityResidual(views=(view,)), redrawn=0.4, told=0.7).views[0].weight
-    0.4
+    >>> from napari_ssim_defects.core.config import RarityView, SSIMResidual, TextureResidual
+    >>> views = RarityView(residual=SSIMResidual()), RarityView(residual=TextureResidual())
+    >>> both = weighted_by_skill(RarityResidual(views=views), redrawn=0.9, told=0.0)
+    >>> [view.weight for view in both.views]
+    [0.8, 1.0]
+    >>> weaker = weighted_by_skill(RarityResidual(views=views), redrawn=0.4, told=0.0)
+    >>> [view.residual.kind for view in weaker.views]
+    ['texture']
 
     References
     ----------
@@ -207,28 +217,34 @@ def trusted(config: ResidualConfig, redrawn: float, told: float) -> ResidualConf
     """
     if config.kind != "rarity":
         return config
+    weights = [_weight(view.residual, redrawn, told) for view in config.views]
+    if not any(weights):  # of networks alone that have learned nothing: what there is
+        weights = [_LEAST_WEIGHT] * len(weights)
     return config.replace(
         views=tuple(
-            view.replace(weight=_trust(view.residual, redrawn, told)) for view in config.views
+            view.replace(weight=weight)
+            for view, weight in zip(config.views, weights, strict=True)
+            if weight
         )
     )
 
 
-def _trust(residual: SimpleResidual, redrawn: float, told: float) -> float:
-    if residual.kind == "texture":
+def _weight(residual: SimpleResidual, redrawn: float, told: float) -> float:
+    if residual.kind in ("features", "texture"):
         return 1.0
-    # The part of an entropy is the square of what is like a correlation, as SSIM is already.
-    learned = math.sqrt(max(0.0, told)) if residual.kind == "discriminator" else redrawn
-    return min(1.0, max(_LEAST_WEIGHT, learned))
+    if residual.kind == "discriminator":
+        return 1.0 if told >= _LEAST_TOLD else 0.0
+    return round(min(1.0, max(0.0, redrawn - _LEAST_REDRAWN) / (1 - _LEAST_REDRAWN)), 4)
 
 
 def _together(
     maps: Sequence[npt.NDArray[np.float32]],
     config: RarityResidual,
-    inflated: Sequence[float],
+    excess: Sequence[float],
 ) -> npt.NDArray[np.float32]:
     """Return the weighted mean of the rarities, each less what all of its image has too much."""
     total = np.zeros_like(maps[0])
-    for found, view, factor in zip(maps, config.views, inflated, strict=True):
-        total += np.float32(view.weight / factor) * rarity(found, view.levels)
+    for found, view, offset in zip(maps, config.views, excess, strict=True):
+        rare = (rarity(found, view.levels) - np.float32(offset)).clip(min=0)
+        total += np.float32(view.weight) * rare
     return np.asarray(total / np.float32(sum(view.weight for view in config.views)))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -14,27 +13,20 @@ from torch import nn
 from .config import TrainingConfig
 from .device import autocast
 from .networks import Autoencoder
-from .residual_kinds import ResidualConfig, parts
-from .symmetry import orientation_at, orientations_of, oriented, restored
-from .texture import TEXTURE_REACH
-from .tiles import Box, PatchGrid, tile_side, tiles
+from .symmetry import orientation_at, oriented, restored
+from .tiles import Box, PatchGrid
 
 __all__ = [
-    "PlaneViews",
     "SampledReconstruction",
-    "discriminator_patches",
-    "improbability_tile",
     "reconstruct_plane",
     "reconstruct_tile",
     "reconstructor",
     "relayed",
-    "view_plane",
 ]
 
 _Message = TypeVar("_Message")
 _Result = TypeVar("_Result")
 
-_RECONSTRUCTION = 0.4  # part of the time, beside a discriminator
 _BATCH = 32 * 128**2  # pixels; small enough that a batch takes well under half a second on a CPU
 
 
@@ -211,119 +203,6 @@ def reconstruct_tile(
             total[:, y : y + side, x : x + side] += restored(output, orientation)
         yield (start + len(batch)) / len(corners)
     return np.asarray(total.cpu().numpy())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PlaneViews:
-    """All that the residuals of a plane are made of.
-
-    Attributes
-    ----------
-    reconstruction
-        float32 of shape (C, H, W); for the reconstruction probability (2C, H, W), followed by the
-        variance of decoded samples.
-    log_odds
-        Logarithm of the odds of a defect, float32 of shape (H, W); None if no residual needs it.
-    improbability
-        How improbable each neighbourhood is, float32 of shape (H, W); None if no residual needs
-        it.
-    """
-
-    reconstruction: npt.NDArray[np.float32]
-    log_odds: npt.NDArray[np.float32] | None = None
-    improbability: npt.NDArray[np.float32] | None = None
-
-    def cut(self, box: Box) -> PlaneViews:
-        """Return the views of a part of the plane."""
-        return PlaneViews(
-            self.reconstruction[:, *box.slices],
-            None if self.log_odds is None else self.log_odds[box.slices],
-            None if self.improbability is None else self.improbability[box.slices],
-        )
-
-
-def view_plane(
-    network: Autoencoder,
-    plane: npt.NDArray[np.float32],
-    config: TrainingConfig,
-    stride: int,
-    device: torch.device,
-    residuals: Iterable[ResidualConfig],
-) -> Generator[float, None, PlaneViews]:
-    """Compute what residuals of a plane are made of, and nothing else.
-
-    Parameters
-    ----------
-    network
-        In evaluation mode, on ``device``.
-    plane
-        Normalised intensities, float32 of shape (C, H, W).
-    config
-        The recipe.
-    stride
-        Distance between reconstructed patches, in pixels.
-    device
-        Where the network runs.
-    residuals
-        What the plane is to be scored by. A reconstruction there is in any case.
-
-    Yields
-    ------
-    float
-        Fraction of the work that is done, in (0, 1].
-
-    Returns
-    -------
-    PlaneViews
-        The views.
-    """
-    kinds = {part.kind for residual in residuals for part in parts(residual)}
-    texture = network.texture if "texture" in kinds else None
-    discriminator = network.discriminator if "discriminator" in kinds else None
-    improbability = None
-    if texture is not None:
-        shape = plane.shape[1], plane.shape[2]
-        improbability = np.empty(shape, np.float32)
-        for row in tiles(shape, tile_side()):
-            for tile in row:
-                around = tile.grown(TEXTURE_REACH, shape)
-                found = improbability_tile(texture, plane[:, *around.slices], device)
-                improbability[tile.slices] = found[tile.inside(around).slices]
-    seen = orientations_of(config.augmentation)
-    share = 1.0 if discriminator is None else _RECONSTRUCTION
-    reconstruction = yield from relayed(
-        reconstruct_plane(
-            reconstructor(network, config), plane, config.patch_size, stride, device, seen
-        ),
-        lambda fraction: share * fraction,
-    )
-    log_odds = None
-    if discriminator is not None:
-        log_odds = yield from relayed(
-            reconstruct_plane(
-                discriminator, plane, *discriminator_patches(config.patch_size), device, seen
-            ),
-            lambda fraction: share + (1 - share) * fraction,
-        )
-        log_odds = log_odds[0]
-    return PlaneViews(reconstruction, log_odds, improbability)
-
-
-def discriminator_patches(patch_size: int) -> tuple[int, int]:
-    """Return side and stride of the discriminator's patches, by the side of the others."""
-    return 2 * patch_size, patch_size // 2
-
-
-def improbability_tile(
-    texture: nn.Module, pixels: npt.NDArray[np.float32], device: torch.device
-) -> npt.NDArray[np.float32]:
-    """Return how improbable each neighbourhood of pixels (C, H, W) is, float32 of shape (H, W).
-
-    Right but for `TEXTURE_REACH` pixels at borders that are not those of the plane.
-    """
-    with torch.inference_mode():
-        planes = torch.as_tensor(np.array(pixels), device=device)[None]
-        return np.asarray(texture(planes)[0, 0].cpu().numpy())
 
 
 def relayed(

@@ -12,15 +12,15 @@ from scipy import ndimage
 
 from .config import ReconstructionResidual, ResidualConfig
 from .errors import InputError
-from .rarity import combined_rarity, inflations
-from .reconstruction import PlaneViews
+from .predictions import PlanePredictions
+from .rarity import combined_rarity, offsets
 from .residual_kinds import SimpleResidual, parts
 from .ssim import similarity
 from .tiles import Box, tile_side, tiles
 
 __all__ = [
     "is_relative",
-    "plane_inflations",
+    "plane_offsets",
     "residual_map",
     "residual_maps",
     "score_of",
@@ -34,7 +34,7 @@ _NEAR = 10.0  # normalised intensities that SSIM is exact enough for in float32
 
 
 def score_plane(
-    plane: npt.NDArray[np.float32], views: PlaneViews, config: ResidualConfig
+    plane: npt.NDArray[np.float32], predictions: PlanePredictions, config: ResidualConfig
 ) -> npt.NDArray[np.float32]:
     """Score a plane by any residual, tile by tile.
 
@@ -42,8 +42,8 @@ def score_plane(
     ----------
     plane
         Normalised intensities, float32 of shape (C, H, W).
-    views
-        What `view_plane` says of it, with all that the residual needs.
+    predictions
+        What `predict_plane` says of it, with all that the residual needs.
     config
         The residual. A rarity must have been measured.
 
@@ -58,15 +58,15 @@ def score_plane(
 
     def maps_of(tile: Box) -> npt.NDArray[np.float32]:
         around = tile.grown(reach, shape)
-        maps = residual_maps(plane[:, *around.slices], views.cut(around), config)
+        maps = residual_maps(plane[:, *around.slices], predictions.cut(around), config)
         return maps[:, *tile.inside(around).slices]
 
     known = {tile: maps_of(tile) for tile in typical_tiles(boxes)} if is_relative(config) else {}
-    inflated = plane_inflations(list(known.values()), config)
+    excess = plane_offsets(list(known.values()), config)
     score = np.empty(shape, np.float32)
     for tile in itertools.chain.from_iterable(boxes):
         maps = known.pop(tile) if tile in known else maps_of(tile)
-        score[tile.slices] = score_of(maps, config, inflated)
+        score[tile.slices] = score_of(maps, config, excess)
     return score
 
 
@@ -96,7 +96,7 @@ def typical_tiles(boxes: list[list[Box]]) -> list[Box]:
 
 
 def residual_maps(
-    plane: npt.NDArray[np.float32], views: PlaneViews, config: ResidualConfig
+    plane: npt.NDArray[np.float32], predictions: PlanePredictions, config: ResidualConfig
 ) -> npt.NDArray[np.float32]:
     """Compute the residuals that a residual is made of, in a part of a plane.
 
@@ -104,7 +104,7 @@ def residual_maps(
 
     Parameters
     ----------
-    plane, views, config
+    plane, predictions, config
         As for `score_plane`.
 
     Returns
@@ -118,26 +118,24 @@ def residual_maps(
         If the network says nothing finite of it.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then is refused
-        maps = np.stack([_map(plane, views, part) for part in parts(config)])
+        maps = np.stack([_map(plane, predictions, part) for part in parts(config)])
     if not np.isfinite(maps).all():
         raise InputError(
-            "The model gives no finite residual of this image: its network has gone astray; train "
-            "it again."
+            "The model gives no finite residual of this image: its network outputs NaN or "
+            "infinity; train it again."
         )
     return maps
 
 
-def plane_inflations(
-    maps: list[npt.NDArray[np.float32]], config: ResidualConfig
-) -> tuple[float, ...]:
-    """Return `inflations` of a plane from the `residual_maps` of its typical tiles."""
+def plane_offsets(maps: list[npt.NDArray[np.float32]], config: ResidualConfig) -> tuple[float, ...]:
+    """Return `offsets` of a plane from the `residual_maps` of its typical tiles."""
     if config.kind != "rarity":
         return ()
-    return inflations([np.concatenate(view, axis=None) for view in zip(*maps, strict=True)], config)
+    return offsets([np.concatenate(view, axis=None) for view in zip(*maps, strict=True)], config)
 
 
 def score_of(
-    maps: npt.NDArray[np.float32], config: ResidualConfig, inflated: Sequence[float]
+    maps: npt.NDArray[np.float32], config: ResidualConfig, excess: Sequence[float]
 ) -> npt.NDArray[np.float32]:
     """Return the score of part of a plane.
 
@@ -147,29 +145,28 @@ def score_of(
         What `residual_maps` says of it, float32 of shape (V, H, W).
     config
         The residual.
-    inflated
-        What `plane_inflations` says of the plane.
+    excess
+        What `plane_offsets` says of the plane.
 
     Returns
     -------
     numpy.ndarray
         float32 of shape (H, W).
     """
-    return combined_rarity(list(maps), config, inflated) if config.kind == "rarity" else maps[0]
+    return combined_rarity(list(maps), config, excess) if config.kind == "rarity" else maps[0]
 
 
 def _map(
     plane: npt.NDArray[np.float32],
-    views: PlaneViews,
+    predictions: PlanePredictions,
     config: SimpleResidual,
 ) -> npt.NDArray[np.float32]:
     if config.kind == "discriminator":
-        assert views.log_odds is not None
-        return _smoothed(np.logaddexp(0, views.log_odds), config.smoothing)
-    if config.kind == "texture":
-        assert views.improbability is not None
-        return _smoothed(views.improbability, config.smoothing)
-    return residual_map(plane, views.reconstruction, config)
+        return _smoothed(np.logaddexp(0, predictions.local[config.kind]), config.smoothing)
+    if config.kind == "features" or config.kind == "texture":
+        return _smoothed(predictions.local[config.kind], config.smoothing)
+    assert predictions.reconstruction is not None
+    return residual_map(plane, predictions.reconstruction, config)
 
 
 def residual_map(
@@ -218,7 +215,7 @@ def residual_map(
 
 
 def _reach(config: SimpleResidual) -> int:
-    """How many pixels away something may change a residual, the views of the plane given."""
+    """How many pixels away something may change a residual, the predictions being given."""
     window = max(ssim.window_size // 2 for ssim in config.ssim) if config.kind == "ssim" else 0
     return window + int(_TRUNCATED * config.smoothing + 0.5)
 

@@ -11,6 +11,8 @@ from .values import Values
 
 __all__ = [
     "DiscriminatorResidual",
+    "FeaturesResidual",
+    "LocalResidual",
     "RarityResidual",
     "RarityView",
     "ReconstructionProbabilityResidual",
@@ -152,6 +154,21 @@ class TextureResidual(Values):
     smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
 
 
+class FeaturesResidual(Values):
+    """How far the pretrained features of a pixel are from those of good material; 0 = nearest.
+
+    log(1 + squared Mahalanobis distance) of the `FeatureModel`.
+
+    Attributes
+    ----------
+    smoothing
+        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
+    """
+
+    kind: Literal["features"] = "features"
+    smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
+
+
 class RarityView(Values):
     """One of the residuals that a rarity is made of.
 
@@ -167,7 +184,11 @@ class RarityView(Values):
     """
 
     residual: Annotated[
-        SSIMResidual | SquaredErrorResidual | DiscriminatorResidual | TextureResidual,
+        SSIMResidual
+        | SquaredErrorResidual
+        | DiscriminatorResidual
+        | FeaturesResidual
+        | TextureResidual,
         Field(discriminator="kind"),
     ]
     weight: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -177,8 +198,8 @@ class RarityView(Values):
 class RarityResidual(Values):
     """How rare a pixel is on good images, judged by several residuals together.
 
-    Each residual becomes minus log10 of the fraction of good pixels that exceed it, divided by how
-    much rarer all of the image is (see `inflations`); their weighted mean is put to the same scale
+    Each residual becomes minus log10 of the fraction of good pixels that exceed it, less what all
+    of the image has too much of it (see `offsets`); their weighted mean is put to the same scale
     once more. So 3 means: one good pixel in a thousand has as much.
 
     Attributes
@@ -200,12 +221,19 @@ class RarityResidual(Values):
 
 
 ResidualConfig = Annotated[
-    ReconstructionResidual | DiscriminatorResidual | TextureResidual | RarityResidual,
+    ReconstructionResidual
+    | DiscriminatorResidual
+    | FeaturesResidual
+    | TextureResidual
+    | RarityResidual,
     Field(discriminator="kind"),
 ]
 
 
-SimpleResidual = ReconstructionResidual | DiscriminatorResidual | TextureResidual
+LocalResidual = DiscriminatorResidual | FeaturesResidual | TextureResidual
+"""What looks at a pixel and its surroundings, and needs no reconstruction."""
+
+SimpleResidual = ReconstructionResidual | LocalResidual
 """What is made of no others."""
 
 
@@ -217,5 +245,11 @@ def parts(residual: ResidualConfig) -> tuple[SimpleResidual, ...]:
 
 
 ResidualKind = Literal[
-    "ssim", "squared_error", "reconstruction_probability", "discriminator", "texture", "rarity"
+    "ssim",
+    "squared_error",
+    "reconstruction_probability",
+    "discriminator",
+    "features",
+    "texture",
+    "rarity",
 ]

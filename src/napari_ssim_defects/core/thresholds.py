@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FalsePositiveRateThreshold",
+    "FalseRegionsThreshold",
     "FixedThreshold",
     "LargestRegionThreshold",
     "QuantileThreshold",
@@ -80,8 +81,26 @@ class LargestRegionThreshold(Values):
         return f"region:{self.area}"
 
 
+class FalseRegionsThreshold(Values):
+    """The residual at which so many regions of a good image are outlined, by mistake."""
+
+    kind: Literal["false_regions"] = "false_regions"
+    per_image: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+
+    def of(self, calibration: Calibration) -> float:
+        """Return the threshold by what was measured on defect-free images."""
+        return calibration.threshold_of_regions(self.per_image)
+
+    def __str__(self) -> str:
+        return f"regions:{self.per_image!r}"
+
+
 ThresholdPolicy = Annotated[
-    FixedThreshold | FalsePositiveRateThreshold | QuantileThreshold | LargestRegionThreshold,
+    FixedThreshold
+    | FalsePositiveRateThreshold
+    | FalseRegionsThreshold
+    | QuantileThreshold
+    | LargestRegionThreshold,
     Field(discriminator="kind"),
 ]
 
@@ -92,7 +111,8 @@ def parse_threshold(text: str) -> ThresholdPolicy:
     Parameters
     ----------
     text
-        A number, ``fpr:RATE``, ``quantile:Q`` or ``region:PIXELS``.
+        A number, ``regions:N`` (false regions per image), ``fpr:RATE`` (pixels), ``quantile:Q``
+        or ``region:PIXELS`` (the largest good region).
 
     Raises
     ------
@@ -103,6 +123,8 @@ def parse_threshold(text: str) -> ThresholdPolicy:
     --------
     >>> parse_threshold("fpr:0.01").rate
     0.01
+    >>> parse_threshold("regions:0.5").per_image
+    0.5
     >>> parse_threshold("region:20").area
     20
     """
@@ -113,6 +135,8 @@ def parse_threshold(text: str) -> ThresholdPolicy:
             return FixedThreshold(value=value)
         if name == "fpr":
             return FalsePositiveRateThreshold(rate=value)
+        if name == "regions":
+            return FalseRegionsThreshold(per_image=value)
         if name == "quantile":
             return QuantileThreshold(quantile=value)
         if name == "region":
@@ -122,5 +146,6 @@ def parse_threshold(text: str) -> ThresholdPolicy:
     except ValueError:
         pass
     raise InputError(
-        f"{shown(text)} is no threshold; give a number, fpr:RATE, quantile:Q or region:PIXELS."
+        f"{shown(text)} is no threshold; give a number, regions:N, fpr:RATE, quantile:Q or "
+        "region:PIXELS."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -17,15 +17,16 @@ from .alexnet import AlexNetFeatures
 from .batches import Batches
 from .config import TrainingConfig
 from .device import choose_device, fast_dtype, place
+from .features import fit_features
 from .feed import CARD_BATCHES, Feed
 from .intensity import IntensityRange
 from .losses import Objective
-from .measurement import measure
+from .measurement import measure, usual_pixels
 from .memory import memory_kept
 from .model import DefectModel
 from .networks import Autoencoder, initialise
 from .optimisation import Optimisation
-from .patches import PatchSource, split, training_side
+from .patches import PatchSource, TrainingArea, split, training_side
 from .planes import ImageLike, Planes
 from .progress import (
     PreparationProgress,
@@ -35,7 +36,7 @@ from .progress import (
     TrainingNotice,
     TrainingStarted,
 )
-from .rarity import trusted
+from .rarity import weighted_by_skill
 from .symmetry import find_symmetries
 from .texture import fit_texture
 from .threads import thread_race
@@ -96,13 +97,14 @@ def train(
         PyTorch project once, into torch's cache (see `AlexNetFeatures.pretrained`).
     state
         From a `TrainingCheckpoint` of a training of the same images by the same recipe: it goes
-        on from there. Trained by epochs on a CPU, it ends with the very weights that it would
-        have had; trained by the clock, it uses the time that was left.
+        on from there, with a limit of minutes that counts anew. On a CPU without a discriminator
+        and without a limit, or with one thread, it ends with the very weights that it would have
+        had.
 
     Yields
     ------
     TrainingMessage
-        `PreparationProgress` while weights are fetched or a texture is learnt;
+        `PreparationProgress` while weights are fetched, or features and texture are learnt;
         `TrainingStarted`; then `TrainingStep` at least twice a second with a `TrainingPreview`
         and a `TrainingNotice` in between now and then, and a `TrainingCheckpoint` early on,
         every half a minute and after the last step; at last `TrainingFinished`, which carries
@@ -149,9 +151,9 @@ def train(
     initialise(network, config.seed)
     if state is not None:
         load_arrays(network, state.network)
-    elif network.texture is not None:
-        for fraction in fit_texture(network.texture, training, config.seed):
-            stopped |= (yield PreparationProgress("Learning the texture", fraction)) == STOP
+    else:
+        for message in _learnt_in_closed_form(network, training, config.seed):
+            stopped |= (yield message) == STOP
     augmentation = config.augmentation
     if augmentation.symmetries and network.texture is not None:
         flips, turns = find_symmetries(network.texture, held_out or training)
@@ -170,7 +172,7 @@ def train(
             Feed(batches, objective, at_once),
             objective,
             validation,
-            race=race if config.minutes is not None and where.type == "cpu" else None,
+            race=race if _may_race(config, where) else None,
         )
         if state is not None:
             run.resume(state)
@@ -204,13 +206,24 @@ def train(
     run.restore_best()
     learned = validation.learned(validation.reconstruct(network))
     warnings = validation.warnings(learned)
+    if run.share < 1 and not stopped:
+        warnings += (
+            f"The training was ended by its limit of {config.minutes:g} minutes after "
+            f"{run.share:.0%} of its steps; resume it to go on.",
+        )
     for text in warnings:
         yield TrainingNotice(text)
     good = spread_over(held_out, _CALIBRATION_PIXELS) or spread_over(areas, _CALIBRATION_PIXELS)
-    trust = trusted(config.residual, learned, validation.told(network))
-    config = config.replace(residual=trust, augmentation=augmentation)
+    weighted = weighted_by_skill(config.residual, learned, validation.told(network))
+    config = config.replace(residual=weighted, augmentation=augmentation)
     own, *others = yield from measure(
-        network, good, config, config.residuals, where, held_out=bool(held_out)
+        network,
+        good,
+        config,
+        config.residuals,
+        where,
+        held_out=bool(held_out),
+        image_pixels=usual_pixels(planes),
     )
     config = config.replace(residual=own.residual)  # a rarity has been measured by now
     yield TrainingFinished(
@@ -227,7 +240,29 @@ def train(
             provenance=origin,
         ),
         stopped,
+        run.share,
     )
+
+
+def _learnt_in_closed_form(
+    network: Autoencoder, areas: Sequence[TrainingArea], seed: int
+) -> Iterator[PreparationProgress]:
+    """Give a network on the CPU its pretrained part and all that needs no steps."""
+    if network.backbone is not None:
+        from ..io.backbone_weights import read_backbone_weights
+
+        network.backbone.load_pretrained(read_backbone_weights())
+        if network.features is not None:
+            for fraction in fit_features(network.features, network.backbone, areas):
+                yield PreparationProgress("Learning the features", fraction)
+    if network.texture is not None:
+        for fraction in fit_texture(network.texture, areas, seed):
+            yield PreparationProgress("Learning the texture", fraction)
+
+
+def _may_race(config: TrainingConfig, device: torch.device) -> bool:
+    """Whether the number of threads may change, and with it the last bits of the weights."""
+    return device.type == "cpu" and (config.discriminator or config.minutes is not None)
 
 
 def _heeded(

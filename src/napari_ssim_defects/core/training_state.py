@@ -102,7 +102,7 @@ class TrainingState:
     optimiser: Arrays
 
     def refuse_other(self, config: TrainingConfig, images: str) -> None:
-        """Refuse to go on with other settings, or on other images.
+        """Refuse to go on with other settings but the time limit, or on other images.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class TrainingState:
         """
         mine, other = self.config.model_dump(), config.model_dump()
         for name in mine:
-            if mine[name] != other[name]:
+            if name != "minutes" and mine[name] != other[name]:
                 raise InputError(
                     f"The interrupted training had another setting '{name}' ({mine[name]}, not "
                     f"{other[name]}); resume it with the same settings, or train anew."

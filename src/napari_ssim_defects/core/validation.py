@@ -12,7 +12,7 @@ import torch
 from .config import TrainingConfig
 from .course import LEARNED
 from .device import autocast
-from .losses import Objective, discrimination_loss, training_loss
+from .losses import Objective, corruption_weights, discrimination_loss, training_loss
 from .networks import Autoencoder
 from .patches import tiles
 from .progress import TrainingPreview
@@ -91,22 +91,27 @@ class Validation:
     def told(self, network: Autoencoder) -> float:
         """Return the part of a blind guess's cross-entropy that the discriminator is spared.
 
-        At most 1; 0 or less where it tells what was corrupted no better than the fraction that
-        was, or where there is no discriminator.
+        At most 1; 0 or less where it tells what was corrupted no better than the (weighted)
+        fraction that was, or where there is no discriminator.
         """
         if network.discriminator is None:
             return 0.0
         network.eval()
         self.objective.generator.manual_seed(self.config.seed)
-        entropy = share = 0.0
+        entropy = corrupted = good = 0.0
         with torch.no_grad():
             for patches in self._portions(self.patches):
                 painted = self.objective.painted(patches)
                 part = len(patches) / len(self.patches)
-                entropy += part * float(discrimination_loss(network.discriminator, painted))
-                share += part * float(painted.mask.mean())
-        blind = -(share * math.log(share) + (1 - share) * math.log1p(-share)) if share else 0.0
-        told = 1 - entropy / blind if blind else 0.0
+                entropy += part * float(discrimination_loss(network, painted))
+                weights = corruption_weights(painted.mask)
+                corrupted += part * float((weights * painted.mask).mean())
+                good += part * float((weights * (1 - painted.mask)).mean())
+        if not corrupted or not good:
+            return 0.0
+        whole = corrupted + good
+        blind = -corrupted * math.log(corrupted / whole) - good * math.log(good / whole)
+        told = 1 - entropy / blind
         return told if math.isfinite(told) else 0.0
 
     def warnings(self, learned: float) -> tuple[str, ...]:

@@ -26,13 +26,17 @@ from .safetensors_file import read_safetensors, write_safetensors
 
 __all__ = ["FORMAT_VERSION", "read_model", "write_model"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version of the file format that this package writes, and the newest that it reads."""
 
 _FORMAT = "napari-ssim-defects model"
 _NETWORK = "network."
 _CALIBRATION = "calibration."
-_CURVES = (("tail", "thresholds"), ("areas", "area_thresholds"))
+_CURVES = (
+    ("tail", "thresholds"),
+    ("areas", "area_thresholds"),
+    ("region_rates", "region_thresholds"),
+)
 
 
 class _Scoring(BaseModel):
@@ -43,6 +47,7 @@ class _Scoring(BaseModel):
     residual: ResidualConfig
     pixels: Annotated[int, Field(ge=1)]
     held_out: bool
+    image_pixels: Annotated[int, Field(ge=1, le=10**15)]
 
 
 class _Header(BaseModel):
@@ -95,6 +100,7 @@ def write_model(model: DefectModel, path: str | os.PathLike[str]) -> None:
                 residual=scoring.residual,
                 pixels=scoring.calibration.pixels,
                 held_out=scoring.calibration.held_out,
+                image_pixels=scoring.calibration.image_pixels,
             )
             for scoring in model.scorings
         ),
@@ -150,7 +156,7 @@ def read_model(path: str | os.PathLike[str]) -> DefectModel:
         )
     if file_format.format_version < FORMAT_VERSION:
         raise InputError(
-            f"'{name}' was saved before the first release of napari-ssim-defects (format "
+            f"'{name}' was saved by an older version of napari-ssim-defects (format "
             f"{file_format.format_version}); train the model again."
         )
     damaged = InputError(f"'{name}' is damaged; save the model again or restore a backup.")
@@ -236,14 +242,26 @@ def _calibration(scoring: _Scoring, tensors: dict[str, np.ndarray]) -> Calibrati
         if not x.dtype == y.dtype == np.float64 or not np.isfinite([x, y]).all():
             raise ValueError("calibration in other numbers")
         curves += [x, y]
-    tail, thresholds, areas, area_thresholds = curves
-    if tail[0] > 1 or tail[-1] < 0 or areas[0] != 1:
+    tail, thresholds, areas, area_thresholds, rates, region_thresholds = curves
+    if tail[0] > 1 or tail[-1] < 0 or areas[0] != 1 or rates[-1] <= 0:
         raise ValueError("calibration out of range")
     if (
         (tail[1:] > tail[:-1]).any()
         or (thresholds[1:] < thresholds[:-1]).any()
         or (areas[1:] <= areas[:-1]).any()
         or (area_thresholds[1:] > area_thresholds[:-1]).any()
+        or (rates[1:] >= rates[:-1]).any()
+        or (region_thresholds[1:] < region_thresholds[:-1]).any()
     ):
         raise ValueError("calibration that is not monotone")
-    return Calibration(tail, thresholds, scoring.pixels, scoring.held_out, areas, area_thresholds)
+    return Calibration(
+        tail,
+        thresholds,
+        scoring.pixels,
+        scoring.held_out,
+        areas,
+        area_thresholds,
+        rates,
+        region_thresholds,
+        scoring.image_pixels,
+    )

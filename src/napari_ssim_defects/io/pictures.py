@@ -25,11 +25,11 @@ _FORMATS = (".png", ".svg", ".pdf")
 
 @dataclass(frozen=True, slots=True)
 class OverviewRow:
-    """One inspected plane: arrays of shape (H, W), input and reconstruction also (H, W, 3)."""
+    """One inspected plane: arrays of shape (H, W), the image also (H, W, 3)."""
 
     name: str
     image: npt.NDArray[np.generic]
-    reconstruction: npt.NDArray[np.generic]
+    truth: npt.NDArray[np.int32]
     residual: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int32]
 
@@ -39,7 +39,7 @@ def write_overview(
     rows: Sequence[OverviewRow],
     residual_limits: tuple[float, float],
 ) -> None:
-    """Write one picture with input, reconstruction, residual and outlined defects per row.
+    """Write one picture per row: input, known defects, residual and what was outlined.
 
     Parameters
     ----------
@@ -65,17 +65,17 @@ def write_overview(
     for axes, row in zip(grid, rows, strict=True):
         grey = {"cmap": "gray", "vmin": row.image.min(), "vmax": row.image.max()}
         axes[0].imshow(row.image, **grey)
-        axes[1].imshow(_displayable(row.reconstruction, row.image), **grey)
         low, high = residual_limits
         heat = axes[2].imshow(row.residual, cmap="magma", vmin=low, vmax=high)
-        axes[3].imshow(row.image, **grey)
-        if row.labels.any():
-            axes[3].contour(row.labels > 0, levels=[0.5], colors="#ff3030", linewidths=1.2)
+        for axis, labels in ((axes[1], row.truth), (axes[3], row.labels)):
+            axis.imshow(row.image, **grey)
+            if labels.any():
+                axis.contour(labels > 0, levels=[0.5], colors="#ff3030", linewidths=1.2)
         axes[0].set_ylabel(row.name, parse_math=False)
         figure.colorbar(heat, ax=axes[2], fraction=0.035)
         for axis in axes:
             axis.set(xticks=[], yticks=[])
-    titles = ("Input", "Reconstruction", "Residual", "Outlined defects")
+    titles = ("Input", "Known defects", "Residual", "Outlined")
     for axis, title in zip(grid[0], titles, strict=True):
         axis.set_title(title)
     _save(figure, path)
@@ -120,16 +120,6 @@ def write_curves(path: str | os.PathLike[str], evaluation: Evaluation) -> None:
         axes.set_ylim(0, 1.02)
         axes.legend(loc=place)
     _save(figure, path)
-
-
-def _displayable(
-    picture: npt.NDArray[np.generic], like: npt.NDArray[np.generic]
-) -> npt.NDArray[np.generic]:
-    """Integer RGB must be clipped to be shown; anything else is shown as it is."""
-    if picture.ndim == 3 and like.dtype.kind in "ui":
-        limits = np.iinfo(like.dtype.str)
-        return picture.clip(limits.min, limits.max).astype(like.dtype)
-    return picture
 
 
 def refuse_other_formats(path: str | os.PathLike[str]) -> None:

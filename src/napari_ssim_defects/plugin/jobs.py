@@ -195,11 +195,15 @@ def inspection(
                 yield from _parts(growing(large, sights.get(source.key)), number, len(sources))
                 continue
             for message in model.inspect(
-                source.image, stride=stride, device=device, name=source.quoted
+                source.image,
+                stride=stride,
+                device=device,
+                name=source.quoted,
+                reconstruct=keep_reconstruction,
             ):
                 if isinstance(message, PlaneInspected):
                     residuals.append(message.residual)
-                    if keep_reconstruction:
+                    if message.reconstruction is not None and keep_reconstruction:
                         reconstructions.append(message.reconstruction)
                 elif isinstance(message, InspectionProgress):
                     yield Fraction((number + message.fraction) / len(sources))

@@ -121,8 +121,10 @@ class ProposalController:
         self._on_calibration()
         state.threshold = threshold
         share = 100 * calibration.false_positive_rate(threshold)
+        regions = calibration.regions_per_image(threshold)
         self._runner.say(
-            f"Threshold {threshold:.4g}: {share:.3g} % of the good pixels lie above it.{kept}"
+            f"Threshold {threshold:.4g}: {regions:.2g} false regions per good image are expected, "
+            f"and {share:.2g} % of its pixels lie above.{kept}"
         )
 
     def _on_layer_removed(self, event: Any) -> None:

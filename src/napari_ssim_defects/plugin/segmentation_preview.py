@@ -100,8 +100,8 @@ class SegmentationPreview:
         if state.histogram is not None:
             state.good_histogram = _good_histogram(origin.get("calibration"), state.histogram[1])
         calibration, auto = origin.get("calibration"), origin.get("auto_threshold")
-        state.auto_rate = (
-            None if calibration is None or auto is None else calibration.false_positive_rate(auto)
+        state.auto_regions = (
+            None if calibration is None or auto is None else calibration.regions_per_image(auto)
         )
         state.auto_threshold = auto
 
@@ -123,7 +123,7 @@ class SegmentationPreview:
         state.summary = state.fraction_above = None
         if heatmap is None:
             state.histogram = state.good_histogram = None
-            state.auto_rate = state.auto_threshold = None
+            state.auto_regions = state.auto_threshold = None
             return
         # In napari's grid, layers over the same place are seen side by side.
         if not getattr(self._viewer, "canvas", self._viewer).grid.enabled:  # 0.9, 0.7

@@ -178,9 +178,9 @@ class PanelState(EventedModel):
     histogram, good_histogram
         Counts and edges of the residuals of the heatmap, and of the defect-free pixels that its
         model was calibrated on; None without one.
-    auto_threshold, auto_rate
-        The calibrated threshold of the model that made the heatmap, and the fraction of
-        defect-free pixels above it; None if not known.
+    auto_threshold, auto_regions
+        The calibrated threshold of the model that made the heatmap, and how many regions of a
+        good image are outlined at it; None if not known.
     summary
         What the threshold finds; None while it is being computed or without a heatmap.
     fraction_above
@@ -257,7 +257,7 @@ class PanelState(EventedModel):
     histogram: Any = None
     good_histogram: Any = None
     auto_threshold: float | None = None
-    auto_rate: float | None = None
+    auto_regions: float | None = None
     summary: RegionSummary | None = None
     fraction_above: float | None = None
 

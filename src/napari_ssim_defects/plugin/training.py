@@ -163,9 +163,10 @@ class TrainingController:
             self._runner.advance(message.fraction)
         elif isinstance(message, TrainingFinished):
             self._adopt(message.model)
-            if not message.stopped:
+            if not message.stopped and message.share >= 1:
                 self._network = message.model.network
-            stopped = "Stopped early; the" if message.stopped else "The"
+            early = message.stopped or message.share < 1
+            stopped = "Ended early; the" if early else "The"
             self._runner.say(f"{stopped} model is trained but not saved yet.")
 
     def _look_for_checkpoint(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import dask.array as da
 import numpy as np
@@ -18,19 +18,20 @@ import numpy.typing as npt
 from dask.array.overlap import overlap
 from dask.delayed import delayed
 
-from ..core.config import TrainingConfig
 from ..core.device import choose_device
 from ..core.model import DefectModel
 from ..core.planes import Planes
-from ..core.reconstruction import (
-    PlaneViews,
-    improbability_tile,
-    reconstruct_tile,
-    reconstructor,
+from ..core.predictions import (
+    LOCAL_REACH,
+    LocalKind,
+    PlanePredictions,
+    local_predictions,
+    needed_predictions,
 )
+from ..core.reconstruction import reconstruct_tile, reconstructor
 from ..core.residual import (
     is_relative,
-    plane_inflations,
+    plane_offsets,
     residual_maps,
     score_of,
     score_tiles,
@@ -38,32 +39,19 @@ from ..core.residual import (
 )
 from ..core.residual_kinds import ResidualConfig, parts
 from ..core.symmetry import orientations_of
-from ..core.texture import TEXTURE_REACH
 from ..core.tiles import Box, PatchGrid, spans, tile_side
 
 __all__ = [
-    "Network",
-    "improbability",
     "joined",
+    "local_blocks",
     "plane_blocks",
     "residual_blocks",
     "scored",
     "tile_steps",
     "tile_sums",
-    "views",
 ]
 
 Array: TypeAlias = Any  # dask's arrays are not typed
-Network = Literal["reconstruction", "discriminator"]
-
-
-def views(config: TrainingConfig) -> tuple[tuple[Network, ...], bool]:
-    """Return which networks the residual of a recipe needs, and whether it needs the texture."""
-    kinds = {part.kind for part in parts(config.residual)}
-    networks: tuple[Network, ...] = ("reconstruction",)
-    if "discriminator" in kinds:
-        networks += ("discriminator",)
-    return networks, "texture" in kinds
 
 
 def plane_blocks(model: DefectModel, planes: Planes, index: int) -> Array:
@@ -81,10 +69,8 @@ def plane_blocks(model: DefectModel, planes: Planes, index: int) -> Array:
     return plane.map_blocks(_normalised, model.intensity, place, dtype=np.float32)
 
 
-def tile_sums(
-    model: DefectModel, plane: Array, grid: PatchGrid, network: Network, device: str | None
-) -> Array:
-    """Return what a network makes of the patches of each tile, summed up where they overlap.
+def tile_sums(model: DefectModel, plane: Array, grid: PatchGrid, device: str | None) -> Array:
+    """Return the reconstructions of the patches of each tile, summed up where they overlap.
 
     Returns
     -------
@@ -98,13 +84,11 @@ def tile_sums(
     depth = {axis: (0, patch if len(sizes) > 1 else 0) for axis, sizes in ((1, rows), (2, columns))}
     extents = _extents(grid)
     config = model.config
-    sampled = network == "reconstruction" and config.residual.kind == "reconstruction_probability"
-    outputs = {"reconstruction": model.channels * (1 + sampled), "discriminator": 1}[network]
+    outputs = model.channels * (1 + (config.residual.kind == "reconstruction_probability"))
     return overlap(plane, depth, "none").map_blocks(
         _tile_sum,
         delayed(model, traverse=False),
         grid,
-        network,
         device,
         dtype=np.float32,
         chunks=((outputs,), *extents),
@@ -121,17 +105,20 @@ def joined(sums: Array, grid: PatchGrid) -> Array:
     )
 
 
-def improbability(model: DefectModel, plane: Array, device: str | None) -> Array:
-    """Return how improbable neighbourhoods are, a dask array (1, H, W) of float32."""
+def local_blocks(
+    model: DefectModel, plane: Array, kinds: tuple[LocalKind, ...], device: str | None
+) -> Array:
+    """Return what `local_predictions` are, a dask array (K, H, W) of float32."""
     sizes = [_sizes(side) for side in plane.shape[1:]]
-    around = _around(plane, sizes, TEXTURE_REACH)
+    around = _around(plane, sizes, LOCAL_REACH)
     return around.map_blocks(
-        _improbability,
+        _local,
         delayed(model, traverse=False),
+        kinds,
         device,
         _boxes(sizes),
         dtype=np.float32,
-        chunks=((1,), *sizes),
+        chunks=((len(kinds),), *sizes),
     )
 
 
@@ -145,7 +132,7 @@ def residual_blocks(model: DefectModel, plane: Array, seen: dict[str, Array]) ->
     plane
         Normalised intensities, (C, H, W).
     seen
-        What the residual needs of ``"reconstruction"``, ``"discriminator"`` and ``"texture"``.
+        What the residual needs of ``"reconstruction"`` and ``"local"`` (see `local_blocks`).
 
     Returns
     -------
@@ -169,12 +156,12 @@ def residual_blocks(model: DefectModel, plane: Array, seen: dict[str, Array]) ->
 
 def scored(maps: Array, residual: ResidualConfig) -> Array:
     """Return the residual of a plane, an array (H, W) of float32, from its `residual_blocks`."""
-    inflated: Any = ()
+    excess: Any = ()
     if is_relative(residual):
         sizes = maps.chunks[1:]
         typical = [maps[:, *box.slices] for box in typical_tiles(_boxes(sizes))]
-        inflated = delayed(plane_inflations)(typical, delayed(residual, traverse=False))
-    return maps.map_blocks(score_of, residual, inflated, dtype=np.float32, drop_axis=0)
+        excess = delayed(plane_offsets)(typical, delayed(residual, traverse=False))
+    return maps.map_blocks(score_of, residual, excess, dtype=np.float32, drop_axis=0)
 
 
 def _normalised(pixels: npt.NDArray[Any], intensity: Any, name: str) -> npt.NDArray[np.float32]:
@@ -187,15 +174,11 @@ def tile_steps(
     pixels: npt.NDArray[np.float32],
     grid: PatchGrid,
     tile: tuple[int, int],
-    network: Network,
     device: str | None,
 ) -> Generator[float, None, npt.NDArray[np.float32]]:
     """Compute one block of `tile_sums` from its pixels (C, H, W); see `reconstruct_tile`."""
     where = choose_device(device)
-    module: Any = model.network_on(where)
-    module = module.discriminator if network == "discriminator" else reconstructor(
-        module, model.config
-    )  # fmt: skip
+    module = reconstructor(model.network_on(where), model.config)
     height, width = grid.extent(tile).shape
     seen = orientations_of(model.config.augmentation)
     return reconstruct_tile(module, pixels[:, :height, :width], grid, tile, where, seen)
@@ -205,11 +188,10 @@ def _tile_sum(
     pixels: npt.NDArray[np.float32],
     model: DefectModel,
     grid: PatchGrid,
-    network: Network,
     device: str | None,
     block_id: tuple[int, ...] = (0, 0, 0),
 ) -> npt.NDArray[np.float32]:
-    steps = tile_steps(model, pixels, grid, (block_id[1], block_id[2]), network, device)
+    steps = tile_steps(model, pixels, grid, (block_id[1], block_id[2]), device)
     while True:
         try:
             next(steps)
@@ -246,18 +228,17 @@ def _joined(
     return total
 
 
-def _improbability(
+def _local(
     pixels: npt.NDArray[np.float32],
     model: DefectModel,
+    kinds: tuple[LocalKind, ...],
     device: str | None,
     boxes: list[list[Box]],
     block_id: tuple[int, ...] = (0, 0, 0),
 ) -> npt.NDArray[np.float32]:
     where = choose_device(device)
-    texture = model.network_on(where).texture
-    assert texture is not None
-    found = improbability_tile(texture, pixels, where)
-    return _trimmed(found[np.newaxis], boxes, block_id, TEXTURE_REACH)
+    tile = _inside(boxes, block_id, LOCAL_REACH)
+    return local_predictions(model.network_on(where), kinds, pixels, tile, where)
 
 
 def _residual_maps(
@@ -270,24 +251,16 @@ def _residual_maps(
     block_id: tuple[int, ...] = (0, 0, 0),
 ) -> npt.NDArray[np.float32]:
     known = dict(zip(names, seen, strict=True))
-    odds, texture = known.get("discriminator"), known.get("texture")
-    views = PlaneViews(
-        known["reconstruction"],
-        None if odds is None else odds[0],
-        None if texture is None else texture[0],
-    )
-    return _trimmed(residual_maps(pixels, views, residual), boxes, block_id, reach)
+    _, kinds = needed_predictions([residual])
+    local = dict(zip(kinds, known.get("local", ()), strict=True))
+    maps = residual_maps(pixels, PlanePredictions(known.get("reconstruction"), local), residual)
+    return maps[..., *_inside(boxes, block_id, reach).slices]
 
 
-def _trimmed(
-    found: npt.NDArray[np.float32],
-    boxes: list[list[Box]],
-    block_id: tuple[int, ...],
-    margin: int,
-) -> npt.NDArray[np.float32]:
+def _inside(boxes: list[list[Box]], block_id: tuple[int, ...], margin: int) -> Box:
+    """Return where a block lies in itself with a margin, as far as its plane has it."""
     box, last = boxes[block_id[1]][block_id[2]], boxes[-1][-1]
-    around = box.grown(margin, (last.bottom, last.right))
-    return found[..., *box.inside(around).slices]
+    return box.inside(box.grown(margin, (last.bottom, last.right)))
 
 
 def _around(array: Array, sizes: list[tuple[int, ...]], margin: int) -> Array:

@@ -165,7 +165,7 @@ def detect_file(
         inspect = _in_blocks
     found, record = yield from inspect(model, detection, planes, writer.folder, written)
     done = file_done(record, target.path, writer.folder, earlier=False)
-    pixels = found.residual, found.labels, found.reconstruction
+    pixels = found.residual, found.labels
     return FileDetected(target.path, done.files, *pixels, done.regions, done.seconds), record
 
 
@@ -180,7 +180,6 @@ class _Found:
 
     residual: ImageLike
     labels: ImageLike
-    reconstruction: ImageLike
     regions: list[tuple[int, Region]]
 
 
@@ -191,11 +190,10 @@ def _in_memory(
     folder: Path,
     written: Callable[[_Found], Record],
 ) -> Generator[float, None, tuple[_Found, Record]]:
-    residuals, reconstructions = [], []
+    residuals = []
     for message in model.inspect(planes, stride=detection.stride, device=detection.device):
         if isinstance(message, PlaneInspected):
             residuals.append(message.residual)
-            reconstructions.append(message.reconstruction)
         else:
             yield message.fraction
     residual = np.stack(residuals).reshape(planes.shape)
@@ -205,7 +203,7 @@ def _in_memory(
     for plane, (where, segmented) in enumerate(outlined):
         measured = measure_plane(labels[where], segmented, residual[where], len(regions))
         regions += [(plane, region) for region in measured]
-    found = _Found(residual, labels, np.stack(reconstructions), regions)
+    found = _Found(residual, labels, regions)
     return found, written(found)
 
 
@@ -218,18 +216,17 @@ def _in_blocks(
 ) -> Generator[float, None, tuple[_Found, Record]]:
     from .block_detection import detect_in_blocks
     from .lazy_labels import labels_of
-    from .lazy_residual import lazy_reconstruction, lazy_stack
+    from .lazy_residual import lazy_stack
 
     stride, device = detection.stride, detection.device
-    redrawn = lazy_reconstruction(model, planes, stride=stride, device=device)
     with scratch_folder(folder) as scratch:
         blocks = yield from detect_in_blocks(
             model, planes, detection.threshold, detection.segmentation, scratch,
             stride=stride, device=device,
         )  # fmt: skip
-        record = written(_Found(blocks.residual, blocks.labels, redrawn, blocks.regions))
+        record = written(_Found(blocks.residual, blocks.labels, blocks.regions))
     residual = lazy_stack(model, planes, stride=stride, device=device)
-    return _Found(residual, labels_of(blocks.labels), redrawn, blocks.regions), record
+    return _Found(residual, labels_of(blocks.labels), blocks.regions), record
 
 
 def inspect_file(

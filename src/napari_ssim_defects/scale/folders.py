@@ -45,9 +45,11 @@ __all__ = [
     "FilesEvaluated",
     "detect_files",
     "evaluate_files",
+    "froc_thresholds",
 ]
 
 _USUAL = OutputConfig()
+_FROC_THRESHOLDS = 49
 
 
 def detect_files(
@@ -193,6 +195,14 @@ class FilesEvaluated:
     seconds_per_image: float
 
 
+def froc_thresholds(model: DefectModel) -> list[float]:
+    """Return residuals from a hundred false regions per good image on to next to none."""
+    return [
+        model.calibration.threshold_of_regions(count)
+        for count in np.geomspace(100, 1e-4, _FROC_THRESHOLDS)
+    ]
+
+
 def evaluate_files(
     model: DefectModel,
     paths: Sequence[Path],
@@ -231,7 +241,7 @@ def evaluate_files(
         masks = mask_folder
     threshold = model.auto_threshold if threshold is None else threshold
     settings = (segmentation or SegmentationConfig()).model_dump()
-    evaluator, seconds = Evaluator(), 0.0
+    evaluator, seconds = Evaluator(froc_thresholds(model)), 0.0
     for index, (path, mask) in enumerate(zip(paths, masks, strict=True)):
         start = time.perf_counter()
         image = read_image(path)

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import dask.array as da
-import numpy as np
 
 from ..core.device import choose_device, fast_dtype
 from ..core.errors import InputError
 from ..core.model import DefectModel
 from ..core.planes import ImageLike, Planes
-from ..core.reconstruction import discriminator_patches
+from ..core.predictions import needed_predictions
 from ..core.tiles import PatchGrid
 from .blocks import (
     Array,
-    improbability,
     joined,
+    local_blocks,
     plane_blocks,
     residual_blocks,
     scored,
     tile_sums,
-    views,
 )
 
 __all__ = [
     "lazy_plane",
-    "lazy_reconstruction",
     "lazy_residual",
     "lazy_stack",
     "patch_grid",
@@ -91,29 +88,6 @@ def lazy_stack(
     return da.stack(maps).reshape(planes.shape)
 
 
-def lazy_reconstruction(
-    model: DefectModel, planes: Planes, *, stride: int | None = None, device: str | None = None
-) -> Array:
-    """Return the reconstruction of an image that is computed block by block.
-
-    Parameters as for `lazy_residual`, but for the image.
-
-    Returns
-    -------
-    dask.array.Array
-        float32 of shape (planes, C, H, W), in the intensities of the image.
-    """
-    prepare_model(stride, device)
-    grid = patch_grid(model, planes, "reconstruction", stride)
-    maps = []
-    for index in range(len(planes)):
-        plane = plane_blocks(model, planes, index)
-        sums = tile_sums(model, plane, grid, "reconstruction", device)
-        mean = joined(sums, grid)[: model.channels]
-        maps.append(mean.map_blocks(model.intensity.restore, dtype=np.float32))
-    return da.stack(maps)
-
-
 def lazy_plane(
     model: DefectModel,
     planes: Planes,
@@ -125,13 +99,13 @@ def lazy_plane(
     """Return the residual of one plane, as `lazy_residual` does of all of them."""
     prepare_model(stride, device)
     plane = plane_blocks(model, planes, index)
-    networks, texture = views(model.config)
+    reconstruct, kinds = needed_predictions([model.config.residual])
     seen: dict[str, Array] = {}
-    for network in networks:
-        grid = patch_grid(model, planes, network, stride)
-        seen[network] = joined(tile_sums(model, plane, grid, network, device), grid)
-    if texture:
-        seen["texture"] = improbability(model, plane, device)
+    if reconstruct:
+        grid = patch_grid(model, planes, stride)
+        seen["reconstruction"] = joined(tile_sums(model, plane, grid, device), grid)
+    if kinds:
+        seen["local"] = local_blocks(model, plane, kinds, device)
     return scored(residual_blocks(model, plane, seen), model.config.residual)
 
 
@@ -142,10 +116,7 @@ def prepare_model(stride: int | None, device: str | None) -> None:
     fast_dtype(choose_device(device))
 
 
-def patch_grid(model: DefectModel, planes: Planes, network: str, stride: int | None) -> PatchGrid:
-    """Return where the patches of a network lie on each plane."""
+def patch_grid(model: DefectModel, planes: Planes, stride: int | None) -> PatchGrid:
+    """Return where the reconstructed patches lie on each plane."""
     config = model.config
-    size, step = config.patch_size, stride or config.stride
-    if network == "discriminator":
-        size, step = discriminator_patches(size)
-    return PatchGrid.of((planes.height, planes.width), size, step)
+    return PatchGrid.of((planes.height, planes.width), config.patch_size, stride or config.stride)

@@ -36,8 +36,6 @@ class FileDetected:
         Residual and instance labels, float32 and int32 of shape (..., H, W). Of images that were
         inspected in blocks they are dask arrays: labels are painted, and a residual is computed
         again, where they are asked for.
-    reconstruction
-        float32 of shape (planes, C, H, W), in the intensities of the image; the same.
     regions
         Number of regions, over all planes.
     seconds
@@ -48,7 +46,6 @@ class FileDetected:
     files: Mapping[OutputKind, tuple[Path, ...]]
     residual: ImageLike
     labels: ImageLike
-    reconstruction: ImageLike
     regions: int
     seconds: float
 

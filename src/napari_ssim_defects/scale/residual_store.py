@@ -15,27 +15,25 @@ import numpy.typing as npt
 
 from ..core.model import DefectModel
 from ..core.planes import Planes
+from ..core.predictions import LOCAL_REACH, needed_predictions
 from ..core.reconstruction import relayed
 from ..core.residual import (
     is_relative,
-    plane_inflations,
+    plane_offsets,
     score_of,
     score_tiles,
     typical_tiles,
 )
-from ..core.texture import TEXTURE_REACH
 from ..core.tiles import Box, PatchGrid, tiles
 from ..io.file_errors import write_problem
 from ..io.scratch_pyramid import ScratchPyramid
 from .blocks import (
-    Network,
-    improbability,
     joined,
+    local_blocks,
     plane_blocks,
     residual_blocks,
     tile_steps,
     tile_sums,
-    views,
 )
 from .kept_blocks import KeptBlocks
 from .lazy_residual import patch_grid, prepare_model
@@ -214,36 +212,36 @@ class _Plane:
         self._model, self._device, self._folder = model, device, folder
         pixels = plane_blocks(model, planes, number)
         self._pixels = KeptBlocks(pixels, folder / "pixels")
-        networks, texture = views(model.config)
-        self._grids: dict[Network, PatchGrid] = {}
-        self._sums: dict[Network, KeptBlocks] = {}
+        reconstruct, kinds = needed_predictions([model.config.residual])
+        self._grid: PatchGrid | None = None
         self._seen: dict[str, KeptBlocks] = {}
-        for network in networks:
-            grid = self._grids[network] = patch_grid(model, planes, network, stride)
-            sums = self._sums[network] = KeptBlocks(
-                tile_sums(model, pixels, grid, network, device), folder / f"{network}-sums"
+        if reconstruct:
+            self._grid = patch_grid(model, planes, stride)
+            self._sums = KeptBlocks(
+                tile_sums(model, pixels, self._grid, device), folder / "reconstruction-sums"
             )
-            self._seen[network] = KeptBlocks(joined(sums.kept, grid), folder / network)
-        if texture:
-            found = improbability(model, self._pixels.kept, device)
-            self._seen["texture"] = KeptBlocks(found, folder / "texture")
+            mean = joined(self._sums.kept, self._grid)
+            self._seen["reconstruction"] = KeptBlocks(mean, folder / "reconstruction")
+        if kinds:
+            found = local_blocks(model, self._pixels.kept, kinds, device)
+            self._seen["local"] = KeptBlocks(found, folder / "local")
         kept = {name: step.kept for name, step in self._seen.items()}
         self._maps = residual_blocks(model, self._pixels.kept, kept)
         self._shape = pixels.shape[1:]
-        self._inflated: Sequence[float] | None = None
+        self._excess: Sequence[float] | None = None
 
     def score(self, box: Box) -> Generator[None, None, npt.NDArray[np.float32]]:
         """Return the residual of one block, after what it needs of others."""
         residual = self._model.config.residual
-        if self._inflated is None:
+        if self._excess is None:
             typical = []
             if is_relative(residual):
                 side, _ = score_tiles(residual)
                 for tile in typical_tiles(tiles(self._shape, side)):
                     found = yield from self._residuals(tile)
                     typical.append(found)
-            self._inflated = plane_inflations(typical, residual)
-        return score_of((yield from self._residuals(box)), residual, self._inflated)
+            self._excess = plane_offsets(typical, residual)
+        return score_of((yield from self._residuals(box)), residual, self._excess)
 
     def close(self) -> None:
         """Remove what the blocks shared."""
@@ -253,27 +251,25 @@ class _Plane:
         """Return what the residual of one block is made of."""
         _, reach = score_tiles(self._model.config.residual)
         around = box.grown(reach, self._shape)
-        for network, grid in self._grids.items():
-            for _, row, column in self._seen[network].missing(around):
+        if self._grid is not None:
+            for _, row, column in self._seen["reconstruction"].missing(around):
                 for tile in np.ndindex(2, 2):
                     above = row - 1 + tile[0], column - 1 + tile[1]
-                    if min(above) >= 0 and (0, *above) in self._sums[network].left:
-                        yield from self._sum(network, grid, above)
+                    if min(above) >= 0 and (0, *above) in self._sums.left:
+                        yield from self._sum(self._grid, above)
         for name, step in self._seen.items():
             for block in step.missing(around):
-                if name == "texture":
-                    self._pixels.need(step.box(block).grown(TEXTURE_REACH, self._shape))
+                if name == "local":
+                    self._pixels.need(step.box(block).grown(LOCAL_REACH, self._shape))
                 step.compute(block)
                 yield
         self._pixels.need(around)
         return np.asarray(self._maps[:, *box.slices].compute(scheduler="synchronous"))
 
-    def _sum(
-        self, network: Network, grid: PatchGrid, tile: tuple[int, int]
-    ) -> Generator[None, None, None]:
+    def _sum(self, grid: PatchGrid, tile: tuple[int, int]) -> Generator[None, None, None]:
         extent = grid.extent(tile)
         self._pixels.need(extent)
         pixels = self._pixels.kept[:, *extent.slices].compute(scheduler="synchronous")
-        steps = tile_steps(self._model, pixels, grid, tile, network, self._device)
+        steps = tile_steps(self._model, pixels, grid, tile, self._device)
         found = yield from relayed(steps, lambda _: None)
-        self._sums[network].keep((0, *tile), found)
+        self._sums.keep((0, *tile), found)

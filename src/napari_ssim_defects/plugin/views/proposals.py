@@ -6,6 +6,7 @@ from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
 from ...core.thresholds import (
     FalsePositiveRateThreshold,
+    FalseRegionsThreshold,
     LargestRegionThreshold,
     QuantileThreshold,
     ThresholdPolicy,
@@ -31,12 +32,21 @@ class ProposalsView(QWidget):
             "as measured with the model",
             "Heatmap of an image without defects to measure on; best one that was not trained on.",
         )
+        self.regions = NumberBox(
+            0.001, 1000, decimals=3, tip="False regions per image of good material."
+        )
+        self.regions.show_value(FalseRegionsThreshold().per_image)
         self.rate = NumberBox(0, 100, decimals=3, suffix=" %", tip="False positive rate.")
         self.rate.show_value(100 * FalsePositiveRateThreshold().rate)
         self.area = IntegerBox(1, 1000, suffix=" px", tip="Area that no good region reaches.")
         self.area.show_value(LargestRegionThreshold().area)
         self.quantile = NumberBox(0, 1, decimals=5, tip="Quantile of the good residuals.")
         self.quantile.show_value(QuantileThreshold().quantile)
+        self.regions_button = self._button(
+            "False regions per image",
+            "So many regions are outlined in an image of good material, by the default settings "
+            "of the outlines.",
+        )
         self.rate_button = self._button(
             "False positive rate",
             "This part of the pixels of good images lies above the threshold, as in the paper.",
@@ -53,6 +63,7 @@ class ProposalsView(QWidget):
         grid.setSpacing(4)
         grid.setColumnStretch(0, 1)
         rows = (
+            (self.regions_button, self.regions),
             (self.rate_button, self.rate),
             (self.region_button, self.area),
             (self.quantile_button, self.quantile),
@@ -68,6 +79,9 @@ class ProposalsView(QWidget):
         layout.addLayout(grid)
         state = self._state
         self.good.chosen.connect(lambda layer: setattr(state, "good_layer", layer))
+        self.regions_button.clicked.connect(
+            lambda: self._propose(FalseRegionsThreshold(per_image=self.regions.value()))
+        )
         self.rate_button.clicked.connect(
             lambda: self._propose(FalsePositiveRateThreshold(rate=self.rate.value() / 100))
         )
@@ -94,5 +108,7 @@ class ProposalsView(QWidget):
         state = self._state
         self.good.show_layer(state.good_layer)
         ready = state.heatmap is not None and not state.busy
-        for button in (self.rate_button, self.region_button, self.quantile_button):
+        for button in (
+            self.regions_button, self.rate_button, self.region_button, self.quantile_button,
+        ):  # fmt: skip
             button.setEnabled(ready)

@@ -7,7 +7,6 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLay
 from ..controller import Controller
 from ..layers import is_heatmap
 from .fields import Choice, IntegerBox, LayerCombo, NumberBox, form
-from .histogram import percent
 from .lifetime import while_alive
 from .proposals import ProposalsView
 from .section import Section
@@ -151,7 +150,7 @@ class SegmentView(QWidget):
             state.events.histogram,
             state.events.good_histogram,
             state.events.auto_threshold,
-            state.events.auto_rate,
+            state.events.auto_regions,
             state.events.activity,
         ):
             signal.connect(self._show_heatmap)
@@ -188,8 +187,8 @@ class SegmentView(QWidget):
             self.slider.set_range(0.0, float(edges[-1]))
             self.slider.set_histogram(counts, edges)
             self.slider.set_reference_histogram(*(state.good_histogram or (None, None)))
-        rate = state.auto_rate
-        text = "auto" if rate is None else f"{percent(rate)} of good"
+        regions = state.auto_regions
+        text = "auto" if regions is None else f"{regions:.2g} false per image"
         self.slider.set_marker(state.auto_threshold, text)
         self._show_threshold()
 

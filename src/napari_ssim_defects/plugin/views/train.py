@@ -40,12 +40,16 @@ class TrainView(QWidget):
         )
         self.preset = Choice(
             {name: _PRESETS.get(name, name) for name in PRESETS},
-            "Recipe of the training. Quick and Best quality train for the given time; As in the "
-            "paper repeats the experiment of Bergmann et al. (2018) and takes hours.",
+            "Recipe of the training. Quick takes about three minutes on two processor cores, Best "
+            "quality about ten. As in the paper repeats the experiment of Bergmann et al. (2018) "
+            "and takes hours.",
         )
         self.minutes = NumberBox(
-            0.1, 10_000, suffix=" min", tip="Training time. You can stop earlier and keep the best."
-        )
+            0, 10_000, suffix=" min at most",
+            tip="Limit of the training time. A training that it ends can go on later. You can "
+            "stop at any time, too, and keep the best.",
+        )  # fmt: skip
+        self.minutes.setSpecialValueText("no limit")
         self.epochs = IntegerBox(
             1, 1_000_000, suffix=" epochs", tip="Training length in epochs (the paper: 200)."
         )
@@ -115,9 +119,8 @@ class TrainView(QWidget):
         length = QWidget()
         spins = QHBoxLayout(length)
         spins.setContentsMargins(0, 0, 0, 0)
-        spins.addWidget(self.minutes)
         spins.addWidget(self.epochs)
-        length.setToolTip(self.minutes.toolTip())
+        spins.addWidget(self.minutes)
         self.minutes.setAccessibleName("Minutes")
         self.epochs.setAccessibleName("Epochs")
         buttons = QHBoxLayout()
@@ -149,7 +152,10 @@ class TrainView(QWidget):
         self.preset.chosen.connect(state.use_preset)
         self.system.chosen.connect(state.use_system)
         self.window_size.edited.connect(state.use_window_size)
-        for name in ("minutes", "epochs", "patch_size", "latent_dimension", "stride", "seed"):
+        self.minutes.edited.connect(
+            lambda value: setattr(state, "config", state.config.replace(minutes=value or None))
+        )
+        for name in ("epochs", "patch_size", "latent_dimension", "stride", "seed"):
             getattr(self, name).edited.connect(
                 lambda value, name=name: setattr(
                     state, "config", state.config.replace(**{name: value})
@@ -181,10 +187,7 @@ class TrainView(QWidget):
         config = self._state.config
         self.preset.show_value(config.name)
         self.system.show_value(config.system)
-        self.minutes.setVisible(config.minutes is not None)
-        self.epochs.setVisible(config.minutes is None)
-        if config.minutes is not None:
-            self.minutes.show_value(config.minutes)
+        self.minutes.show_value(config.minutes or 0)
         self.epochs.show_value(config.epochs)
         self.patch_size.show_value(config.patch_size)
         self.latent_dimension.show_value(config.latent_dimension)

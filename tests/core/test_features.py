@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from napari_ssim_defects.core.backbone import Backbone
+from napari_ssim_defects.core.features import FeatureModel, fit_features
+from napari_ssim_defects.core.patches import TrainingArea
+from napari_ssim_defects.io.backbone_weights import read_backbone_weights
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    backbone = Backbone()
+    backbone.load_pretrained(read_backbone_weights())
+    return backbone
+
+
+def grain(rng, height=160, width=192):
+    """A rough texture without order."""
+    return rng.random((1, height, width)).astype(np.float32)
+
+
+def fitted(backbone, *areas):
+    model = FeatureModel()
+    parts = list(fit_features(model, backbone, areas))
+    assert parts == sorted(parts)
+    assert parts[-1] == 1
+    return model
+
+
+def distance(backbone, model, plane):
+    with torch.inference_mode():
+        return model(backbone(torch.as_tensor(plane)[None]))[0, 0].numpy()
+
+
+def test_distance_is_that_of_mahalanobis_from_all_features_of_the_good_places(backbone, rng):
+    """Against the plain formula, in double precision; only the correlation is shrunk a little."""
+    model = FeatureModel()
+    features = rng.normal(size=(4000, 152)) @ rng.normal(size=(152, 152)) + rng.normal(size=152)
+    points = torch.as_tensor(features)
+    model.fit(len(points), points.sum(0), points.T @ points)
+    covariance = np.cov(features.T, bias=True)
+    covariance[np.diag_indices(152)] *= 1.01
+    centred = features[:20] - features.mean(0)
+    expected = np.einsum("ni,ij,nj->n", centred, np.linalg.inv(covariance), centred)
+    found = ((points[:20].float() - model.mean) @ model.whitening.T).square().sum(1)
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("what", ["smooth", "striped"])
+def test_what_is_too_regular_is_as_far_as_what_is_too_rough(backbone, rng, what):
+    model = fitted(backbone, TrainingArea(grain(rng)), TrainingArea(grain(rng)))
+    plane = grain(rng)
+    usual = distance(backbone, model, plane)
+    spoilt = plane.copy()
+    spoilt[0, 64:112, 64:112] = 0.5
+    if what == "striped":
+        spoilt[0, 64:112, 64:112:4] = 1.0
+    found = distance(backbone, model, spoilt)
+    assert found.shape == (160, 192)
+    assert found[80:96, 80:96].min() > np.quantile(usual, 0.99)
+    assert np.abs(found[:, 176:] - usual[:, 176:]).max() < 0.5 * np.ptp(found)
+
+
+def test_pixels_that_are_not_good_are_not_learnt(backbone, rng):
+    plane = grain(rng, 96, 480)
+    allowed = np.ones((96, 480), bool)
+    allowed[:, 128:] = False
+    spoilt = plane.copy()
+    spoilt[0, :, 352:] = 0.5  # farther than the network sees
+    one = fitted(backbone, TrainingArea(plane, allowed))
+    other = fitted(backbone, TrainingArea(spoilt, allowed))
+    torch.testing.assert_close(one.mean, other.mean, atol=1e-4, rtol=1e-4)
+
+
+def test_where_no_place_is_good_as_a_whole_all_are_learnt(backbone, rng):
+    plane = grain(rng, 64, 64)
+    scattered = np.zeros((64, 64), bool)
+    scattered[::5, ::5] = True
+    model = fitted(backbone, TrainingArea(plane, scattered))
+    torch.testing.assert_close(model.mean, fitted(backbone, TrainingArea(plane)).mean)
+
+
+def test_an_image_of_one_colour_gives_finite_distances(backbone):
+    plane = np.full((1, 64, 64), 0.5, np.float32)
+    model = fitted(backbone, TrainingArea(plane))
+    assert np.isfinite(distance(backbone, model, plane)).all()
