@@ -245,6 +245,24 @@ def test_the_benchmark_of_training_compares_and_names_its_limits(
     assert result["reconstruction"]["seconds"] > 0
 
 
+def test_generated_fibres_are_compared_with_a_folder_of_real_ones(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = partial(samples.nanofibres, shape=(160, 160))
+    for name in ("train_good", "test", "mask"):
+        (tmp_path / name).mkdir()
+    bad = small(0, defects=True)
+    Image.fromarray(small(0).image).save(tmp_path / "train_good" / "0.png")
+    Image.fromarray(bad.image).save(tmp_path / "test" / "0.png")
+    Image.fromarray((255 * (bad.labels > 0)).astype(np.uint8)).save(tmp_path / "mask" / "0.png")
+    monkeypatch.setattr(samples, "nanofibres", lambda seed, shape=None, **kw: small(seed, **kw))
+    result = json.loads(run("fibres.py", str(tmp_path), "--images", "1", "--json"))
+    assert result["generated"] == pytest.approx(result["real"])
+    table = run("fibres.py", str(tmp_path), "--images", "1").splitlines()
+    assert len(table) == 2 + len(result["real"])
+    assert "no data set" in run("fibres.py", str(tmp_path / "mask"), status=2)
+
+
 def test_the_benchmark_of_cards_counts_what_they_are_asked_for(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

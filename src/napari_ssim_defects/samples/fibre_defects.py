@@ -8,18 +8,25 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from .fibre_debris import Dust, Film
+from .fibre_debris import Film, Lump
 from .fibre_rendering import SHADOW_REACH, Drawable, Fibre, Strand
 
 __all__ = ["KINDS", "Defect", "Kind", "plant"]
 
-Kind = Literal["bead", "dust", "film", "broken_fibre"]
+Kind = Literal["bead", "dust", "clump", "film", "broken_fibre"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+_TURNS: tuple[Kind, ...] = (*KINDS, "dust", "clump", "film")  # the usual ones come twice
+
 _ATTEMPTS = 200  # places that are tried for a defect before the image counts as full
-_HOSTS = 0.4  # part of the upper fibres, counted from the top, on which defects show
-_BELOW_FILM = 0.55  # part of the upper fibres that lie under a film; the others on it
-_LARGEST = 0.4  # size of a defect in units of the side of its share of the image
+_HOSTS = 0.5  # part of the upper fibres, counted from the top, on which defects lie
+_DIAMETERS = {"dust": (19, 0.2), "clump": (32, 0.6), "film": (36, 0.8)}
+"""Median in pixels, and standard deviation of the logarithm; fitted as the mesh is."""
+
+_BRIGHTNESS = {"dust": (2.4, 4.0), "clump": (2.2, 4.0), "film": (1.2, 2.6)}
+"""Lowest and highest signal."""
+
+_LARGEST = 0.6  # size of a defect in units of the side of its share of the image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,23 +40,21 @@ class Defect:
     centre, reach
         (row, column) and radius in pixels of the disc outside of which it changes nothing.
     bodies
-        What is drawn: for a defect of a fibre, instead of that fibre.
+        What is drawn instead of the fibre on which it lies.
     host
-        Index of that fibre; None for dust and film.
+        Index of that fibre.
     """
 
     kind: Kind
     centre: tuple[float, float]
     reach: float
     bodies: tuple[Drawable, ...]
-    host: int | None = None
+    host: int
 
     def clear_of(self, other: Defect) -> bool:
         """Whether the discs of two defects do not touch."""
         away = np.hypot(self.centre[0] - other.centre[0], self.centre[1] - other.centre[1])
-        return bool(away > self.reach + other.reach) and (
-            self.host is None or self.host != other.host
-        )
+        return bool(away > self.reach + other.reach) and self.host != other.host
 
     def inside(self, shape: tuple[int, int]) -> bool:
         """Whether most of the defect lies inside the image."""
@@ -86,7 +91,7 @@ def plant(
     placed: list[Defect] = []
     turns: list[Kind] = []
     while len(placed) < count:
-        turns = turns or [KINDS[index] for index in rng.permutation(len(KINDS))]
+        turns = turns or [_TURNS[index] for index in rng.permutation(len(_TURNS))]
         for kind in (turns.pop(), *KINDS):  # where one kind finds no room, another may
             defect = _place(rng, kind, fibres, shape, largest, placed)
             if defect is not None:
@@ -94,13 +99,8 @@ def plant(
                 break
         else:
             break
-    bodies: list[Drawable] = []
     changed = {defect.host: defect.bodies for defect in placed}
-    for index, fibre in enumerate(fibres):
-        if index == int(_BELOW_FILM * len(fibres)):
-            bodies += [body for defect in placed if defect.kind == "film" for body in defect.bodies]
-        bodies += changed.get(index, (fibre,))
-    bodies += [body for defect in placed if defect.kind == "dust" for body in defect.bodies]
+    bodies = [b for i, fibre in enumerate(fibres) for b in changed.get(i, (fibre,))]
     return bodies, placed
 
 
@@ -128,29 +128,26 @@ def _random_defect(
     largest: float,
 ) -> Defect:
     """Draw a defect anywhere, of about ``largest`` pixels at most if its kind allows it."""
-    if kind == "dust":
+    host = int(rng.integers(int((1 - _HOSTS) * len(fibres)), len(fibres)))
+    fibre = fibres[host]
+    if kind in _DIAMETERS:
+        median, spread = _DIAMETERS[kind]
+        diameter = min(median * np.exp(spread * rng.standard_normal()), largest)
         centre = (float(rng.uniform(0, shape[0])), float(rng.uniform(0, shape[1])))
-        dust = Dust.random(rng, centre, rng.triangular(15, 20, np.clip(largest, 25, 80)))
-        return Defect(kind, centre, dust.reach, (dust,))
-    if kind == "film":
-        # Melt collects where fibres are, not over a pore.
-        support = fibres[int(rng.integers(int(_BELOW_FILM * len(fibres)) or 1))]
-        centre = support.point(float(rng.uniform(0, len(support.centre))))
-        film = Film.random(rng, centre, rng.uniform(min(55, largest), np.clip(largest, 30, 120)))
-        return Defect(kind, centre, film.reach, (film,))
-    first = int((1 - _HOSTS) * len(fibres))
-    host = int(rng.integers(first, len(fibres)))
-    position = float(rng.uniform(0, len(fibres[host].centre) - 1))
+        body = Film if kind == "film" else Lump
+        loose = body.random(rng, centre, diameter, rng.uniform(*_BRIGHTNESS[kind]))
+        return Defect(kind, centre, loose.reach, (fibre, loose), host)
+    position = float(rng.uniform(0, len(fibre.centre) - 1))
     make = _bead if kind == "bead" else _break
-    bodies, reach = make(rng, fibres[host], position, largest)
-    return Defect(kind, fibres[host].point(position), reach, bodies, host)
+    bodies, reach = make(rng, fibre, position, largest)
+    return Defect(kind, fibre.point(position), reach, bodies, host)
 
 
 def _bead(
     rng: np.random.Generator, fibre: Fibre, position: float, largest: float
 ) -> tuple[tuple[Drawable, ...], float]:
     """A spindle or a droplet that the fibre runs through."""
-    swelling = min(rng.uniform(6, 16), largest / 4)
+    swelling = min(rng.uniform(5, 12), largest / 4)
     length = swelling * rng.uniform(1.3, 2.6)
     shape = rng.uniform(1.6, 3.0)  # 2 = Gaussian; below like a spindle, above like a droplet
     arc = fibre.arc()
@@ -190,7 +187,6 @@ def _break(
                 points=points.astype(np.float32),
                 radius=(radius * (1 - 0.25 * along)).astype(np.float32),
                 brightness=float(np.interp(start, index, fibre.brightness)),
-                softness=fibre.softness,
             )
         )
         reach = max(reach, float(np.linalg.norm(points - centre, axis=1).max()))

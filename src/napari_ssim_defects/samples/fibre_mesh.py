@@ -1,61 +1,30 @@
-"""Random meshes of long, gently curved fibres in several layers."""
+"""Random meshes of long, almost straight fibres, one above the other."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
 from .fibre_rendering import Fibre
 from .noise import single, smooth_line
 
-__all__ = ["LOWER_LAYERS", "UPPER_LAYERS", "Layer", "random_fibres"]
+__all__ = ["random_fibres"]
 
-_RADIUS = 6.2  # median, in pixels
-_RADIUS_SPREAD = 0.24  # standard deviation of the logarithm
-_RADIUS_LIMITS = (4.0, 9.5)
-_MEAN_DIAMETER = 12.8
+# Fitted to real micrographs, see benchmarks/FIBRES.md.
+_RADIUS = 3.9  # median, in pixels
+_RADIUS_SPREAD = 0.15  # standard deviation of the logarithm
+_RADIUS_LIMITS = (2.8, 8.0)
+_COVER = 2.35  # total area of the fibres in units of the image area, as if none overlapped
+_BRIGHTNESS = 3.2  # signal of the uppermost fibres
+_DECAY = 5.0  # natural logarithm by which the signal of the lowest fibres is weaker
+_SINKING = 0.42  # standard deviation of the logarithm of the signal along one fibre
+_BEND = 0.02  # mean of half the bend of a fibre, in units of its wavelength
+_WOBBLE = 0.7  # mean deviation of the centre line at short distances, in pixels
+_ROUGHNESS = 0.11  # part of the radius by which it varies along the fibre
 _MARGIN = 30.0  # pixels outside the image from which a curved fibre may bend into it
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """Fibres at one depth.
-
-    Attributes
-    ----------
-    cover
-        Total area of the fibres in units of the image area, as if none overlapped.
-    brightness
-        Mean signal of the fibres.
-    softness
-        Width of their outlines, in pixels.
-    blur
-        Standard deviation of the defocus of this and all deeper layers, in pixels.
-    """
-
-    cover: float
-    brightness: float
-    softness: float
-    blur: float
-
-
-LOWER_LAYERS = (
-    Layer(cover=0.45, brightness=0.26, softness=3.0, blur=2.4),
-    Layer(cover=0.40, brightness=0.42, softness=2.2, blur=1.4),
-    Layer(cover=0.35, brightness=0.62, softness=1.6, blur=0.7),
-)
-"""Layers that are out of focus, deepest first; no defect changes them."""
-
-UPPER_LAYERS = (
-    Layer(cover=0.28, brightness=0.80, softness=1.2, blur=0.0),
-    Layer(cover=0.18, brightness=0.95, softness=1.1, blur=0.0),
-)
-"""Layers in focus."""
-
-
-def random_fibres(rng: np.random.Generator, shape: tuple[int, int], layer: Layer) -> list[Fibre]:
-    """Draw the fibres of one layer in random order.
+def random_fibres(rng: np.random.Generator, shape: tuple[int, int]) -> list[Fibre]:
+    """Draw the fibres of an image, the lowest first.
 
     Fibres are a homogeneous, isotropic line process, so that images of every shape show the
     same density of fibres.
@@ -66,8 +35,6 @@ def random_fibres(rng: np.random.Generator, shape: tuple[int, int], layer: Layer
         Source of randomness.
     shape
         (H, W) of the image.
-    layer
-        How many fibres, and what they look like.
 
     Returns
     -------
@@ -77,19 +44,22 @@ def random_fibres(rng: np.random.Generator, shape: tuple[int, int], layer: Layer
     height, width = shape
     # Lines that hit a convex region: length per area x perimeter / pi (Crofton).
     perimeter = 2 * (height + width) + 2 * np.pi * _MARGIN
-    count = max(1, round(layer.cover / _MEAN_DIAMETER * perimeter / np.pi))
+    count = max(1, round(_COVER / (2 * _RADIUS) * perimeter / np.pi))
     # Of all lines that hit it, as many have a direction as it is wide across that direction.
     angles = np.linspace(0, np.pi, 721)
     widths = width * np.sin(angles) + height * np.abs(np.cos(angles)) + 2 * _MARGIN
     share = np.cumsum(widths) - widths[0]
-    # One direction from each of equal shares: no image is by chance combed in one direction.
-    chosen = np.interp((np.arange(count) + rng.random(count)) / count, share / share[-1], angles)
-    fibres = [_random_fibre(rng, shape, layer, float(angle)) for angle in chosen]
-    return [fibres[index] for index in rng.permutation(count)]
+    chosen = np.interp(rng.random(count), share / share[-1], angles)
+    # Fewer electrons get out of the depths of the mesh.
+    brightness = _BRIGHTNESS * np.exp(-_DECAY * np.linspace(1, 0, count))
+    return [
+        _random_fibre(rng, shape, float(angle), float(signal))
+        for angle, signal in zip(chosen, brightness, strict=True)
+    ]
 
 
 def _random_fibre(
-    rng: np.random.Generator, shape: tuple[int, int], layer: Layer, angle: float
+    rng: np.random.Generator, shape: tuple[int, int], angle: float, brightness: float
 ) -> Fibre:
     """Draw a fibre whose chord makes an angle with the +column direction."""
     height, width = shape
@@ -100,16 +70,15 @@ def _random_fibre(
     along = np.arange(length) - (length - 1) / 2
     chord = (along * cosine - shift) / sine if upright else (along * sine + shift) / cosine
     spacing = rng.uniform(150, 420)
-    bend = rng.gamma(2.0, 0.06) * spacing * smooth_line(rng, length, spacing)
-    wobble = rng.uniform(0.3, 1.5) * smooth_line(rng, length, 60)
+    bend = rng.gamma(2.0, _BEND) * spacing * smooth_line(rng, length, spacing)
+    wobble = rng.uniform(0.2, 2 * _WOBBLE) * smooth_line(rng, length, 25)
     radius = np.clip(_RADIUS * np.exp(_RADIUS_SPREAD * rng.standard_normal()), *_RADIUS_LIMITS)
-    # A fibre rises and sinks within its layer, and its surface is not perfectly even.
-    level = 0.09 * smooth_line(rng, length, 130) + 0.02 * smooth_line(rng, length, 5)
-    level += np.float32(1 + 0.09 * rng.standard_normal())
+    uneven = 1 + _ROUGHNESS * smooth_line(rng, length, 9)
+    # A fibre rises and sinks in the mesh.
+    level = np.exp(_SINKING * smooth_line(rng, length, 130))
     return Fibre(
         upright=upright,
         centre=single(chord + (breadth - 1) / 2 + bend + wobble),
-        radius=np.full(length, radius, np.float32),
-        brightness=single(layer.brightness * level),
-        softness=layer.softness,
+        radius=single(radius * uneven),
+        brightness=single(brightness * level),
     )

@@ -15,32 +15,35 @@ __all__ = ["LIGHT", "SHADOW_REACH", "Canvas", "Drawable", "Fibre", "Strand"]
 
 Indices = npt.NDArray[np.intp]
 
-LIGHT = (-0.78, -0.62)
-"""Unit vector (row, column) towards the detector: upper left."""
+LIGHT = (0.86, 0.51)
+"""Unit vector (row, column) towards the detector: lower right."""
 
-SHADOW_REACH = 7.0
+SHADOW_REACH = 4.0
 """Pixels from the edge of a body over which its shadow fades."""
 
-_SHADOW_DEPTH = 0.5  # part of the signal that is lost right at the edge of a body
-_THICK = 7.4  # radius in pixels above which the bright rim stops growing with the body
+_SHADOW_DEPTH = 0.22  # part of the signal that is lost right at the edge of a body
+_RIM = 0.07  # how much brighter the edges of a body are
+_LIT = 0.18  # how much brighter is what faces the detector
+_STEEP = 0.3  # growth of the radius per pixel from which on it is more than uneven
+_THICK = 5.4  # radius in pixels above which the bright rim stops growing with the body
 
 
 class Canvas:
-    """A signal (0 black, 1 white, may exceed both) on which bodies are drawn.
+    """A picture (0 black, 1 white) on which bodies are drawn.
 
     Parameters
     ----------
-    signal
+    picture
         float32 array of shape (H, W) to start from; it is copied.
     """
 
-    def __init__(self, signal: Field) -> None:
+    def __init__(self, picture: Field) -> None:
         # A gutter of one pixel swallows what is drawn outside: cheaper than selecting.
-        self._buffer = np.pad(signal, 1, mode="edge")
+        self._buffer = np.pad(picture, 1, mode="edge")
 
     @property
-    def signal(self) -> Field:
-        """The signal drawn so far, float32 of shape (H, W); a view that may be written to."""
+    def picture(self) -> Field:
+        """The picture drawn so far, float32 of shape (H, W); a view."""
         return self._buffer[1:-1, 1:-1]
 
     def over(
@@ -48,23 +51,20 @@ class Canvas:
         rows: Indices,
         columns: Indices,
         distance: Field,
-        value: Field,
+        signal: Field,
         *,
-        softness: float,
         shadow: float | Field = 1.0,
     ) -> None:
-        """Draw a body over the signal, and its soft shadow around it.
+        """Draw a body over the picture, and its soft shadow around it.
 
         Parameters
         ----------
         rows, columns
-            Pixels to touch; those outside are ignored, those inside must be distinct.
+            Pixels to touch, broadcast; those outside are ignored, those inside must be distinct.
         distance
             Signed distance of each to the outline of the body, in pixels; positive inside.
-        value
-            Signal of the body at each.
-        softness
-            Width of the outline, in pixels: 1 when in focus.
+        signal
+            Electrons that the body sends from each; the detector saturates at about 2.
         shadow
             Strength of the shadow, in [0, 1].
         """
@@ -74,8 +74,8 @@ class Canvas:
         below = flat[index]
         fade = np.clip(1 + distance / np.float32(SHADOW_REACH), 0, 1)
         below *= 1 - np.float32(_SHADOW_DEPTH) * shadow * fade * fade
-        opacity = np.clip(distance / np.float32(softness) + np.float32(0.5), 0, 1)
-        below += opacity * (value - below)
+        opacity = np.clip(distance + np.float32(0.5), 0, 1)
+        below += opacity * (np.tanh(signal) - below)
         flat[index] = below
 
 
@@ -98,8 +98,6 @@ class Fibre:
         Position of the centre line across that axis at every pixel along it, float32.
     radius, brightness
         In pixels, and as a signal, at every pixel along the axis, float32.
-    softness
-        Width of its outline, in pixels.
     gap
         First and last position along the axis between which the fibre is missing; None if it
         is whole.
@@ -109,14 +107,13 @@ class Fibre:
     centre: Field
     radius: Field
     brightness: Field
-    softness: float
     gap: tuple[float, float] | None = None
 
     def draw(self, canvas: Canvas) -> None:
         """Draw the fibre; this takes time in proportion to its area, not the image's."""
         slopes = np.gradient(self.centre)
         cosines = 1 / np.sqrt(1 + slopes * slopes)
-        breadth = canvas.signal.shape[1 if self.upright else 0]
+        breadth = canvas.picture.shape[1 if self.upright else 0]
         reach = float(self.radius.max()) + SHADOW_REACH
         outside = reach / float(cosines.min())
         index = np.arange(len(self.centre))
@@ -124,35 +121,32 @@ class Fibre:
         if not len(along):
             return
         centre, slope, cosine = (a[along, None] for a in (self.centre, slopes, cosines))
-        half = int(reach / float(cosine.min())) + 2
+        half = int(reach / float(cosine.min())) + 1
         lateral = np.floor(centre).astype(np.intp) + np.arange(-half, half + 1)
         offset = lateral.astype(np.float32) - centre
         signed = offset * cosine
         light, axial = self._light(slope, cosine)
-        # The nearest point of the centre line is not the one on the same line of pixels; that
-        # matters only where the fibre changes along its length.
-        foot = along[:, None] + offset * slope * cosine * cosine
-        if np.ptp(self.radius) == 0:
+        if self.gap is None and np.abs(np.diff(self.radius)).max() < _STEEP:
             radius = self.radius[along, None]
             across = signed / radius
             shade = cylinder(across, light * across)
             distance = radius - np.abs(signed)
         else:
+            # The nearest point of the centre line is not the one on the same line of pixels.
+            foot = along[:, None] + offset * slope * cosine * cosine
             growths = np.gradient(self.radius) * cosines
             radius, growth = (single(np.interp(foot, index, a)) for a in (self.radius, growths))
             across = signed / radius
-            shade = cylinder(
-                across, light * across - 2 * axial * growth * _dome(across), _rim(radius)
-            )
+            tilt = light * across - 2 * axial * growth * _dome(across)
+            shade = cylinder(across, tilt, _rim(radius))
             distance = (radius - np.abs(signed)) / np.sqrt(1 + growth * growth)
-        if self.gap is not None:
-            intact = np.maximum(self.gap[0] - foot, foot - self.gap[1]) / cosine
-            cap = radius - np.hypot(signed, np.maximum(radius - intact, 0))
-            distance = single(np.where(intact < radius, cap, distance))
-        position = np.broadcast_to(along[:, None], lateral.shape)
+            if self.gap is not None:
+                intact = np.maximum(self.gap[0] - foot, foot - self.gap[1]) / cosine
+                cap = radius - np.hypot(signed, np.maximum(radius - intact, 0))
+                distance = single(np.where(intact < radius, cap, distance))
+        position = along[:, None]
         rows, columns = (position, lateral) if self.upright else (lateral, position)
-        value = self.brightness[along, None] * shade
-        canvas.over(rows, columns, distance, value, softness=self.softness)
+        canvas.over(rows, columns, distance, self.brightness[along, None] * shade)
 
     def arc(self) -> Field:
         """Arc length from the first pixel to every pixel along the axis, in pixels."""
@@ -189,19 +183,16 @@ class Strand:
         At each of the points, in pixels, float32 of shape (N,).
     brightness
         Signal of the strand.
-    softness
-        Width of the outline, in pixels.
     """
 
     points: Field
     radius: Field
     brightness: float
-    softness: float
 
     def draw(self, canvas: Canvas) -> None:
         """Draw the strand inside its bounding box."""
         rows, columns = pixels_around(
-            self.points, float(self.radius.max()) + SHADOW_REACH + 1, canvas.signal.shape
+            self.points, float(self.radius.max()) + SHADOW_REACH + 1, canvas.picture.shape
         )
         if not len(rows):
             return
@@ -216,14 +207,13 @@ class Strand:
             columns,
             radius - length,
             np.float32(self.brightness) * shade,
-            softness=self.softness,
             # Where it is attached it continues a fibre, on which it casts no shadow.
             shadow=(nearest > 0).astype(np.float32),
         )
 
 
 def cylinder(across: Field, light: Field, rim: Field | None = None) -> Field:
-    """Secondary electron signal of a cylinder whose flat top has the signal 0.7.
+    """Secondary electron signal of a cylinder whose flat top has the signal 1.
 
     Electrons escape more easily where the surface is tilted against the beam, so edges are
     brighter than the centre; and more of those that leave towards the detector are caught.
@@ -244,7 +234,7 @@ def cylinder(across: Field, light: Field, rim: Field | None = None) -> Field:
     """
     square = np.minimum(across * across, np.float32(1.3))
     edge = square * square if rim is None else square ** (rim / 2)
-    shade = np.float32(0.70) + np.float32(0.42) * edge + np.float32(0.14) * light
+    shade = np.float32(1) + np.float32(_RIM) * edge + np.float32(_LIT) * light
     return np.asarray(shade, dtype=np.float32)
 
 

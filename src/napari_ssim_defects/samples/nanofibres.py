@@ -11,20 +11,23 @@ from scipy import ndimage
 
 from ..core.errors import InputError
 from .fibre_defects import Defect, plant
-from .fibre_mesh import LOWER_LAYERS, UPPER_LAYERS, random_fibres
+from .fibre_mesh import random_fibres
 from .fibre_rendering import Canvas, Drawable
-from .noise import Field, generator, smooth_field, smooth_line
+from .noise import Field, generator
 
 __all__ = ["NanofibreSample", "nanofibres"]
 
 _FIBRES, _SENSOR, _DEFECTS = range(3)  # streams of randomness of a seed
 
-_FULL_AREA = 700 * 1024  # pixels on which there are 3 to 6 defects
+_FULL_AREA = 700 * 1024  # pixels on which there are 3 to 18 defects
 _SMALLEST = 64  # side of an image, in pixels
-_BEAM = 0.6  # standard deviation of the electron beam, in pixels
-_VISIBLE = 0.04  # change of the signal that the noise does not hide
-_SPECK = 12  # pixels; smaller separate changes are taken back
-_PINHOLE = 3  # pixels; radius of holes where the changed signal happens to equal the old one
+_BEAM = 0.4  # standard deviation of the electron beam, in pixels
+_NOISE = 0.05  # four times the deviation of the noise at medium grey, as a part of white
+_DEPTH = 0.75  # part of the fibres that lie below all defects
+_TRIES = 4  # to place defects where fibres do not hide them
+_VISIBLE = 0.04  # change of the picture that the noise does not hide
+_SPECK = 40  # pixels; smaller separate changes are taken back
+_PINHOLE = 4  # pixels; radius of holes where the changed signal happens to equal the old one
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class NanofibreSample:
         int32 array of shape (H, W): 0 = free of defects, 1 to n = the pixels that defect 1 to
         n changes visibly. A defect that fibres cross has several parts of one label.
     kinds
-        Kind of defect 1 to n: ``"bead"``, ``"dust"``, ``"film"`` or ``"broken_fibre"``.
+        Kind of defect 1 to n: ``"bead"``, ``"dust"``, ``"clump"``, ``"film"`` or
+        ``"broken_fibre"``.
     """
 
     image: npt.NDArray[np.uint8]
@@ -61,9 +65,10 @@ def nanofibres(
     seed
         At least 0; the same seed gives the same sample.
     defects
-        False: none. True: three to six on 700 x 1024 pixels, in proportion to the area and at
-        least one. A number: exactly so many. Kinds take turns in random order; sizes are
-        about 15 to 120 pixels, and at most about 0.4 of the shorter side.
+        False: none. True: about three to eighteen on 700 x 1024 pixels, rather few than many,
+        in proportion to the area and at least one. A number: exactly so many. Kinds take turns
+        in random order, dust, clumps and films twice as often as the others. Most are 15 to 60
+        pixels long, few 200, none much more than 0.6 of the shorter side.
     shape
         (H, W); at least 64 each.
 
@@ -99,38 +104,39 @@ def nanofibres(
             f"The number of defects must be True, False or an integer of at least 0, "
             f"not {defects!r}."
         )
-    rng = generator(seed, _FIBRES)
-    canvas = Canvas(np.float32(0.015) * smooth_field(rng, shape, 60) + np.float32(0.07))
-    for layer in LOWER_LAYERS:
-        for fibre in random_fibres(rng, shape, layer):
-            fibre.draw(canvas)
-        canvas.signal[...] = ndimage.gaussian_filter(canvas.signal, layer.blur, truncate=3)
-    upper = [fibre for layer in UPPER_LAYERS for fibre in random_fibres(rng, shape, layer)]
-    signal = _finished(canvas, upper)
+    fibres = random_fibres(generator(seed, _FIBRES), shape)
+    depth = int(_DEPTH * len(fibres))
+    lower = _drawn(np.zeros(shape, np.float32), fibres[:depth])
+    upper = fibres[depth:]
+    picture = _drawn(lower, upper)
     labels = np.zeros(shape, np.int32)
     kinds: tuple[str, ...] = ()
     if defects:
         rng = generator(seed, _DEFECTS)
-        random_count = rng.integers(3, 7) * shape[0] * shape[1] / _FULL_AREA
+        random_count = 3 * 6 ** rng.random() * shape[0] * shape[1] / _FULL_AREA
         count = max(1, round(random_count)) if isinstance(defects, bool) else int(defects)
-        bodies, placed = plant(rng, upper, shape, count)
-        changed = _finished(canvas, bodies)
-        labels, kinds = _label(np.abs(changed - signal) > _VISIBLE, placed)
-        if not isinstance(defects, bool) and len(kinds) < count:
+        wanted = 1 if isinstance(defects, bool) else count
+        for _ in range(_TRIES):
+            bodies, placed = plant(rng, upper, shape, count)
+            changed = _drawn(lower, bodies)
+            labels, kinds = _label(np.abs(changed - picture) > _VISIBLE, placed)
+            if len(kinds) >= wanted:
+                break
+        else:
             raise InputError(
                 f"Only {len(kinds)} of {count} defects fit into {shape[0]} x {shape[1]} pixels; "
                 "ask for fewer, or for a larger image."
             )
-        signal = np.where(labels > 0, changed, signal)
-    return NanofibreSample(_detect(signal, generator(seed, _SENSOR)), labels, kinds)
+        picture = np.where(labels > 0, changed, picture)
+    return NanofibreSample(_detect(picture, generator(seed, _SENSOR)), labels, kinds)
 
 
-def _finished(canvas: Canvas, bodies: Sequence[Drawable]) -> Field:
-    """Draw the upper bodies over a copy of the canvas, as the electron beam resolves them."""
-    upper = Canvas(canvas.signal)
+def _drawn(below: Field, bodies: Sequence[Drawable]) -> Field:
+    """Draw bodies over a copy of a picture, as sharp as the electron beam resolves them."""
+    canvas = Canvas(below)
     for body in bodies:
-        body.draw(upper)
-    return np.asarray(ndimage.gaussian_filter(upper.signal, _BEAM, truncate=4), np.float32)
+        body.draw(canvas)
+    return np.asarray(ndimage.gaussian_filter(canvas.picture, _BEAM, truncate=3), np.float32)
 
 
 def _label(
@@ -164,17 +170,12 @@ def _closed(mask: npt.NDArray[np.bool]) -> npt.NDArray[np.bool]:
     return np.asarray(closed[inner, inner] | mask, dtype=np.bool)
 
 
-def _detect(signal: Field, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Turn a signal into grey values as a detector does, with charging and noise."""
-    height, width = signal.shape
-    gradient = 1 + 0.05 * smooth_field(rng, (height, width), 450)
-    # Few lines are charged much, and only part of their length: the cube makes heavy tails.
-    lines = 0.003 * rng.standard_normal((height, 1), dtype=np.float32) ** 3
-    charged = lines * np.clip(0.6 + 0.6 * smooth_line(rng, width, 200), 0, 1.5)
-    noise = rng.standard_normal((height, width), dtype=np.float32)
-    noise *= np.sqrt(0.0001 + 0.0004 * np.maximum(signal, 0))  # detector and shot noise
-    grey = (signal * gradient + charged + noise) * 235 + 6
-    return np.asarray(np.clip(np.rint(grey), 0, 255), dtype=np.uint8)
+def _detect(picture: Field, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Turn a picture into grey values as a detector does, with noise."""
+    # Black and white are hardly noisy: there are few electrons, or the detector is saturated.
+    deviation = np.float32(0.004) + np.float32(_NOISE) * picture * (1 - picture)
+    noise = rng.standard_normal(picture.shape, dtype=np.float32) * deviation
+    return np.asarray(np.clip(np.rint((picture + noise) * 251 + 3), 0, 255), dtype=np.uint8)
 
 
 def _checked_shape(shape: tuple[int, int]) -> tuple[int, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from ..core.errors import InputError
 
@@ -72,9 +71,14 @@ def smooth_line(rng: np.random.Generator, length: int, spacing: float) -> Field:
     """Return a smooth random function of mean 0 and standard deviation 1, shape (length,)."""
     step = max(spacing, 1.0)
     nodes = rng.standard_normal(int(length / step) + 6)
-    values = ndimage.map_coordinates(
-        nodes, [np.arange(length) / step + rng.random() + 2], order=3, prefilter=False
-    )
+    position = np.arange(length) / step + rng.random() + 1
+    first = position.astype(np.intp)
+    t = position - first
+    square, cube = t * t, t * t * t
+    far = 1 - 3 * t + 3 * square - cube
+    weights = [far, 4 - 6 * square + 3 * cube, 1 + 3 * (t + square - cube), cube]
+    near = [nodes[first + place] for place in range(4)]
+    values = np.einsum("ij,ij->j", weights, near) / 6
     return single(values / _SPLINE_DEVIATION)
 
 
