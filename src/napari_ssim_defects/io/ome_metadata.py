@@ -15,12 +15,13 @@ _MOST_PLANES = 2**22  # a list of the planes is made before the first of them is
 _DEFAULT_UNITS = {"X": "µm", "Y": "µm", "Z": "µm", "T": "s"}
 
 
-def ome_distances(xml: str) -> dict[str, tuple[float, object]]:
-    """Return distance and unit along each axis that the description gives them for."""
-    pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
+def ome_distances(xml: str, image: int = 0) -> dict[str, tuple[float, object]]:
+    """Return distance and unit along each axis that the description gives an image of the file."""
+    described = ElementTree.fromstring(xml).findall(".//{*}Pixels")
     found: dict[str, tuple[float, object]] = {}
-    if pixels is None:
+    if not described:
         return found
+    pixels = described[image if image < len(described) else 0]
     for letter, default in _DEFAULT_UNITS.items():
         key = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
         if key in pixels.attrib:

@@ -7,11 +7,11 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,52 +21,140 @@ from ..core.errors import InputError
 from .compression import refuse_bombs
 from .file_array import FileArray
 from .file_errors import reading, refuse_implausible_size
-from .ome_metadata import ome_distances, refuse_hostile_ome
+from .ome_metadata import refuse_hostile_ome
+from .orientation import ORIENTATION, swaps_sides, upright
 from .raster import read_tiff_frames
-from .spatial import SpatialMetadata, unit_symbol
+from .spatial import SpatialMetadata
+from .tiff_distances import Distances, tiff_distances
+from .tiff_samples import axes_named, in_order, marked_samples, plain_samples, stored_as_meant
 
-__all__ = ["open_tiff", "read_tiff"]
+__all__ = ["open_tiff", "read_tiff", "read_tiff_mask"]
 
 _KIND = "a TIFF image"
 _LARGEST_CHUNK = 2**28  # bytes that are decoded for the sake of one pixel
-_RGB, _PALETTE, _YCBCR = 2, 3, 6
-_ALPHA = (1, 2)
+Meaning: TypeAlias = Callable[..., tuple[npt.NDArray[Any], str]]
+
+_PALETTE = 3
 _SEPARATE = 2
-# TIFF's ResolutionUnit in micrometres: inch and centimetre.
-_RESOLUTION_UNITS = {2: 25_400.0, 3: 10_000.0}
+_LOOSE_PAGES = ("generic", "uniform")
+_REDUCED_OR_MASK = 0b101  # of NewSubfileType
+# What slide scanners add to the image, by the names that tifffile and OME give it.
+_BESIDE = {"label", "macro", "map", "overview", "preview", "thumbnail"}
 
 
 def read_tiff(path: str | os.PathLike[str]) -> tuple[npt.NDArray[Any], SpatialMetadata]:
-    """Read the first image of a TIFF file (OME, ImageJ, LSM, plain, ...), at full resolution.
+    """Read all images of a TIFF file (OME, ImageJ, LSM, plain, ...), upright, at full resolution.
 
-    Values are as stored, but for 1-bit images, which become 0 and 255, and palettes, which become
-    RGB (ImageJ's are left alone: they are lookup tables for the screen). Opacity is left out.
+    Several images of one kind (pages that were appended, scenes of OME) become a stack. Pages that
+    are marked as smaller copies or masks, and what slide scanners add, are left out. Values are as
+    stored, but for what `plain_samples` changes.
 
     Returns
     -------
     data
         Array of shape (..., H, W), or (..., H, W, 3) for RGB; other channels stay where they are.
     spatial
-        Its axes, with distances from the metadata of OME or ImageJ or the resolution of the page.
+        Its axes, with distances from the metadata of OME, ImageJ or the microscope, or the
+        resolution of the page.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged, cut off, too large for memory, or no TIFF image.
+        If the file is missing, damaged, cut off, too large for memory, no TIFF image, or holds
+        images that make no stack.
     """
-    file = Path(path)
-    with _opened(file) as (tif, series, errors):
-        data = _stored_pixels(file, series)
-        axes = series.axes
-        if any("offset" in error or "corrupted" in error for error in errors):
-            raise ValueError("; ".join(errors))
-        data, axes = _plain_samples(data, axes, series.keyframe, is_imagej=bool(tif.is_imagej))
-        data, axes = _in_order(data, axes)
-        return data, _spatial(axes, _distances(tif, series.keyframe))
+    return _read(Path(path), plain_samples)
+
+
+def read_tiff_mask(path: str | os.PathLike[str]) -> npt.NDArray[np.bool_]:
+    """Read where a mask marks something; see `marked_samples`.
+
+    Raises
+    ------
+    InputError
+        As for `read_tiff`.
+    """
+    data, spatial = _read(Path(path), marked_samples)
+    axis = spatial.channel_axis
+    return data if axis is None else np.asarray(data.any(axis=axis))
+
+
+def _read(file: Path, meaning: Meaning) -> tuple[npt.NDArray[Any], SpatialMetadata]:
+    with _opened(file) as (tif, images, errors):
+        parts = []
+        for series in images:
+            page, axes = series.keyframe, series.axes
+            data = _stored_pixels(file, series)
+            if any("offset" in error or "corrupted" in error for error in errors):
+                raise ValueError("; ".join(errors))
+            places = [page.index for page in series.pages if page is not None]
+            planes = [data]
+            if len(images) > 1 and series.kind == "generic" and len(places) == len(data) > 1:
+                planes, axes = [*data], axes[1:]  # sorted by kind: back to their places
+            orientation = _orientation(file, series)
+            distances = _distances(tif, series, orientation)
+            for place, plane in zip(places, planes, strict=False):
+                shown, letters = meaning(file, plane, axes, page, is_imagej=bool(tif.is_imagej))
+                shown, letters = in_order(shown, letters)
+                shown = upright(shown, orientation, letters.index("Y"), letters.index("X"))
+                parts.append((place, shown, letters, distances))
+        return _joined(file, sorted(parts, key=lambda part: part[0]))
+
+
+def _joined(
+    file: Path, parts: list[tuple[Any, npt.NDArray[Any], str, Distances]]
+) -> tuple[npt.NDArray[Any], SpatialMetadata]:
+    """Make one stack of the images of a file."""
+    _, data, axes, distances = parts[0]
+    kind = data.shape, data.dtype, axes, distances
+    if any((other.shape, other.dtype, *rest) != kind for _, other, *rest in parts):
+        sizes = dict.fromkeys(" x ".join(map(str, other.shape)) for _, other, *_ in parts)
+        raise InputError(
+            f"'{file}' holds {len(parts)} images that differ in size, kind or pixel size "
+            f"({', '.join([*sizes][:5])} pixels); save each as a file of its own."
+        )
+    if len(parts) > 1:
+        images = [other for _, other, *_ in parts]
+        named = axes_named("I" + axes)
+        if named[0] == "I":  # there are depth and time already
+            data = np.concatenate(images)
+        else:
+            data, axes = np.stack(images), named
+    return np.ascontiguousarray(data), _spatial(axes, distances)
+
+
+def _spatial(axes: str, distances: Distances) -> SpatialMetadata:
+    known = [distances.get(letter, (1.0, None)) for letter in axes]
+    return SpatialMetadata(
+        axes, tuple(size for size, _ in known), tuple(symbol for _, symbol in known)
+    )
+
+
+def _distances(
+    tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, orientation: object
+) -> Distances:
+    found = tiff_distances(tif, series.keyframe, tif.series.index(series))
+    if swaps_sides(orientation):
+        letters = {"X": "Y", "Y": "X"}
+        return {letters.get(letter, letter): distance for letter, distance in found.items()}
+    return found
+
+
+def _orientation(file: Path, series: tifffile.TiffPageSeries) -> object:
+    """Return how the pages are turned, which must be the same for all of them."""
+    orientation = series.keyframe.tags.valueof(ORIENTATION)
+    pages = [page for page in series.pages[1:] if page is not None]
+    if series.kind in _LOOSE_PAGES:  # others write the tag once, if at all
+        others = [page.aspage().tags.valueof(ORIENTATION, 1) for page in pages]
+        if any(other != (orientation or 1) for other in others):
+            raise InputError(
+                f"'{file}' has pages that are turned in different ways; save them upright."
+            )
+    return orientation
 
 
 def open_tiff(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata] | None:
-    """Open the first image of a TIFF file to be read in parts.
+    """Open a TIFF file to be read in parts.
 
     Uncompressed images are mapped into memory; tiles and strips are decoded where they are needed,
     by tifffile through the package zarr.
@@ -75,8 +163,8 @@ def open_tiff(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
     -------
     tuple of FileArray and SpatialMetadata, or None
         What `read_tiff` returns, with pixels that are not read yet. None where parts do not help
-        (all is one compressed piece), or `read_tiff` would have to change the pixels or the order
-        of their axes, or the package zarr is missing.
+        (all is one compressed piece), or `read_tiff` would have to join images, or change the
+        pixels or the order of their axes, or the package zarr is missing.
 
     Raises
     ------
@@ -84,18 +172,19 @@ def open_tiff(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
         If the file is missing, damaged, cut off or no TIFF image.
     """
     file = Path(path)
-    with _opened(file) as (tif, series, errors):
-        page, axes = series.keyframe, _named(series.axes)
+    with _opened(file) as (tif, images, errors):
+        series = images[0]
+        page, axes = series.keyframe, axes_named(series.axes)
         dtype = np.dtype(series.dtype).newbyteorder(tif.byteorder)
         _refuse_cut_off(series)
-        if errors or dtype.kind not in "uif" or (page.photometric == _PALETTE and not tif.imagej):
+        if len(images) > 1 or errors or _orientation(file, series) not in (None, 1):
             return None
-        if "S" in axes and (page.photometric != _RGB or series.shape[-1] != 3):
+        if not stored_as_meant(page, axes, is_imagej=bool(tif.is_imagej)):
             return None
         if not axes.endswith(("YX", "YXS")) or len({*axes}) < len(axes) or {*axes} - {*"TZCYXS"}:
             return None
         native = dtype.newbyteorder("=")
-        spatial = _spatial(axes, _distances(tif, page))
+        spatial = _spatial(axes, _distances(tif, series, 1))
         if series.dataoffset is not None:
             pixels = np.memmap(file, dtype, "r", series.dataoffset, series.shape)
             return FileArray(
@@ -107,17 +196,17 @@ def open_tiff(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
         refuse_bombs(file, series, most=1)
         try:
             next(page.segments())
-        except ValueError:  # Pillow may know the compression
+        except (ValueError, NotImplementedError):  # Pillow may know the compression
             return None
-        get = partial(_decoded_part, file)
+        get = partial(_decoded_part, file, tif.series.index(series))
         return FileArray(file, _KIND, series.shape, native, chunks, get), spatial
 
 
-def _decoded_part(file: Path, index: Any) -> npt.NDArray[Any]:
-    """Read a part of the first image; the file is open no longer than that."""
+def _decoded_part(file: Path, series: int, index: Any) -> npt.NDArray[Any]:
+    """Read a part of an image; the file is open no longer than that."""
     import zarr
 
-    with tifffile.TiffFile(file) as tif, tif.aszarr(series=0, level=0) as store:
+    with tifffile.TiffFile(file) as tif, tif.aszarr(series=series, level=0) as store:
         return np.asarray(zarr.open_array(store, mode="r")[index])
 
 
@@ -139,8 +228,8 @@ def _refuse_cut_off(series: tifffile.TiffPageSeries) -> None:
 @contextmanager
 def _opened(
     file: Path,
-) -> Iterator[tuple[tifffile.TiffFile, tifffile.TiffPageSeries, list[str]]]:
-    """Open a file at its first image; what tifffile finds wrong is collected in the list."""
+) -> Iterator[tuple[tifffile.TiffFile, list[tifffile.TiffPageSeries], list[str]]]:
+    """Open a file and find its images; what tifffile finds wrong is collected in the list."""
     with (
         reading(file, _KIND),
         _tifffile_errors() as errors,
@@ -150,9 +239,15 @@ def _opened(
             refuse_hostile_ome(file, tif.ome_metadata)
         if not len(tif.pages):  # counting them finds pages in a circle, which reading does not
             raise ValueError("no pages")
-        series = tif.series[0]
-        refuse_implausible_size(file, series.nbytes)
-        yield tif, series, errors
+        images = [series for series in tif.series if not _is_beside(series)] or [*tif.series]
+        refuse_implausible_size(file, sum(series.nbytes for series in images))
+        yield tif, images, errors
+
+
+def _is_beside(series: tifffile.TiffPageSeries) -> bool:
+    """Whether it is a smaller copy or a mask of an image, or a picture of the slide's label."""
+    name = series.name.lower().removesuffix(" image")
+    return bool(series.keyframe.subfiletype & _REDUCED_OR_MASK) or name in _BESIDE
 
 
 def _stored_pixels(file: Path, series: tifffile.TiffPageSeries) -> npt.NDArray[Any]:
@@ -161,8 +256,8 @@ def _stored_pixels(file: Path, series: tifffile.TiffPageSeries) -> npt.NDArray[A
     refuse_bombs(file, series)
     try:
         data = series.asarray()
-    except (ValueError, ImportError) as error:
-        if isinstance(error, ValueError) and "imagecodecs" not in str(error):
+    except (ValueError, NotImplementedError, ImportError) as error:
+        if not isinstance(error, ImportError) and "imagecodecs" not in str(error):
             raise
         data = _pixels_by_pillow(file, series)
     return data.astype(data.dtype.newbyteorder("="), copy=False)
@@ -171,109 +266,30 @@ def _stored_pixels(file: Path, series: tifffile.TiffPageSeries) -> npt.NDArray[A
 def _pixels_by_pillow(file: Path, series: tifffile.TiffPageSeries) -> npt.NDArray[Any]:
     """Decode compressions such as LZW and JPEG, which tifffile leaves to another package."""
     page = series.keyframe
+    # Pillow stretches grey levels of fewer bits to 8, and keeps the numbers of a palette.
+    packed = page.bitspersample not in (1, 8, 16, 32, 64)
+    data = None
     try:
-        frames = read_tiff_frames(file, [page.index for page in series.pages if page is not None])
-        if page.planarconfig == _SEPARATE:
-            frames = [np.moveaxis(frame, -1, 0) for frame in frames]
-        data = np.stack(frames).reshape(series.shape)
+        if not packed or page.photometric == _PALETTE:
+            frames = read_tiff_frames(
+                file, [page.index for page in series.pages if page is not None]
+            )
+            if page.planarconfig == _SEPARATE:
+                frames = [np.moveaxis(frame, -1, 0) for frame in frames]
+            data = np.stack(frames).reshape(series.shape)
     except (ValueError, OSError) as error:
         if "truncated" in str(error):
             raise
-        data = None
     if data is None or data.dtype.newbyteorder("=") != series.dtype.newbyteorder("="):
-        codec = tifffile.COMPRESSION(page.compression).name
+        if packed:
+            form, plain = f"stored in {page.bitspersample} bits", "in 8 or 16 bits"
+        else:
+            form = f"compressed with {tifffile.COMPRESSION(page.compression).name}"
+            plain = "uncompressed"
         raise InputError(
-            f"'{file}' is compressed with {codec}; save it uncompressed, or install the package "
-            "imagecodecs."
+            f"'{file}' is {form}; save it {plain}, or install the package imagecodecs."
         )
     return data
-
-
-def _plain_samples(
-    data: npt.NDArray[Any], axes: str, page: tifffile.TiffPage, *, is_imagej: bool
-) -> tuple[npt.NDArray[Any], str]:
-    """Turn 1-bit images into 0 and 255 and palettes into RGB; leave out opacity."""
-    if data.dtype.kind == "b":
-        return data.astype(np.uint8) * np.uint8(255), axes
-    if page.photometric == _PALETTE and page.colormap is not None and not is_imagej:
-        sixteen_bits = page.colormap.max() > 255
-        colours = (page.colormap // (256 if sixteen_bits else 1)).astype(np.uint8)
-        return colours.T[data], axes + "S"
-    if "S" not in axes:
-        return data, axes
-    axis = axes.index("S")
-    kept = data.shape[axis] - sum(extra in _ALPHA for extra in page.extrasamples)
-    if page.photometric in (_RGB, _YCBCR):
-        kept = 3
-    data = np.moveaxis(data, axis, -1)[..., :kept]
-    axes = axes.replace("S", "")
-    return (data, axes + "S") if kept > 1 else (data[..., 0], axes)
-
-
-def _in_order(data: npt.NDArray[Any], axes: str) -> tuple[npt.NDArray[Any], str]:
-    """Bring height, width and samples to the end, and name every axis once, as OME does."""
-    for letter in "YX":
-        if letter not in axes:  # tifffile drops axes of length one
-            data, axes = data[np.newaxis], letter + axes
-    order = [i for i, letter in enumerate(axes) if letter not in "YXS"]
-    order += [axes.index(letter) for letter in "YXS" if letter in axes]
-    named = _named("".join(axes[i] for i in order))
-    return np.ascontiguousarray(data.transpose(order)), named
-
-
-def _named(axes: str) -> str:
-    """Name axes that OME does not know."""
-    named = ""
-    free = [letter for letter in "ZT" if letter not in axes]
-    for letter in reversed(axes):
-        if letter not in "TZCYXS" and free:
-            letter = free.pop(0)
-        named = letter + named
-    return named
-
-
-def _spatial(axes: str, distances: dict[str, tuple[float, str]]) -> SpatialMetadata:
-    known = [distances.get(letter, (1.0, None)) for letter in axes]
-    return SpatialMetadata(
-        axes, tuple(size for size, _ in known), tuple(symbol for _, symbol in known)
-    )
-
-
-def _distances(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> dict[str, tuple[float, str]]:
-    """Return distance and unit along each axis for which the file has sensible ones."""
-    if tif.ome_metadata:
-        found = ome_distances(tif.ome_metadata)
-    else:
-        found = _resolution_distances(page, tif.imagej_metadata or {})
-    sensible = {}
-    for letter, (size, unit) in found.items():
-        symbol = unit_symbol(unit)
-        if symbol is not None and math.isfinite(size) and size > 0:
-            sensible[letter] = size, symbol
-    return sensible
-
-
-def _resolution_distances(
-    page: tifffile.TiffPage, imagej: dict[str, Any]
-) -> dict[str, tuple[float, object]]:
-    """Read the resolution, in pixels per unit; ImageJ has units and axes of its own."""
-    found: dict[str, tuple[float, object]] = {}
-    micrometres = _RESOLUTION_UNITS.get(page.tags.valueof("ResolutionUnit", 2))
-    for letter, tag in (("X", "XResolution"), ("Y", "YResolution")):
-        numerator, denominator = page.tags.valueof(tag, (0, 0))
-        if numerator == 0:
-            continue
-        size = denominator / numerator
-        if imagej:
-            # Units of other axes are named where they differ from that of x.
-            found[letter] = size, imagej.get(f"{letter.lower()}unit", imagej.get("unit"))
-        elif micrometres is not None:
-            found[letter] = size * micrometres, "µm"
-    if "spacing" in imagej:
-        found["Z"] = abs(float(imagej["spacing"])), imagej.get("zunit", imagej.get("unit"))
-    if "finterval" in imagej:
-        found["T"] = float(imagej["finterval"]), imagej.get("tunit", "s")
-    return found
 
 
 @contextmanager
