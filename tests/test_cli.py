@@ -495,7 +495,7 @@ def test_image_of_another_kind_than_the_training_images_is_one_line_on_stderr(
     model_path: Path, rgb_model: DefectModel, bad: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     colour = tmp_path / "colour.png"
-    Image.fromarray(np.zeros((64, 72, 3), np.uint8)).save(colour)
+    Image.new("RGB", (72, 64), "red").save(colour)
     rgb_path = tmp_path / "rgb.safetensors"
     rgb_model.save(rgb_path)
     for model, image, has in (
@@ -589,6 +589,53 @@ def test_evaluate_prints_the_documented_scores(
     out = capsys.readouterr().out
     assert out.startswith(f"pixel AUROC {result['pixel_auroc']:.3f}")
     assert out.count("\n") == 1
+
+
+def test_evaluate_searches_folders_inside_and_counts_good_images(
+    model_path: Path, material: Images, tmp_path: Path, capsys: Capture
+) -> None:
+    test, masks = tmp_path / "test", tmp_path / "ground_truth"
+    for seed, kind in enumerate(("good", "hole", "scratch")):
+        (test / kind).mkdir(parents=True)
+        (masks / kind).mkdir(parents=True)
+        Image.fromarray(material(seed, spoilt=kind != "good")).save(test / kind / "0.png")
+    mask = np.zeros((64, 72), np.uint8)
+    mask[20:40, 30:50] = 255
+    for kind in ("hole", "scratch"):
+        Image.fromarray(mask).save(masks / kind / "0_mask.png")
+    result = _result(capsys, "evaluate", model_path, test, masks)
+    assert (result["images"], result["good_images"], result["defects"]) == (3, 1, 2)
+    assert result["false_regions_per_good_image"] == result["per_image"][0]["false_regions"]
+    pattern = _result(capsys, "evaluate", model_path, test / "*" / "*.png", masks)
+    assert pattern["pixel_auroc"] == result["pixel_auroc"]
+    err = _refusal(capsys, "evaluate", model_path, test, masks / "hole")
+    assert "no mask of" in err
+    assert "scratch" in err
+
+
+def test_evaluate_names_an_implausible_mask(
+    model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    Image.fromarray(np.full((64, 72), 255, np.uint8)).save(tmp_path / "masks" / "bad_3.png")
+    assert _run("evaluate", model_path, bad, tmp_path / "masks", "--json") == 0
+    assert "bad_3.png' marks 100 % of its image" in capsys.readouterr().err
+
+
+def test_intensities_on_another_scale_are_one_line_on_stderr(
+    model_path: Path, good: Path, material: Images, tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / "deep.png"
+    Image.fromarray(material(1).astype(np.uint16) * 257).save(path)
+    assert _run("detect", model_path, path, "-o", tmp_path / "results", "--json") == 0
+    out, err = capsys.readouterr()
+    assert "deep.png' (" in err
+    assert "far outside those of the training images" in err
+    assert json.loads(out)["images"][0]["notices"][0] in err
+    assert _run("calibrate", model_path, path, "-o", tmp_path / "other.safetensors") == 0
+    assert "far outside those of the training images" in capsys.readouterr().err
+    assert "deep.png' is 16-bit" in _refusal(
+        capsys, "train", good, path, "-o", tmp_path / "mixed.safetensors"
+    )
 
 
 @pytest.mark.parametrize(("name", "start"), [("roc.png", b"\x89PNG"), ("roc.svg", b"<?xml")])

@@ -21,7 +21,7 @@ from .arguments import (
     training_recipe,
 )
 from .core.errors import NOT_ENOUGH_MEMORY, InputError, is_out_of_memory
-from .terminal import Bar, outline
+from .terminal import Bar, outline, say_notices
 
 __all__ = ["main"]
 
@@ -99,7 +99,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     threshold = threshold_of(options.threshold, model)
     with Bar("evaluating") as bar:
         for message in evaluate_files(
-            model, find_images([options.test]), options.masks, threshold,
+            model, find_images([options.test], nested=True, besides=options.masks),
+            options.masks, threshold,
             segmentation_config(options),
             stride=options.stride, device=options.device,
         ):  # fmt: skip
@@ -107,6 +108,7 @@ def _evaluate(options: argparse.Namespace) -> int:
                 bar.show(message.fraction, message.path.name)
             else:
                 done = message
+                say_notices(done.notices, bar)
     evaluation, seconds_per_image = done.evaluation, done.seconds_per_image
     confusion = evaluation.confusion
     assert confusion is not None
@@ -124,6 +126,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         "f1": confusion.f1,
         "false_positive_rate": confusion.false_positive_rate,
         "images": evaluation.images,
+        "good_images": evaluation.good_images,
+        "false_regions_per_good_image": evaluation.false_regions_per_good_image,
         "defects": evaluation.defects,
         "defects_found": evaluation.found,
         "false_regions_per_image": evaluation.false_regions_per_image,
@@ -152,6 +156,11 @@ def _evaluate(options: argparse.Namespace) -> int:
         f"{evaluation.false_regions_per_image:.2f} false regions per image, IoU "
         f"{confusion.iou:.2f}, F1 {confusion.f1:.2f}; {seconds_per_image:.2f} s per image"
     )
+    if evaluation.false_regions_per_good_image is not None:
+        text += (
+            f"; {evaluation.false_regions_per_good_image:.3g} false regions per image without "
+            f"defects ({evaluation.good_images} of them)"
+        )
     _print(options, result, text)
     return 0
 
@@ -160,12 +169,13 @@ def _calibrate(options: argparse.Namespace) -> int:
     from .core.measurement import calibrate
     from .core.model import DefectModel
     from .io.atomic import ensure_writable
-    from .train_command import good_images
+    from .io.good_images import good_images
 
     output = options.output or options.model
     model = DefectModel.load(options.model)
     ensure_writable(output)  # before the work, not after it
-    good = good_images(options.good)
+    good = good_images(options.good, model=model)
+    say_notices(good.notices)
     steps = calibrate(
         model,
         good.pixels,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .terminal import Bar
+from .terminal import Bar, say_notices
 
 if TYPE_CHECKING:
     from .core.config import ResidualKind
@@ -73,12 +73,14 @@ def run_detect(
                 failed.append({"image": str(message.path), "reason": message.reason})
                 bar.say(f"napari-ssim-defects: {' '.join(message.reason.splitlines())}")
             else:
+                say_notices(message.notices, bar)
                 done.append({
                     "image": str(message.path),
                     **{kind: _names(paths) for kind, paths in message.files.items()},
                     "regions": message.regions,
                     "defective_fraction": message.defective_fraction,
                     "seconds": message.seconds,
+                    "notices": list(message.notices),
                     "earlier": not isinstance(message, FileDetected) and message.earlier,
                 })  # fmt: skip
     order = {str(path): number for number, path in enumerate(paths)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core.errors import InputError
 from .detect_command import run_detect
-from .train_command import good_images, run_train, training_result
+from .train_command import run_train, training_result
 
 if TYPE_CHECKING:
     from .io.recipe import Recipe, TrainingRecipe
@@ -92,6 +92,7 @@ def _trained_earlier(recipe: TrainingRecipe, output: Path) -> tuple[dict[str, An
     """Take the model that is there, if it is that of the recipe."""
     from .core.model import DefectModel
     from .core.training import trained_by
+    from .io.good_images import good_images
 
     model = DefectModel.load(output)
     good = good_images(recipe.images, recipe.masks)

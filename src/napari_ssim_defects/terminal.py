@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["Bar", "deferred_interrupt", "outline"]
+__all__ = ["Bar", "deferred_interrupt", "outline", "say_notices"]
 
 
 _LAYOUT = "{desc} {percentage:3.0f}% |{bar}| {elapsed}, about {remaining} left{postfix}"
@@ -63,6 +63,13 @@ class Bar:
             sys.stderr.write(f"{text}\n")
         else:
             self._bar.write(text, file=sys.stderr)
+
+
+def say_notices(notices: Iterable[str], bar: Bar | None = None) -> None:
+    """Print sentences that a person should read on stderr, one a line."""
+    for notice in notices:  # names of files may hold line breaks
+        line = f"napari-ssim-defects: {' '.join(notice.splitlines())}"
+        (bar or Bar("")).say(line)
 
 
 @contextmanager

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .core.errors import InputError
-from .terminal import Bar, deferred_interrupt
+from .terminal import Bar, deferred_interrupt, say_notices
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from .core.model import DefectModel
     from .core.progress import TrainingFinished, TrainingMessage, TrainingStep
     from .core.training_state import TrainingState
     from .io.recipe import TrainingRecipe
 
-__all__ = ["GoodImages", "good_images", "run_train", "training_result"]
+__all__ = ["run_train", "training_result"]
 
 
 def run_train(
@@ -41,6 +38,7 @@ def run_train(
     from .core.training import train
     from .io.atomic import ensure_folder, ensure_writable
     from .io.checkpoint_file import checkpoint_path
+    from .io.good_images import good_images
 
     ensure_folder(output.absolute().parent)
     ensure_writable(output)  # before the work, not after it
@@ -48,6 +46,7 @@ def run_train(
     with Bar("training") as bar:
         state = checkpoint.found(bar, resume, hint)
     good = good_images(recipe.images, recipe.masks)
+    say_notices(good.notices)
     messages = train(
         good.pixels,
         recipe.config,
@@ -99,41 +98,6 @@ def training_result(
         "auto_threshold": model.auto_threshold,
         "warnings": list(model.warnings),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class GoodImages:
-    """Defect-free images that were opened, as `train` takes them."""
-
-    pixels: list[Any]
-    masks: list[npt.NDArray[np.bool_]] | None
-    channel_axis: int | None
-    names: list[str]
-
-
-def good_images(inputs: Iterable[str | Path], masks: Path | None = None) -> GoodImages:
-    """Open the defect-free images that files, folders and patterns mean, and their masks."""
-    from .io.images import find_images, match_masks, open_image, read_mask
-
-    images = [open_image(path) for path in find_images(inputs)]
-    axes = {image.channel_axis for image in images}
-    matched = None
-    if masks is not None:
-        files = match_masks([image.path for image in images], masks)
-        matched = [
-            read_mask(file, _without_axis(image.data.shape, image.channel_axis))
-            for file, image in zip(files, images, strict=True)
-        ]
-    return GoodImages(
-        [image.data for image in images],
-        matched,
-        axes.pop() if len(axes) == 1 else None,
-        [f"'{image.path}'" for image in images],
-    )
-
-
-def _without_axis(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
-    return shape if axis is None else (*shape[:axis], *shape[axis % len(shape) + 1 :])
 
 
 @dataclass

@@ -113,6 +113,17 @@ class Evaluation:
         """Predicted regions that touch no defect, per image."""
         return sum(image.false_regions for image in self.per_image) / self.images
 
+    @property
+    def good_images(self) -> int:
+        """Number of images without defects."""
+        return sum(not image.defects for image in self.per_image)
+
+    @property
+    def false_regions_per_good_image(self) -> float | None:
+        """Predicted regions per image without defects; None if there is no such image."""
+        counts = [image.false_regions for image in self.per_image if not image.defects]
+        return sum(counts) / len(counts) if counts else None
+
 
 class Evaluator:
     """Collects images one after another; only their defective pixels are kept.

@@ -14,6 +14,9 @@ __all__ = ["IntensityRange"]
 
 _SAMPLES_PER_PLANE = 200_000
 _FARTHEST = 1e6  # ranges: squares of what lies farther out drown everything else in float32
+_USUAL = (1.0, 99.0)  # percentiles between which the intensities of an image are
+_FAR = 3.0  # ranges that no exposure lies away from good images
+_SCALES = 3.0  # how many times wider or narrower than good images no exposure makes an image
 _LARGEST = 1e30  # beyond, products of intensities are infinite in float32
 
 
@@ -112,6 +115,42 @@ class IntensityRange:
                 "stand for missing values."
             )
         return normalised
+
+    def mismatch(self, pixels: npt.NDArray[np.float32], name: str, others: str) -> str | None:
+        """Say in one sentence that intensities lie far outside the range, on another scale.
+
+        That is so where an image was saved in another bit depth. A defect may well lie outside,
+        and an image be darker or less contrasted than others: that is not said.
+
+        Parameters
+        ----------
+        pixels
+            Of the image, of shape (C, N).
+        name, others
+            What the sentence calls the image, and whose range this is.
+
+        Returns
+        -------
+        str or None
+            None if most intensities could be of such images.
+        """
+        low, span = (column[:, 0, 0] for column in self._columns())
+        found = np.percentile(pixels.astype(np.float64), _USUAL, axis=1)
+        first, last = (found - low) / span
+        extent = last - first
+        apart = (last < 0) | (first > 1)
+        far = (last < -_FAR) | (first > _FAR)
+        other_scale = apart & ((extent < 1 / _SCALES) | (extent > _SCALES))
+        # Where black is zero on both scales, the ranges begin at the same place.
+        wide_or_narrow = (extent > _FAR * _SCALES) | (
+            (extent < 1 / (_FAR * _SCALES)) & (last < 0.1)
+        )
+        if not (far | other_scale | wide_or_narrow).all():
+            return None
+        return (
+            f"Intensities of {name} ({found[0].min():g} to {found[1].max():g}) lie far outside "
+            f"{others} ({min(self.low):g} to {max(self.high):g}); save it in the same bit depth."
+        )
 
     def restore(self, plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Undo `normalise`."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..core.errors import InputError
 from ..core.planes import ImageLike
 from .file_array import FileArray
-from .image_search import SUFFIXES, find_images, match_masks
+from .image_search import SUFFIXES, find_images, match_masks, match_truth
 from .ome_zarr import is_zarr, open_zarr
 from .raster import read_raster, read_raster_mask
 from .spatial import SpatialMetadata
@@ -24,6 +24,7 @@ __all__ = [
     "ImageFile",
     "find_images",
     "match_masks",
+    "match_truth",
     "open_image",
     "read_image",
     "read_mask",

@@ -20,6 +20,7 @@ from ..core.planes import ImageLike, Planes, as_planes
 from ..core.progress import InspectionProgress, PlaneInspected
 from ..core.regions import Region, measure_plane
 from ..core.segmentation import segment_planes
+from ..io.image_checks import as_grey, intensity_notice, is_grey
 from ..io.images import ImageFile, open_image
 from ..io.journal import Journal, Record
 from ..io.report import thumbnail
@@ -33,6 +34,7 @@ __all__ = [
     "Target",
     "detect_file",
     "file_done",
+    "file_notices",
     "file_planes",
     "finished_earlier",
     "inspect_file",
@@ -138,6 +140,7 @@ def detect_file(
     if detection.pixel_size is not None:
         spatial = spatial.with_pixel_size(detection.pixel_size, detection.unit)
     planes = file_planes(model, image)
+    notices = file_notices(model, image, planes)
     key = detection.key(model, target)
 
     def written(found: _Found) -> Record:
@@ -157,6 +160,7 @@ def detect_file(
             "defective_fraction": area / math.prod(planes.shape),
             "seconds": time.perf_counter() - start,
             "rows": table_rows(result),
+            "notices": notices,
             "thumbnail": thumbnail(planes, found.labels, found.regions),
         }
 
@@ -166,7 +170,9 @@ def detect_file(
     found, record = yield from inspect(model, detection, planes, writer.folder, written)
     done = file_done(record, target.path, writer.folder, earlier=False)
     pixels = found.residual, found.labels
-    return FileDetected(target.path, done.files, *pixels, done.regions, done.seconds), record
+    return FileDetected(
+        target.path, done.files, *pixels, done.regions, done.seconds, done.notices
+    ), record
 
 
 def inspected_in_blocks(planes: Planes) -> bool:
@@ -245,10 +251,21 @@ def file_planes(model: DefectModel, image: ImageFile) -> Planes:
         As `DefectModel.planes` does.
     """
     name = f"'{image.path}'"
+    if model.channels == 1 and is_grey(image):
+        image = as_grey(image)
     if image.channel_axis is None and model.channels == 1:
         # Otherwise the last axis of a grey stack would pass for RGB if it is 3 or 4 pixels wide.
         return model.planes(as_planes(image.data, grey=True, name=name))
     return model.planes(image.data, image.channel_axis, name)
+
+
+def file_notices(model: DefectModel, image: ImageFile, planes: Planes) -> list[str]:
+    """Return sentences about an image that a person should read beside what is found in it."""
+    notices = []
+    if image.channel_axis is not None and planes.channel_axis is None:
+        notices.append(f"'{image.path}' has three equal channels and is read as grey.")
+    mismatch = intensity_notice(model.intensity, planes)
+    return notices if mismatch is None else [*notices, mismatch]
 
 
 def finished_earlier(
@@ -278,6 +295,7 @@ def file_done(record: Record, path: Path, folder: Path, *, earlier: bool) -> Fil
         record["defective_fraction"],
         record["seconds"],
         earlier,
+        tuple(map(str, record.get("notices", ()))),
     )
 
 

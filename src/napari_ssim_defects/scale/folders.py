@@ -21,7 +21,8 @@ from ..core.outputs import OutputConfig
 from ..core.progress import PlaneInspected
 from ..core.reconstruction import relayed
 from ..core.segmentation import refuse_reversed, segment
-from ..io.images import match_masks, read_image, read_mask
+from ..io.image_checks import mask_notice
+from ..io.images import match_truth, read_image, read_mask
 from ..io.journal import Journal
 from ..io.naming import output_stems, table_names
 from ..io.report import REPORT_NAME, write_report
@@ -31,6 +32,7 @@ from .file_detection import (
     NotWritten,
     Target,
     detect_file,
+    file_notices,
     file_planes,
     finished_earlier,
     inspect_file,
@@ -188,11 +190,24 @@ def _detect_here(
 
 @dataclass(frozen=True, slots=True)
 class FilesEvaluated:
-    """Scores over all files, and the mean time that a file took to read and inspect."""
+    """Scores over all files.
+
+    Attributes
+    ----------
+    paths
+        The images.
+    evaluation
+        Their scores.
+    seconds_per_image
+        Mean time that a file took to read and inspect.
+    notices
+        Sentences about images and masks that a person should read.
+    """
 
     paths: tuple[Path, ...]
     evaluation: Evaluation
     seconds_per_image: float
+    notices: tuple[str, ...] = ()
 
 
 def froc_thresholds(model: DefectModel) -> list[float]:
@@ -222,7 +237,7 @@ def evaluate_files(
     paths
         Image files.
     mask_folder
-        Folder with one mask per image (see `match_masks`), or the masks themselves; non-zero =
+        Folder of masks (see `match_truth`), or the masks themselves; non-zero =
         defect, None = an image without defects.
     threshold
         Residual above which a pixel is a candidate; None: the model's automatic one.
@@ -236,12 +251,13 @@ def evaluate_files(
     """
     masks: Sequence[Path | None]
     if isinstance(mask_folder, str | os.PathLike):
-        masks = match_masks(paths, mask_folder)
+        masks = match_truth(paths, mask_folder)
     else:
         masks = mask_folder
     threshold = model.auto_threshold if threshold is None else threshold
     settings = (segmentation or SegmentationConfig()).model_dump()
     evaluator, seconds = Evaluator(froc_thresholds(model)), 0.0
+    notices: list[str] = []
     for index, (path, mask) in enumerate(zip(paths, masks, strict=True)):
         start = time.perf_counter()
         image = read_image(path)
@@ -251,6 +267,9 @@ def evaluate_files(
         seconds += time.perf_counter() - start
         shape = planes.shape[-2:]
         truth = np.zeros(shape, bool) if mask is None else read_mask(mask, shape)
+        notices += file_notices(model, image, planes)
+        odd_mask = None if mask is None else mask_notice(mask, truth)
+        notices += [odd_mask] if odd_mask else []
         start = time.perf_counter()
         for message in inspect_file(model, image, stride=stride, device=device):
             if isinstance(message, PlaneInspected):
@@ -259,4 +278,4 @@ def evaluate_files(
                 yield FileProgress(path, (index + message.fraction) / len(paths))
         seconds += time.perf_counter() - start
         evaluator.add(residual, truth, segment(residual, threshold, **settings) > 0)
-    yield FilesEvaluated(tuple(paths), evaluator.result(), seconds / len(paths))
+    yield FilesEvaluated(tuple(paths), evaluator.result(), seconds / len(paths), tuple(notices))

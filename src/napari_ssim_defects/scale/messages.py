@@ -40,6 +40,8 @@ class FileDetected:
         Number of regions, over all planes.
     seconds
         Time from reading to writing.
+    notices
+        Sentences about the image that a person should read.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class FileDetected:
     labels: ImageLike
     regions: int
     seconds: float
+    notices: tuple[str, ...] = ()
 
     @property
     def defective_fraction(self) -> float:
@@ -61,7 +64,7 @@ class FileDone:
 
     Attributes
     ----------
-    path, files, regions, defective_fraction, seconds
+    path, files, regions, defective_fraction, seconds, notices
         As of `FileDetected`.
     earlier
         Whether it was finished in an earlier run, with the same model and settings.
@@ -73,6 +76,7 @@ class FileDone:
     defective_fraction: float
     seconds: float
     earlier: bool
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
