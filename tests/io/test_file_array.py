@@ -166,6 +166,16 @@ def test_what_bioformats2raw_makes_is_opened(tmp_path: Path) -> None:
     assert open_zarr(path)[1].axes == "TCYX"
 
 
+def test_zarr_of_several_images_is_refused_with_the_name_of_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    zarr.open_group(path, mode="w", zarr_format=2)
+    for name in ("0", "1"):
+        _ome_zarr(path / name, "0.4")
+    with pytest.raises(InputError, match=r"a\.zarr' holds 2 images; name one of them, such as"):
+        open_zarr(path)
+    assert open_zarr(path / "1")[1].axes == "TCYX"
+
+
 def test_zarr_is_found_in_folders_and_what_detection_wrote_is_not(tmp_path: Path) -> None:
     for name in ("scan.zarr", "scan.residual.ome.zarr", "notes"):
         (tmp_path / name).mkdir()

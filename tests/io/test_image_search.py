@@ -150,3 +150,12 @@ def test_folders_without_images_are_named() -> None:
     Path("test/inside").mkdir(parents=True)
     with pytest.raises(InputError, match="no images in 'test' and its folders"):
         find_images(["test"], nested=True)
+
+
+@pytest.mark.parametrize("pattern", ["scan[1]/*.png", "scan[1]/?.png", "scan[1]/**/*.png"])
+def test_folder_of_a_pattern_may_be_called_like_one(pattern: str) -> None:
+    fill("scan[1]/a.png", "scan1/b.png")
+    assert find_images([pattern]) == [Path("scan[1]/a.png")]
+    assert find_images(["scan[0-9]/*.png"]) == [Path("scan1/b.png")]
+    with pytest.raises(InputError, match="No image matches"):
+        find_images(["scan[1]/nowhere/a.png"])

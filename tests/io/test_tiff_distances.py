@@ -37,6 +37,16 @@ def test_other_resolutions_are_sizes(tmp_path: Path, dots: int) -> None:
     assert read_image(tmp_path / "a.tif").pixel_size == pytest.approx((25_400 / dots,) * 2)
 
 
+@pytest.mark.parametrize(("unit", "dots"), [("inch", 72), ("inch", 300), ("cm", 28.35)])
+def test_imagej_keeps_the_resolution_of_a_screen_which_is_no_size(
+    tmp_path: Path, unit: str, dots: float
+) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", GREY, imagej=True, resolution=(dots, dots), metadata={"unit": unit}
+    )
+    assert read_image(tmp_path / "a.tif").pixel_size is None
+
+
 def test_imagej_may_have_the_numbers_of_a_screen(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "a.tif", GREY, imagej=True, resolution=(72, 72), metadata={"unit": "um"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -109,38 +107,3 @@ def test_other_colours_than_rgb_are_refused(path: Path, mode: str, name: str) ->
     image.save(path)
     with pytest.raises(InputError, match=f"has {name} colours; save it as RGB"):
         read_image(path)
-
-
-@pytest.mark.parametrize("samples", [2, 3, 4])
-def test_png_of_several_channels_of_sixteen_bits_is_refused(tmp_path: Path, samples: int) -> None:
-    path = tmp_path / "deep.png"
-    path.write_bytes(deep_png(samples))
-    with pytest.raises(InputError, match=r"deep\.png' has several channels of 16 bits.*TIFF"):
-        read_image(path)
-
-
-def test_animation_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "moving.png"
-    frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
-    frames[0].save(path, save_all=True, append_images=frames[1:])
-    with pytest.raises(InputError, match=r"moving\.png' is an animation of 2 images"):
-        read_image(path)
-
-
-def deep_png(samples: int) -> bytes:
-    """Return a PNG of 5 x 4 pixels with samples of 16 bits."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        end = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + end
-
-    colour_type = {2: 4, 3: 2, 4: 6}[samples]
-    header = struct.pack(">IIBBBBB", 5, 4, 16, colour_type, 0, 0, 0)
-    rows = (b"\0" + RNG.bytes(5 * samples * 2) for _ in range(4))
-    content = zlib.compress(b"".join(rows))
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", content)
-        + chunk(b"IEND", b"")
-    )

@@ -220,10 +220,14 @@ def _expand(path: Path) -> list[Path]:
 
 def _matches(pattern: Path) -> Iterator[Path]:
     """Yield what a pattern matches; ``**`` enters no linked folders, which may lead in circles."""
-    first = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
-    base = Path(*pattern.parts[:first])
+    base, parts = Path(), [*pattern.parts]
+    # A folder may be called like a pattern.
+    while parts and (not glob.has_magic(parts[0]) or (base / parts[0]).exists()):
+        base /= parts.pop(0)
+    if not parts:
+        return
     # Within a name two stars mean no more than one; at the end they mean files too.
-    parts = [p if p == "**" else re.sub(r"\*+", "*", p) for p in pattern.parts[first:]]
+    parts = [p if p == "**" else re.sub(r"\*+", "*", p) for p in parts]
     if parts[-1] == "**":
         parts.append("*")
     # Two in a row mean what one does, and would search everything as often as there are folders.

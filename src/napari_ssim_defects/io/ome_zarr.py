@@ -87,6 +87,12 @@ def _image(file: Path, group: Any) -> tuple[Any, Mapping[str, Any]]:
     attributes = group.attrs.asdict()
     attributes = attributes.get("ome", attributes)
     if "multiscales" not in attributes and "0" in group and hasattr(group["0"], "keys"):
+        images = sorted((name for name in group.group_keys() if name.isdigit()), key=int)
+        if len(images) > 1:
+            raise InputError(
+                f"'{file}' holds {len(images)} images; name one of them, such as "
+                f"'{file / images[0]}'."
+            )
         return _image(file, group["0"])  # of bioformats2raw
     if "multiscales" in attributes:
         multiscale = attributes["multiscales"][0]

@@ -94,6 +94,8 @@ def _lines(model: Path, recipe: DetectionRecipe) -> Iterator[str]:
     yield "):"
     yield "    if isinstance(message, FileDetected):"
     yield '        print(f"{message.path.name}: {message.regions} regions")'
+    yield "        for notice in message.notices:"
+    yield "            print(notice)"
     yield "    elif isinstance(message, FileFailed):"
     yield "        print(message.reason)"
 

@@ -15,7 +15,7 @@ __all__ = ["Distances", "tiff_distances"]
 Distances: TypeAlias = dict[str, tuple[float, str]]
 """Distance between neighbours and its unit, for each axis where both are known."""
 
-_MICROMETRES = {2: 25_400.0, 3: 10_000.0}  # TIFF's ResolutionUnit: inch and centimetre
+_UNITS = {2: "in", 3: "cm"}  # TIFF's ResolutionUnit
 # What programs write who know no size, in dots per inch; nothing was measured by these.
 _SCREEN_AND_PRINT = (72, 96, 120, 144, 150, 200, 240, 300, 600)
 
@@ -89,7 +89,7 @@ def _resolution_distances(
 ) -> dict[str, tuple[Any, object]]:
     """Read the resolution, in pixels per unit; ImageJ has units and axes of its own."""
     found: dict[str, tuple[Any, object]] = {}
-    micrometres = _MICROMETRES.get(page.tags.valueof("ResolutionUnit", 2))
+    unit = _UNITS.get(page.tags.valueof("ResolutionUnit", 2))
     for letter, tag in (("X", "XResolution"), ("Y", "YResolution")):
         numerator, denominator = page.tags.valueof(tag, (0, 0))
         if numerator == 0:
@@ -98,10 +98,16 @@ def _resolution_distances(
         if imagej:
             # Units of other axes are named where they differ from that of x.
             found[letter] = size, imagej.get(f"{letter.lower()}unit", imagej.get("unit"))
-        elif micrometres is not None:
-            found[letter] = size * micrometres, "µm"
-    if not imagej and found and all(_is_of_screen_or_print(size) for size, _ in found.values()):
-        return {}
+        else:
+            found[letter] = size, unit
+    if found and all(_is_of_screen_or_print(*distance) for distance in found.values()):
+        found = {}
+    if not imagej:  # nobody measures in inches
+        found = {
+            letter: (converted(size, unit, "µm"), "µm")
+            for letter, (size, _) in found.items()
+            if unit
+        }
     if "spacing" in imagej:
         found["Z"] = abs(float(imagej["spacing"])), imagej.get("zunit", imagej.get("unit"))
     if "finterval" in imagej:
@@ -109,7 +115,12 @@ def _resolution_distances(
     return found
 
 
-def _is_of_screen_or_print(micrometres: float) -> bool:
-    return any(
-        math.isclose(micrometres * dots, 25_400.0, rel_tol=0.005) for dots in _SCREEN_AND_PRINT
+def _is_of_screen_or_print(size: float, unit: object) -> bool:
+    """Whether a size is that of a usual resolution; ImageJ keeps those of others in their unit."""
+    symbol = unit_symbol(unit)
+    if symbol is None or symbol not in _UNITS.values():
+        return False
+    inches = converted(size, symbol, "in")
+    return inches is not None and any(
+        math.isclose(inches * dots, 1.0, rel_tol=0.005) for dots in _SCREEN_AND_PRINT
     )
