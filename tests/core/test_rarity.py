@@ -109,14 +109,15 @@ def test_a_view_counts_by_its_weight_and_a_network_by_what_it_has_learned(rng):
     ssim = RarityView(residual=SSIMResidual())
     config = RarityResidual(views=(ssim, *VIEWS[1:]))
     maps = [[rng.gamma(2, size=(100, 100)).astype(np.float32)] for _ in VIEWS]
-    learned = weighted_by_skill(config, redrawn=0.75, told=0.36)
-    assert [view.weight for view in learned.views] == [0.5, 1, 1]
+    skills = {VIEWS[1].residual: 0.59, VIEWS[2].residual: 0.9}
+    learned = weighted_by_skill(config, redrawn=0.75, skills=skills)
+    assert [view.weight for view in learned.views] == pytest.approx([0.5, 0.6, 1])
     fitted = fit_rarity(learned, maps)
     rarities = [
         rarity(found, view.levels).astype(float)
         for (found,), view in zip(maps, fitted.views, strict=True)
     ]
-    mean = np.average(rarities, axis=0, weights=[0.5, 1, 1])
+    mean = np.average(rarities, axis=0, weights=[0.5, 0.6, 1])
     expected = rarity(mean.astype(np.float32), fitted.levels)
     found = combined_rarity([found for (found,) in maps], fitted, (0.0, 0.0, 0.0))
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -124,11 +125,12 @@ def test_a_view_counts_by_its_weight_and_a_network_by_what_it_has_learned(rng):
 
 def test_a_network_that_has_learned_too_little_does_not_count_at_all():
     config = RarityResidual(views=(RarityView(residual=SSIMResidual()), *VIEWS[1:]))
-    failed = weighted_by_skill(config, redrawn=0.5, told=-0.1)
+    skills = {VIEWS[1].residual: 0.5, VIEWS[2].residual: 0.7}
+    failed = weighted_by_skill(config, redrawn=0.5, skills=skills)
     assert [view.residual.kind for view in failed.views] == ["texture"]
     alone = RarityResidual(views=(RarityView(residual=SSIMResidual()),))
-    assert len(weighted_by_skill(alone, redrawn=0.1, told=0).views) == 1  # there is no other
-    assert weighted_by_skill(SquaredErrorResidual(), 0.25, 0.6) == SquaredErrorResidual()
+    assert len(weighted_by_skill(alone, redrawn=0.1, skills={}).views) == 1  # there is no other
+    assert weighted_by_skill(SquaredErrorResidual(), 0.25, {}) == SquaredErrorResidual()
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_where_memory_runs_out_less_is_painted_before_batches_get_smaller(
 
     monkeypatch.setattr(training, "Objective", Scarce)
     monkeypatch.setattr(Validation, "loss", lambda self, network: None)
-    monkeypatch.setattr(Validation, "told", lambda self, network: 0.5)
+    monkeypatch.setattr(Validation, "skills", lambda self, network: {})
     monkeypatch.setattr(
         training, "Feed", lambda *arguments: Feed(*arguments[:2], at_once=CARD_BATCHES)
     )

@@ -3,22 +3,44 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import log_loss
+from sklearn.metrics import roc_auc_score
 
-from napari_ssim_defects.core.config import TrainingConfig
-from napari_ssim_defects.core.corruption import corrupt, vary
+from napari_ssim_defects.core.config import (
+    DiscriminatorResidual,
+    RarityResidual,
+    RarityView,
+    SSIMResidual,
+    TextureResidual,
+    TrainingConfig,
+)
+from napari_ssim_defects.core.corruption import corrupt
 from napari_ssim_defects.core.losses import Objective
 from napari_ssim_defects.core.networks import Autoencoder, initialise
 from napari_ssim_defects.core.validation import Validation
+from napari_ssim_defects.io.backbone_weights import read_backbone_weights
 
-CONFIG = TrainingConfig(patch_size=16, latent_dimension=4, discriminator=True, seed=5)
+CONFIG = TrainingConfig(
+    patch_size=16,
+    latent_dimension=4,
+    discriminator=True,
+    texture=True,
+    seed=5,
+    residual=RarityResidual(
+        views=(
+            RarityView(residual=DiscriminatorResidual()),
+            RarityView(residual=TextureResidual()),
+            RarityView(residual=SSIMResidual()),
+        )
+    ),
+)
 
 
 @pytest.fixture
 def network():
     network = Autoencoder.of(CONFIG, 1)
     initialise(network, 0)
-    return network
+    network.backbone.load_pretrained(read_backbone_weights())
+    return network.eval()
 
 
 @pytest.fixture
@@ -30,31 +52,31 @@ def validation(config, squares):
     return Validation(config, Objective(config, torch.Generator()), squares, held_out=True)
 
 
-@pytest.mark.parametrize("at_once", [6, 4])
-def test_told_is_the_part_of_a_blind_guess_s_cross_entropy_that_is_gone(network, squares, at_once):
+def test_skill_is_the_area_below_the_roc_curve_of_painted_corruptions(network, squares):
     looks = validation(CONFIG, squares)
-    looks.at_once = at_once
-    told = looks.told(network)
-    assert looks.told(network) == told  # always of the same corruptions
+    skills = looks.skills(network)
+    assert looks.skills(network) == skills  # always of the same corruptions
+    assert set(skills) == {view.residual for view in CONFIG.residual.views[:2]}
     generator = torch.Generator().manual_seed(CONFIG.seed)
-    odds, masks = [], []
-    for part in squares.split(at_once):
-        corrupted, mask = corrupt(vary(part, generator), generator)
+    residuals, masks = [], []
+    for _ in range(8):
+        corrupted, mask = corrupt(squares, generator)
+        masks.append(mask.numpy())
+        padded = np.pad(corrupted.numpy(), [(0, 0), (0, 0), (64, 64), (64, 64)], mode="symmetric")
         with torch.no_grad():
-            odds.append(network.discriminator(corrupted).double().sigmoid().numpy().ravel())
-        masks.append(mask.numpy().ravel())
-    truth = np.concatenate(masks)
-    blind = log_loss(truth, np.full(truth.size, truth.mean()))
-    expected = 1 - log_loss(truth, np.concatenate(odds)) / blind
-    assert told == pytest.approx(expected, abs=0.05)  # in bfloat16
+            odds = network.discriminator(network.backbone(torch.as_tensor(padded)))
+        residuals.append(odds.exp().log1p()[:, :, 64:-64, 64:-64].numpy())
+    truth, found = (np.concatenate(each)[..., ::2, ::2].ravel() for each in (masks, residuals))
+    expected = roc_auc_score(truth > 0, found)
+    assert skills[DiscriminatorResidual()] == pytest.approx(expected, abs=0.02)  # in bfloat16
 
 
-class Blind(torch.nn.Module):
-    def forward(self, patches):
-        return torch.full_like(patches[:, :1], -1.5)
+def test_a_view_that_tells_nothing_has_the_skill_of_chance(network, squares):
+    """Here of a texture model that has not learned anything."""
+    skills = validation(CONFIG, squares).skills(network)
+    assert skills[TextureResidual()] == 0.5
 
 
-@pytest.mark.parametrize("discriminator", [Blind(), None])
-def test_a_blind_discriminator_and_none_have_told_nothing(network, squares, discriminator):
-    network.discriminator = discriminator
-    assert validation(CONFIG, squares).told(network) <= 0
+def test_only_a_rarity_has_views_to_be_judged(network, squares):
+    config = CONFIG.replace(residual=DiscriminatorResidual())
+    assert validation(config, squares).skills(network) == {}

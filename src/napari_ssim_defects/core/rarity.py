@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ _MEASURED = 4.0  # up to this rarity, levels are quantiles; beyond they are extr
 _TAIL = 2.0  # rarity from which on the tail is taken for exponential
 _HIGHEST = 10.0
 _LEAST_WEIGHT = 0.01
-_LEAST_TOLD = 0.1  # part of the entropy that a discriminator must have learned to count
+_FULL_SKILL = 0.15  # area under the ROC curve beyond chance from which on a view counts in full
 _LEAST_REDRAWN = 0.5  # part of the loss that an autoencoder must have learned to count at all
 _LOWEST = 0.1  # part of the pixels of any image that is good for sure
 _USUAL = -math.log10(1 - _LOWEST)  # rarity that they stay below
@@ -180,14 +180,15 @@ def fit_rarity(
     return config.replace(levels=rarity_levels(values))
 
 
-def weighted_by_skill(config: ResidualConfig, redrawn: float, told: float) -> ResidualConfig:
-    """Let each network count in a rarity by how well it has learned its task, or not at all.
+def weighted_by_skill(
+    config: ResidualConfig, redrawn: float, skills: Mapping[SimpleResidual, float]
+) -> ResidualConfig:
+    """Let each view count in a rarity by how well it does its task, or not at all.
 
     What an autoencoder has not learned to redraw is no defect, however rare the difference is. Of
     a texture without order it learns to redraw the smooth parts only, which then look good
-    wherever they are: so it counts where it redraws most of what there is. A discriminator counts
-    unless it misses nearly all painted corruptions: how hard they are to find depends on what is
-    painted more than on the material. What is learnt in closed form counts in full.
+    wherever they are: so it counts where it redraws most of what there is. The others count where
+    they tell painted corruptions from good pixels.
 
     Parameters
     ----------
@@ -195,46 +196,39 @@ def weighted_by_skill(config: ResidualConfig, redrawn: float, told: float) -> Re
         Any residual; all but a rarity stay as they are.
     redrawn
         Part of the loss of a flat reconstruction that is gone (see `Validation.learned`).
-    told
-        Part of a blind guess's cross-entropy that is gone (see `Validation.told`), McFadden's
-        pseudo R squared.
+    skills
+        What `Validation.skills` says of the other views.
 
     Examples
     --------
     >>> from napari_ssim_defects.core.config import RarityView, SSIMResidual, TextureResidual
     >>> views = RarityView(residual=SSIMResidual()), RarityView(residual=TextureResidual())
-    >>> both = weighted_by_skill(RarityResidual(views=views), redrawn=0.9, told=0.0)
+    >>> skills = {TextureResidual(): 0.95}
+    >>> both = weighted_by_skill(RarityResidual(views=views), redrawn=0.9, skills=skills)
     >>> [view.weight for view in both.views]
     [0.8, 1.0]
-    >>> weaker = weighted_by_skill(RarityResidual(views=views), redrawn=0.4, told=0.0)
+    >>> weaker = weighted_by_skill(RarityResidual(views=views), redrawn=0.4, skills=skills)
     >>> [view.residual.kind for view in weaker.views]
     ['texture']
-
-    References
-    ----------
-    McFadden: Conditional logit analysis of qualitative choice behavior, Frontiers in Econometrics,
-    1974.
     """
     if config.kind != "rarity":
         return config
-    weights = [_weight(view.residual, redrawn, told) for view in config.views]
-    if not any(weights):  # of networks alone that have learned nothing: what there is
+    weights = [
+        (skills[view.residual] - 0.5) / _FULL_SKILL
+        if view.residual in skills
+        else (redrawn - _LEAST_REDRAWN) / (1 - _LEAST_REDRAWN)
+        for view in config.views
+    ]
+    weights = [round(min(1.0, weight), 4) for weight in weights]
+    if max(weights) <= 0:  # none does its task: what there is
         weights = [_LEAST_WEIGHT] * len(weights)
     return config.replace(
         views=tuple(
             view.replace(weight=weight)
             for view, weight in zip(config.views, weights, strict=True)
-            if weight
+            if weight > 0
         )
     )
-
-
-def _weight(residual: SimpleResidual, redrawn: float, told: float) -> float:
-    if residual.kind in ("features", "texture"):
-        return 1.0
-    if residual.kind == "discriminator":
-        return 1.0 if told >= _LEAST_TOLD else 0.0
-    return round(min(1.0, max(0.0, redrawn - _LEAST_REDRAWN) / (1 - _LEAST_REDRAWN)), 4)
 
 
 def _together(

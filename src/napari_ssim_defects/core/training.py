@@ -214,7 +214,7 @@ def train(
     for text in warnings:
         yield TrainingNotice(text)
     good = spread_over(held_out, _CALIBRATION_PIXELS) or spread_over(areas, _CALIBRATION_PIXELS)
-    weighted = weighted_by_skill(config.residual, learned, validation.told(network))
+    weighted = weighted_by_skill(config.residual, learned, validation.skills(network))
     config = config.replace(residual=weighted, augmentation=augmentation)
     own, *others = yield from measure(
         network,

@@ -7,22 +7,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from scipy import stats
 
 from .config import TrainingConfig
+from .corruption import corrupt
 from .course import LEARNED
 from .device import autocast
-from .losses import Objective, corruption_weights, discrimination_loss, training_loss
+from .losses import Objective, training_loss
 from .networks import Autoencoder
 from .patches import tiles
+from .predictions import PlanePredictions, local_predictions, needed_predictions
 from .progress import TrainingPreview
 from .reconstruction import reconstructor
-from .residual import residual_map
+from .residual import residual_map, residual_maps
+from .residual_kinds import LocalResidual, SimpleResidual, parts
+from .tiles import Box
 
 __all__ = ["Validation"]
 
 _RECONSTRUCTED = 16  # patches: enough to tell a picture from flat grey
 _PREVIEW_PATCHES = 4
+_PAINTED = 48  # patches with corruptions that views are judged by
+_EVERY = 2  # of their pixels in each direction counts: neighbours say the same
 
 
 @dataclass
@@ -88,41 +96,46 @@ class Validation:
         learned = 1 - self._loss_of(outputs) / self._flat_loss
         return learned if math.isfinite(learned) else -1.0
 
-    def told(self, network: Autoencoder) -> float:
-        """Return the part of a blind guess's cross-entropy that the discriminator is spared.
+    def skills(self, network: Autoencoder) -> dict[SimpleResidual, float]:
+        """Return how well each local view of a rarity tells painted corruptions from good pixels.
 
-        At most 1; 0 or less where it tells what was corrupted no better than the (weighted)
-        fraction that was, or where there is no discriminator.
+        Returns
+        -------
+        dict
+            Areas under the ROC curve, in [0, 1]; 0.5: it tells nothing. Empty for other residuals.
         """
-        if network.discriminator is None:
-            return 0.0
+        views = [view for view in parts(self.config.residual) if isinstance(view, LocalResidual)]
+        if self.config.residual.kind != "rarity" or not views:
+            return {}
         network.eval()
-        self.objective.generator.manual_seed(self.config.seed)
-        entropy = corrupted = good = 0.0
-        with torch.no_grad():
-            for patches in self._portions(self.patches):
-                painted = self.objective.painted(patches)
-                part = len(patches) / len(self.patches)
-                entropy += part * float(discrimination_loss(network, painted))
-                weights = corruption_weights(painted.mask)
-                corrupted += part * float((weights * painted.mask).mean())
-                good += part * float((weights * (1 - painted.mask)).mean())
-        if not corrupted or not good:
-            return 0.0
-        whole = corrupted + good
-        blind = -corrupted * math.log(corrupted / whole) - good * math.log(good / whole)
-        told = 1 - entropy / blind
-        return told if math.isfinite(told) else 0.0
+        device = self.patches.device
+        kinds = needed_predictions(views)[1]
+        generator = torch.Generator(device).manual_seed(self.config.seed)
+        found: dict[SimpleResidual, list[npt.NDArray[np.float32]]] = {view: [] for view in views}
+        masks = []
+        for _ in range(-(-_PAINTED // len(self.patches))):
+            corrupted, mask = corrupt(self.patches, generator)
+            masks.append(mask[:, 0, ::_EVERY, ::_EVERY].cpu().numpy() > 0)
+            for patch in corrupted.cpu().numpy():
+                whole = Box(0, 0, *patch.shape[1:])
+                local = local_predictions(network, kinds, patch, whole, device)
+                predictions = PlanePredictions(None, dict(zip(kinds, local, strict=True)))
+                for view, residuals in found.items():
+                    residual = residual_maps(patch, predictions, view)[0]
+                    residuals.append(residual[::_EVERY, ::_EVERY])
+        truth = np.concatenate(masks).ravel()
+        if truth.all() or not truth.any():
+            return dict.fromkeys(views, 0.5)
+        return {
+            view: _area_below_roc(np.stack(residuals).ravel(), truth)
+            for view, residuals in found.items()
+        }
 
     def warnings(self, learned: float) -> tuple[str, ...]:
         """Return what whoever uses a network that `learned` so much should know."""
-        if learned >= LEARNED:
+        # In a rarity, what has not learned its task does not count.
+        if learned >= LEARNED or self.config.residual.kind == "rarity":
             return ()
-        if self.config.residual.kind == "rarity":
-            return (
-                "The autoencoder did not learn the material in this time, so that defects are "
-                "told by the discriminator and the texture only; train longer to have all three.",
-            )
         return (
             "The training did not learn the material: what the network redraws is hardly better "
             "than flat grey. Do not rely on its residuals; train longer, or with patches that "
@@ -147,3 +160,10 @@ class Validation:
     def _portions(self, patches: torch.Tensor) -> Iterator[torch.Tensor]:
         for part in patches.split(self.at_once):
             yield part.contiguous(memory_format=torch.channels_last)
+
+
+def _area_below_roc(residual: npt.NDArray[np.float32], truth: npt.NDArray[np.bool_]) -> float:
+    """Probability that a defective pixel has a larger residual than a good one."""
+    defective, good = residual[truth], residual[~truth]
+    statistic = stats.mannwhitneyu(defective, good).statistic
+    return float(statistic / (defective.size * good.size))
