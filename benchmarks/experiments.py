@@ -31,9 +31,18 @@ from napari_ssim_defects.core.memory import memory_kept
 from napari_ssim_defects.core.networks import Autoencoder, initialise
 from napari_ssim_defects.core.optimisation import Optimisation
 from napari_ssim_defects.core.patches import PatchSource, TrainingArea, training_side
-from napari_ssim_defects.core.progress import TrainingFinished, TrainingStep
+from napari_ssim_defects.core.progress import (
+    TrainingCheckpoint,
+    TrainingFinished,
+    TrainingStep,
+)
 from napari_ssim_defects.core.validation import Validation
 from napari_ssim_defects.io.atomic import atomic_path
+from napari_ssim_defects.io.checkpoint_file import (
+    checkpoint_path,
+    read_checkpoint,
+    write_checkpoint,
+)
 from napari_ssim_defects.io.datasets import Dataset, find_dataset
 from napari_ssim_defects.io.images import read_image
 from napari_ssim_defects.samples import nanofibres
@@ -183,7 +192,7 @@ def scored(
             model = DefectModel.load(model_file)
         else:
             with Bar(f"{folder.name}: training {config.name} {config.system}") as bar:
-                model = _trained(dataset, config, alexnet, bar)
+                model = _trained(dataset, config, alexnet, checkpoint_path(model_file), bar)
             model.save(model_file)
         model = model.with_residual(residual)
         with Bar(f"{folder.name}: testing {config.name} {model.config.residual.kind}") as bar:
@@ -225,19 +234,23 @@ def _scores(model: DefectModel, dataset: Dataset, bar: Bar) -> dict[str, Any]:
 
 
 def _trained(
-    dataset: Dataset, config: TrainingConfig, alexnet: Path | None, bar: Bar
+    dataset: Dataset, config: TrainingConfig, alexnet: Path | None, checkpoint: Path, bar: Bar
 ) -> DefectModel:
-    """Train; the wall-clock time of all of it is kept in the model's provenance."""
+    """Train, or go on; the wall-clock time of this run is kept in the model's provenance."""
     images = [read_image(path) for path in dataset.good]
     axis = images[0].channel_axis
     start = time.perf_counter()
     for message in train(
         [image.data for image in images], config, channel_axis=axis,
         names=[str(path) for path in dataset.good], alexnet=alexnet,
+        state=read_checkpoint(checkpoint) if checkpoint.exists() else None,
     ):  # fmt: skip
         if isinstance(message, TrainingStep):
             bar.show(message.fraction, f"loss {message.loss:.4f}")
+        elif isinstance(message, TrainingCheckpoint):
+            write_checkpoint(message.state, checkpoint)
     assert isinstance(message, TrainingFinished)
+    checkpoint.unlink(missing_ok=True)
     seconds = f"{time.perf_counter() - start:.1f}"
     model = replace(message.model, provenance={**message.model.provenance, _SECONDS: seconds})
     if not dataset.validation:

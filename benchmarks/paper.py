@@ -89,6 +89,7 @@ def _config(preset: str, system: str, changes: dict[str, Any]) -> TrainingConfig
     batch_size = TrainingConfig().batch_size if config.discriminator else config.batch_size
     return config.replace(
         discriminator=False,
+        features=False,
         texture=False,
         augmentation=config.augmentation.replace(symmetries=False),
         residual=SSIMResidual(ssim=(config.ssim,)),

@@ -159,7 +159,7 @@ class TrainingConfig(Values):
     reconstruction_interval
         Every how many steps the autoencoder learns, once it has learned anything; in those between
         the discriminator does alone, which is faster. Trained for long, the one learns to redraw
-        defects, while the other still gets better (benchmarks/README.md). Without a
+        defects, while the other still gets better (benchmarks/EXPERIMENTS.md). Without a
         discriminator it learns in every step.
     features
         Whether it is learnt, too, what features of a pretrained network good material has (see

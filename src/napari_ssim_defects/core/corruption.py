@@ -86,7 +86,7 @@ def vary(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     Each is turned, scaled, sharpened or softened, and changed in contrast and brightness a little,
     as a whole and slowly from one side to another, and gets some noise. Without this, a
     discriminator takes a whole image for a defect that was taken in another light or at a slightly
-    other angle (benchmarks/README.md).
+    other angle (benchmarks/EXPERIMENTS.md).
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ _WIDTHS = (16, 32, 48, 64)  # channels at 1/2, 1/4, 1/8 and 1/16 of the resoluti
 _FINEST = BACKBONE_STRIDES[0]
 
 FASTER = 2.0
-"""Its learning rate, as a multiple of the autoencoder's (benchmarks/README.md)."""
+"""Its learning rate, as a multiple of the autoencoder's (benchmarks/EXPERIMENTS.md)."""
 
 
 class Discriminator(nn.Module):

@@ -17,7 +17,7 @@ from .residual_kinds import (
 __all__ = ["PRESETS", "SSIM_ONLY"]
 
 # Minutes instead of hours: small patches in small batches leave the plateau of the SSIM loss
-# soonest (benchmarks/README.md).
+# soonest (benchmarks/EXPERIMENTS.md).
 _BRIEF: dict[str, Any] = {
     "patch_size": 64,
     "squared_error_weight": 5.0,  # where SSIM alone redraws nothing but flat grey
