@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.io.images import read_mask
+from napari_ssim_defects.io.images import read_image, read_mask
 
 SHAPE = (64, 80)
 ROWS, COLUMNS = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -130,3 +130,17 @@ def test_mask_whose_zero_is_white_is_what_is_seen(
 def test_fax_mask_is_what_is_seen(tmp_path: Path) -> None:
     Image.fromarray(ELLIPSE).save(tmp_path / "mask.tif", compression="group4")
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.tif", SHAPE), ELLIPSE)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_lookup_table_of_imagej_does_not_swap_a_mask(
+    tmp_path: Path, kind: type[np.generic]
+) -> None:
+    path = tmp_path / "mask.tif"
+    tifffile.imwrite(path, (BYTES * 255).astype(kind), imagej=True)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages.first.tags["PhotometricInterpretation"].overwrite(0)
+    with tifffile.TiffFile(path) as tif:
+        assert tif.is_imagej
+    np.testing.assert_array_equal(read_mask(path, SHAPE), ELLIPSE)
+    np.testing.assert_array_equal(read_image(path).data, BYTES * 255)

@@ -19,6 +19,7 @@ _PLANES = 16  # of a stack that are looked at
 _SIDE = 2048  # of a plane that is looked at whole
 _BLOCK = 256
 _BLOCKS = 5  # along each side of a larger plane
+_PIXELS = 100_000
 _USUAL = (1.0, 99.0)  # percentiles between which the intensities of an image are
 
 
@@ -40,7 +41,7 @@ def as_grey(image: ImageFile) -> ImageFile:
 
 
 def sample(planes: Planes) -> npt.NDArray[np.float32]:
-    """Return pixels from all over an image, of shape (C, N)."""
+    """Return pixels from all over an image, of shape (C, N); some hundred thousand of a plane."""
     parts = []
     for index in np.linspace(0, len(planes) - 1, min(len(planes), _PLANES)).astype(int):
         if max(planes.height, planes.width) <= _SIDE:
@@ -48,7 +49,11 @@ def sample(planes: Planes) -> npt.NDArray[np.float32]:
             continue
         for rows in _blocks(planes.height):
             parts += [planes.read(int(index), rows, part) for part in _blocks(planes.width)]
-    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+    return np.concatenate([_thinned(part.reshape(len(part), -1)) for part in parts], axis=1)
+
+
+def _thinned(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return pixels[:, :: 1 + pixels.shape[1] // _PIXELS]
 
 
 def _blocks(side: int) -> list[slice]:

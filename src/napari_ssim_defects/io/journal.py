@@ -111,6 +111,7 @@ def _is_record(record: Any) -> bool:
     return (
         isinstance(record, dict)
         and all(isinstance(record.get(name), kind) for name, kind in _KINDS.items())
+        and isinstance(record.get("notices", []), list)
         and 0 <= record["defective_fraction"] <= 1 <= record["regions"] + 1
         and all(
             isinstance(names, list) and all(isinstance(name, str) for name in names)

@@ -39,7 +39,7 @@ _SEPARATE = 2
 _LOOSE_PAGES = ("generic", "uniform")
 _REDUCED_OR_MASK = 0b101  # of NewSubfileType
 # What slide scanners add to the image, by the names that tifffile and OME give it.
-_BESIDE = {"label", "macro", "map", "overview", "preview", "thumbnail"}
+_BESIDE = {"label", "macro", "map", "overview", "preview", "probability", "thumbnail"}
 
 
 def read_tiff(path: str | os.PathLike[str]) -> tuple[npt.NDArray[Any], SpatialMetadata]:

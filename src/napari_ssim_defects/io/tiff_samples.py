@@ -25,7 +25,7 @@ def stored_as_meant(page: tifffile.TiffPage, axes: str, *, is_imagej: bool) -> b
     if "S" in axes:
         return page.photometric == _RGB and page.samplesperpixel == 3
     return page.dtype is not None and page.dtype.kind in "uif" and (
-        page.photometric == 1 or (page.photometric == _PALETTE and is_imagej)
+        page.photometric == 1 or (page.photometric in (_MIN_IS_WHITE, _PALETTE) and is_imagej)
     )  # fmt: skip
 
 
@@ -34,8 +34,9 @@ def plain_samples(
 ) -> tuple[npt.NDArray[Any], str]:
     """Turn samples into intensities, as the image is shown: more is brighter.
 
-    1-bit images become 0 and 255, palettes RGB (ImageJ's are left alone: they are lookup tables for
-    the screen), and images whose zero is white are inverted. Opacity is left out.
+    1-bit images become 0 and 255, palettes RGB, and images whose zero is white are inverted.
+    Neither is done to ImageJ's, which are lookup tables for the screen: there the objects of a mask
+    are 255, and look black, where its lookup table is inverted. Opacity is left out.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def plain_samples(
         colours = (page.colormap // (256 if sixteen_bits else 1)).astype(np.uint8)
         return colours.T[data.astype(np.intp)], axes + "S"
     data, axes, _ = _split(data, axes, page)
-    data = _black_is_zero(file, data, page)
+    data = _black_is_zero(file, data, page, is_imagej=is_imagej)
     if data.dtype.kind == "b":
         data = data.astype(np.uint8) * np.uint8(255)
     return data, axes
@@ -68,7 +69,7 @@ def marked_samples(
     """
     data, axes, opaque = _split(data, axes, page)
     if page.photometric != _PALETTE:
-        data = _black_is_zero(file, data, page)
+        data = _black_is_zero(file, data, page, is_imagej=is_imagej)
     if data.dtype.kind == "f":
         missing = np.isnan(data)
         opaque = opaque & ~(missing.any(axis=-1) if "S" in axes else missing)
@@ -103,14 +104,16 @@ def _split(
     return (data, axes + "S", opaque) if kept > 1 else (data[..., 0], axes, opaque)
 
 
-def _black_is_zero(file: Path, data: npt.NDArray[Any], page: tifffile.TiffPage) -> npt.NDArray[Any]:
+def _black_is_zero(
+    file: Path, data: npt.NDArray[Any], page: tifffile.TiffPage, *, is_imagej: bool
+) -> npt.NDArray[Any]:
     """Invert images whose zero is white, and refuse what is no grey and no RGB."""
     colours = _OTHER_COLOURS.get(page.photometric)
     if page.photometric == _YCBCR and page.compression not in _JPEG:
         colours = "YCbCr"
     if colours is not None:
         raise InputError(f"'{file}' has {colours} colours; save it as RGB or grey.")
-    if page.photometric != _MIN_IS_WHITE:
+    if page.photometric != _MIN_IS_WHITE or is_imagej:
         return data
     if data.dtype.kind == "f":
         raise InputError(
