@@ -154,7 +154,7 @@ def _mask_folder(home: Path, folder: Path, homes: set[Path]) -> Path | None:
     parts = home.absolute().parts[1:]
     for first in range(len(parts)):
         inside = folder.joinpath(*parts[first:])
-        if inside.is_dir() and not is_zarr(inside):
+        if _is_folder(inside):
             return inside
     other = home.parent / folder.absolute().name  # test/hole, where ground_truth/hole was given
     is_of_others = other != home and (other in homes or (_is_good(home) and _is_folder(other)))
@@ -174,7 +174,11 @@ def _no_mask(image: Path, folder: str | os.PathLike[str], advice: str = "") -> I
 
 
 def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not is_zarr(path)
+    """Whether it is a folder of files; zarr is none, nor is what cannot be named."""
+    try:
+        return path.is_dir() and not is_zarr(path)
+    except (OSError, ValueError):
+        return False
 
 
 def _nested(folder: Path, avoided: Path | None) -> list[Path]:

@@ -257,7 +257,8 @@ def _stored_pixels(file: Path, series: tifffile.TiffPageSeries) -> npt.NDArray[A
     try:
         data = series.asarray()
     except (ValueError, NotImplementedError, ImportError) as error:
-        if not isinstance(error, ImportError) and "imagecodecs" not in str(error):
+        unknown = any(words in str(error) for words in ("imagecodecs", "not supported"))
+        if not unknown and not isinstance(error, ImportError):
             raise
         data = _pixels_by_pillow(file, series)
     return data.astype(data.dtype.newbyteorder("="), copy=False)
