@@ -154,3 +154,26 @@ def test_mask_of_several_images_is_refused(path: Path) -> None:
         tifffile.imwrite(path, image, append=path.exists())
     with pytest.raises(InputError, match="has 3 x 40 x 60 pixels and its image 40 x 60"):
         read_mask(path, (40, 60))
+
+
+def test_another_image_inside_a_page_is_not_left_out(path: Path) -> None:
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(IMAGES[0], subifds=1, metadata=None)
+        writer.write(np.dstack([IMAGES[1]] * 3), metadata=None)
+        writer.write(IMAGES[2], metadata=None)
+    with pytest.raises(InputError, match="holds 3 images that differ"):
+        read_image(path)
+
+
+def test_scenes_stay_in_their_order_wherever_their_planes_are(tmp_path: Path) -> None:
+    path = tmp_path / "scenes.ome.tif"
+    # The planes of the second scene come first in the file.
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        for image in IMAGES[:2]:
+            writer.write(image, metadata={"axes": "YX"})
+    with tifffile.TiffFile(path) as tif:
+        xml = tif.ome_metadata
+    assert xml is not None
+    swapped = xml.replace('IFD="0"', 'IFD="x"').replace('IFD="1"', 'IFD="0"')
+    tifffile.tiffcomment(path, swapped.replace('IFD="x"', 'IFD="1"').encode())
+    np.testing.assert_array_equal(read_image(path).data, [IMAGES[1], IMAGES[0]])

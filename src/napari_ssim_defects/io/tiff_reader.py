@@ -82,23 +82,25 @@ def read_tiff_mask(path: str | os.PathLike[str]) -> npt.NDArray[np.bool_]:
 def _read(file: Path, meaning: Meaning) -> tuple[npt.NDArray[Any], SpatialMetadata]:
     with _opened(file) as (tif, images, errors):
         parts = []
-        for series in images:
+        for number, series in enumerate(images):
             page, axes = series.keyframe, series.axes
             data = _stored_pixels(file, series)
             if any("offset" in error or "corrupted" in error for error in errors):
                 raise ValueError("; ".join(errors))
-            places = [page.index for page in series.pages if page is not None]
+            places: list[object] = [number]
             planes = [data]
-            if len(images) > 1 and series.kind == "generic" and len(places) == len(data) > 1:
-                planes, axes = [*data], axes[1:]  # sorted by kind: back to their places
+            if len(images) > 1 and series.kind == "generic":  # sorted by kind, not by place
+                places = [page.index for page in series.pages if page is not None]
+                if len(places) > 1:
+                    planes, axes = [*data], axes[1:]
             orientation = _orientation(file, series)
             distances = _distances(tif, series, orientation)
-            for place, plane in zip(places, planes, strict=False):
+            for place, plane in zip(places, planes, strict=True):
                 shown, letters = meaning(file, plane, axes, page, is_imagej=bool(tif.is_imagej))
                 shown, letters = in_order(shown, letters)
                 shown = upright(shown, orientation, letters.index("Y"), letters.index("X"))
                 parts.append((place, shown, letters, distances))
-        return _joined(file, sorted(parts, key=lambda part: part[0]))
+        return _joined(file, sorted(parts, key=lambda part: np.ravel(part[0]).tolist()))
 
 
 def _joined(
