@@ -35,7 +35,7 @@ def one_number_format() -> Iterator[None]:
     from napari_ssim_defects.core import device
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device, "_step_time", lambda dtype: 1.0)
+        patch.setattr(device, "step_time", lambda dtype: 1.0)
         yield
 
 

@@ -13,7 +13,7 @@ from napari_ssim_defects.core.device import (
 )
 from napari_ssim_defects.core.errors import InputError
 
-STEP_TIME = device._step_time  # before it is replaced for all tests of the core
+STEP_TIME = device.step_time  # before it is replaced for all tests of the core
 
 
 @pytest.mark.parametrize("name", [None, "auto"])
@@ -81,14 +81,14 @@ def test_releasing_memory_is_possible_everywhere(cpu):
 @pytest.mark.parametrize(("half", "expected"), [(0.5, torch.bfloat16), (0.95, torch.float32)])
 def test_the_faster_format_must_win_clearly(cpu, monkeypatch, half, expected):
     times = {torch.float32: 1.0, torch.bfloat16: half}
-    monkeypatch.setattr(device, "_step_time", times.get)
+    monkeypatch.setattr(device, "step_time", times.get)
     assert fast_dtype.__wrapped__(cpu) == expected
 
 
 def test_one_slow_step_does_not_decide(cpu, monkeypatch):
     busy = iter([9.0, *[1.0] * 100])
     monkeypatch.setattr(
-        device, "_step_time", lambda dtype: next(busy) if dtype == torch.bfloat16 else 1.5
+        device, "step_time", lambda dtype: next(busy) if dtype == torch.bfloat16 else 1.5
     )
     assert fast_dtype.__wrapped__(cpu) == torch.bfloat16
 
@@ -112,7 +112,7 @@ def test_full_precision_holds_inside_autocast(cpu):
 
 
 def test_the_number_format_can_be_decided_and_be_left_to_speed_again(monkeypatch):
-    monkeypatch.setattr(device, "_step_time", lambda dtype: 1.0 if dtype == torch.float32 else 2.0)
+    monkeypatch.setattr(device, "step_time", lambda dtype: 1.0 if dtype == torch.float32 else 2.0)
     cpu = torch.device("cpu")
     device.fast_dtype.cache_clear()
     assert device.fast_dtype(cpu) == torch.float32

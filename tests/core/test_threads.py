@@ -49,3 +49,16 @@ def test_the_number_of_threads_is_as_before_afterwards():
     with thread_race() as race:
         torch.set_num_threads(race.threads + 1)
     assert torch.get_num_threads() == before
+
+
+def test_a_race_is_settled_with_any_work_before_the_first_step():
+    used = []
+    with thread_race() as race:
+        most = torch.get_num_threads()
+        race.settle(lambda: used.append(torch.get_num_threads()))
+        assert torch.get_num_threads() == race.threads
+        steps = len(used)
+        race.settle(lambda: used.append(0))  # it is already
+        assert len(used) == steps
+    assert set(used) <= set(range(1, most + 1))
+    assert (steps > 0) == (most > 1)

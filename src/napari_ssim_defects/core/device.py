@@ -21,6 +21,7 @@ __all__ = [
     "full_precision",
     "place",
     "release_memory",
+    "step_time",
     "use_dtype",
 ]
 
@@ -80,7 +81,7 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     if device.type != "cpu":
         return torch.float32
     # They take turns, so that a busy moment does not hit one of them only.
-    laps = [[_step_time(dtype) for dtype in (torch.float32, torch.bfloat16)] for _ in range(_LAPS)]
+    laps = [[step_time(dtype) for dtype in (torch.float32, torch.bfloat16)] for _ in range(_LAPS)]
     single, half = map(min, zip(*laps, strict=True))
     return torch.bfloat16 if half < 0.9 * single else torch.float32
 
@@ -122,7 +123,7 @@ def release_memory(device: torch.device) -> None:
         getattr(torch, device.type).empty_cache()
 
 
-def _step_time(dtype: torch.dtype) -> float:
+def step_time(dtype: torch.dtype) -> float:
     """Time of a forward and backward pass of a few patches on the CPU, in seconds.
 
     Of this thread alone where the system can tell: other programs must not decide the race.

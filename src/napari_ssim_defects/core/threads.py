@@ -8,7 +8,8 @@ as long as on one (benchmarks/README.md). So while there is time, numbers of thr
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -44,6 +45,15 @@ class ThreadRace:
     def threads(self) -> int:
         """Number of threads for the next step."""
         return self._numbers[self._lap] if self._racing else self._fastest
+
+    def settle(self, work: Callable[[], object]) -> None:
+        """Race with some work that is done for its time only, and use the winner from now on."""
+        while self._racing:
+            torch.set_num_threads(self.threads)
+            start = time.perf_counter()
+            work()
+            self.step_took(time.perf_counter() - start)
+        torch.set_num_threads(self._fastest)
 
     def step_took(self, seconds: float) -> None:
         """Tell how long a step with `threads` took."""

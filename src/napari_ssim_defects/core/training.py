@@ -16,7 +16,7 @@ import torch
 from .alexnet import AlexNetFeatures
 from .batches import Batches
 from .config import TrainingConfig
-from .device import choose_device, fast_dtype, place
+from .device import choose_device, fast_dtype, place, step_time
 from .features import fit_features
 from .feed import CARD_BATCHES, Feed
 from .intensity import IntensityRange
@@ -149,82 +149,87 @@ def train(
         features = features.to(where)
     network = Autoencoder.of(config, planes[0].channels)
     initialise(network, config.seed)
-    if state is not None:
-        load_arrays(network, state.network)
-    else:
-        for message in _learnt_in_closed_form(network, training, config.seed):
-            stopped |= (yield message) == STOP
-    augmentation = config.augmentation
-    if augmentation.symmetries and network.texture is not None:
-        flips, turns = find_symmetries(network.texture, held_out or training)
-        augmentation = augmentation.replace(flips=flips, quarter_turns=turns)
-    network = place(network, where)
-    source = PatchSource(training, side, augmentation, where)
-    objective = Objective(config, torch.Generator(where), features)
-    batches = Batches(source, config.patches, config.fixed_patches, config.seed)
-    at_once = 1 if where.type == "cpu" else CARD_BATCHES
-    validation = Validation(config, objective, fixed, held_out=bool(held_out))
-    with thread_race() as race, memory_kept():
-        run = Optimisation(
-            config,
-            network,
-            where,
-            Feed(batches, objective, at_once),
-            objective,
-            validation,
-            race=race if _may_race(config, where) else None,
-        )
+    with thread_race() as threads:
+        race = None
+        if _may_race(config, where):
+            race = threads
+            race.settle(lambda: step_time(torch.float32))
         if state is not None:
-            run.resume(state)
-        started = TrainingStarted(
-            device=str(where),
-            precision=str(fast_dtype(where)).removeprefix("torch."),
-            parameters=sum(parameter.numel() for parameter in network.parameters()),
-            planes=len(areas),
-            fraction=run.fraction,
-        )
-        stopped |= (yield started) == STOP
-        checkpoint_at = run.elapsed
-        while run.fraction < 1 and not stopped:
-            yield_at = run.elapsed + _REPORT_SECONDS
-            run.step()
-            while run.fraction < 1 and run.elapsed < yield_at and not run.validation_due:
+            load_arrays(network, state.network)
+        else:
+            for message in _learnt_in_closed_form(network, training, config.seed):
+                stopped |= (yield message) == STOP
+        augmentation = config.augmentation
+        if augmentation.symmetries and network.texture is not None:
+            flips, turns = find_symmetries(network.texture, held_out or training)
+            augmentation = augmentation.replace(flips=flips, quarter_turns=turns)
+        network = place(network, where)
+        source = PatchSource(training, side, augmentation, where)
+        objective = Objective(config, torch.Generator(where), features)
+        batches = Batches(source, config.patches, config.fixed_patches, config.seed)
+        at_once = 1 if where.type == "cpu" else CARD_BATCHES
+        validation = Validation(config, objective, fixed, held_out=bool(held_out))
+        with memory_kept():
+            run = Optimisation(
+                config,
+                network,
+                where,
+                Feed(batches, objective, at_once),
+                objective,
+                validation,
+                race=race,
+            )
+            if state is not None:
+                run.resume(state)
+            started = TrainingStarted(
+                device=str(where),
+                precision=str(fast_dtype(where)).removeprefix("torch."),
+                parameters=sum(parameter.numel() for parameter in network.parameters()),
+                planes=len(areas),
+                fraction=run.fraction,
+            )
+            stopped |= (yield started) == STOP
+            checkpoint_at = run.elapsed
+            while run.fraction < 1 and not stopped:
+                yield_at = run.elapsed + _REPORT_SECONDS
                 run.step()
-            recovered = run.recover()
-            if run.validation_due and not recovered:
-                run.look()
-                stopped |= (yield run.preview()) == STOP
-            for notice in run.notices():
-                stopped |= (yield notice) == STOP
-            if recovered or not run.reportable:
-                continue
-            stopped |= (yield run.report()) == STOP
-            if run.elapsed >= checkpoint_at or run.fraction >= 1 or stopped:
-                checkpoint_at = run.elapsed + _CHECKPOINT_SECONDS
-                stopped |= (yield TrainingCheckpoint(run.state(mark))) == STOP
-    origin = _provenance(planes, where, run.elapsed) | {_RECIPE: _digest(config, mark)}
-    run.restore_best()
-    learned = validation.learned(validation.reconstruct(network))
-    warnings = validation.warnings(learned)
-    if run.share < 1 and not stopped:
-        warnings += (
-            f"The training was ended by its limit of {config.minutes:g} minutes after "
-            f"{run.share:.0%} of its steps; resume it to go on.",
+                while run.fraction < 1 and run.elapsed < yield_at and not run.validation_due:
+                    run.step()
+                recovered = run.recover()
+                if run.validation_due and not recovered:
+                    run.look()
+                    stopped |= (yield run.preview()) == STOP
+                for notice in run.notices():
+                    stopped |= (yield notice) == STOP
+                if recovered or not run.reportable:
+                    continue
+                stopped |= (yield run.report()) == STOP
+                if run.elapsed >= checkpoint_at or run.fraction >= 1 or stopped:
+                    checkpoint_at = run.elapsed + _CHECKPOINT_SECONDS
+                    stopped |= (yield TrainingCheckpoint(run.state(mark))) == STOP
+        origin = _provenance(planes, where, run.elapsed) | {_RECIPE: _digest(config, mark)}
+        run.restore_best()
+        learned = validation.learned(validation.reconstruct(network))
+        warnings = validation.warnings(learned)
+        if run.share < 1 and not stopped:
+            warnings += (
+                f"The training was ended by its limit of {config.minutes:g} minutes after "
+                f"{run.share:.0%} of its steps; resume it to go on.",
+            )
+        for text in warnings:
+            yield TrainingNotice(text)
+        good = spread_over(held_out, _CALIBRATION_PIXELS) or spread_over(areas, _CALIBRATION_PIXELS)
+        weighted = weighted_by_skill(config.residual, learned, validation.skills(network))
+        config = config.replace(residual=weighted, augmentation=augmentation)
+        own, *others = yield from measure(
+            network,
+            good,
+            config,
+            config.residuals,
+            where,
+            held_out=bool(held_out),
+            image_pixels=usual_pixels(planes),
         )
-    for text in warnings:
-        yield TrainingNotice(text)
-    good = spread_over(held_out, _CALIBRATION_PIXELS) or spread_over(areas, _CALIBRATION_PIXELS)
-    weighted = weighted_by_skill(config.residual, learned, validation.skills(network))
-    config = config.replace(residual=weighted, augmentation=augmentation)
-    own, *others = yield from measure(
-        network,
-        good,
-        config,
-        config.residuals,
-        where,
-        held_out=bool(held_out),
-        image_pixels=usual_pixels(planes),
-    )
     config = config.replace(residual=own.residual)  # a rarity has been measured by now
     yield TrainingFinished(
         DefectModel(
