@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_ssim_defects.core.backbone import Backbone
+from napari_ssim_defects.core.backbone import Backbone, mirrored
 from napari_ssim_defects.core.features import FeatureModel, fit_features
 from napari_ssim_defects.core.patches import TrainingArea
 from napari_ssim_defects.io.backbone_weights import read_backbone_weights
@@ -32,7 +32,8 @@ def fitted(backbone, *areas):
 
 def distance(backbone, model, plane):
     with torch.inference_mode():
-        return model(backbone(torch.as_tensor(plane)[None]))[0, 0].numpy()
+        maps = backbone(torch.as_tensor(mirrored(plane))[None])
+        return model(maps, *plane.shape[1:])[0, 0].numpy()
 
 
 def test_distance_is_that_of_mahalanobis_from_all_features_of_the_good_places(backbone, rng):
@@ -87,3 +88,26 @@ def test_an_image_of_one_colour_gives_finite_distances(backbone):
     plane = np.full((1, 64, 64), 0.5, np.float32)
     model = fitted(backbone, TrainingArea(plane))
     assert np.isfinite(distance(backbone, model, plane)).all()
+
+
+def test_good_material_is_hardly_farther_at_a_border(backbone, rng):
+    """Where an image goes on as its mirror image, which no good image shows."""
+    model = fitted(backbone, *(TrainingArea(stripes(rng)) for _ in range(4)))
+    plane = stripes(rng)
+    found = distance(backbone, model, plane)
+    inside = np.zeros(found.shape, bool)
+    inside[64:-64, 64:-64] = True
+    border = np.ones(found.shape, bool)
+    border[16:-16, 16:-16] = False
+    usual = np.quantile(found[inside], 0.9)
+    assert (found[border] > usual).mean() < 0.3
+    model.rings.zero_()
+    before = distance(backbone, model, plane)
+    assert (before[border] > usual).mean() > 0.5
+
+
+def stripes(rng, height=224, width=256):
+    """Slanted stripes, which no mirror image continues."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    plane = 0.5 + 0.4 * np.sin(0.5 * x + 0.3 * y + rng.uniform(0, 6))
+    return (plane + 0.05 * rng.normal(size=plane.shape))[None].astype(np.float32)

@@ -109,7 +109,7 @@ def test_a_view_counts_by_its_weight_and_a_network_by_what_it_has_learned(rng):
     ssim = RarityView(residual=SSIMResidual())
     config = RarityResidual(views=(ssim, *VIEWS[1:]))
     maps = [[rng.gamma(2, size=(100, 100)).astype(np.float32)] for _ in VIEWS]
-    skills = {VIEWS[1].residual: 0.59, VIEWS[2].residual: 0.9}
+    skills = {VIEWS[1].residual: 0.89, VIEWS[2].residual: 0.9}
     learned = weighted_by_skill(config, redrawn=0.75, skills=skills)
     assert [view.weight for view in learned.views] == pytest.approx([0.5, 0.6, 1])
     fitted = fit_rarity(learned, maps)
@@ -125,7 +125,7 @@ def test_a_view_counts_by_its_weight_and_a_network_by_what_it_has_learned(rng):
 
 def test_a_network_that_has_learned_too_little_does_not_count_at_all():
     config = RarityResidual(views=(RarityView(residual=SSIMResidual()), *VIEWS[1:]))
-    skills = {VIEWS[1].residual: 0.5, VIEWS[2].residual: 0.7}
+    skills = {VIEWS[1].residual: 0.79, VIEWS[2].residual: 0.7}
     failed = weighted_by_skill(config, redrawn=0.5, skills=skills)
     assert [view.residual.kind for view in failed.views] == ["texture"]
     alone = RarityResidual(views=(RarityView(residual=SSIMResidual()),))

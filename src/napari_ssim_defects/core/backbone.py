@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
 from torch import nn
 
 from .errors import InputError
 
-__all__ = ["BACKBONE_CHANNELS", "BACKBONE_STRIDES", "Backbone"]
+__all__ = ["BACKBONE_CHANNELS", "BACKBONE_STRIDES", "MIRRORED", "Backbone", "mirrored"]
 
 BACKBONE_STRIDES = (2, 4, 8, 16)
 """Pixels per side that one pixel of each feature map stands for, the finest map first."""
 
 BACKBONE_CHANNELS = (16, 24, 40, 112)
 """Channels of the feature maps."""
+
+MIRRORED = 64
+"""Pixels that an image goes on beyond each border for the backbone; see `mirrored`."""
+
+_WHOLE = 32  # sides of what the backbone sees are multiples of this
 
 # Of each inverted residual block: expansion, kernel, stride, channels in and out.
 _BLOCKS = (
@@ -108,6 +115,16 @@ class Backbone(nn.Module):
         for block in self.blocks:
             assert isinstance(block, _Block)
             yield from block.convolutions()
+
+
+def mirrored(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Let pixels (C, H, W) go on beyond their borders as their mirror image.
+
+    By `MIRRORED` pixels, and on to whole squares at the right and below: the zeros that
+    convolutions see there otherwise are nothing that any material shows.
+    """
+    sides = [(MIRRORED, MIRRORED + -side % _WHOLE) for side in pixels.shape[1:]]
+    return np.pad(pixels, [(0, 0), *sides], mode="symmetric")
 
 
 class _Block(nn.Module):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from .backbone import MIRRORED, mirrored
 from .config import TrainingConfig
 from .device import autocast
 from .networks import Autoencoder
@@ -34,8 +35,7 @@ LocalKind: TypeAlias = Literal["discriminator", "features", "texture"]
 LOCAL_REACH = 224
 """Pixels beyond which nothing changes what is said of a pixel; a multiple of the backbone's 16."""
 
-_MIRRORED = 64  # pixels that a plane goes on beyond its border, as its mirror image
-_WHOLE = 32  # sides of what the backbone sees are multiples of this
+_BORDER = 16  # pixels along a border whose odds are taken from within: mirror images look odd
 _LOCAL = 0.3  # part of the time, beside a reconstruction
 
 
@@ -159,21 +159,26 @@ def local_predictions(
     with torch.inference_mode():
         if "discriminator" in kinds or "features" in kinds:
             assert network.backbone is not None
-            sides = [(_MIRRORED, _MIRRORED + -side % _WHOLE) for side in pixels.shape[1:]]
-            padded = np.pad(pixels, [(0, 0), *sides], mode="symmetric")
-            maps = network.backbone(torch.as_tensor(padded, device=device)[None])
-            inside = tile.shifted(_MIRRORED).slices
+            maps = network.backbone(torch.as_tensor(mirrored(pixels), device=device)[None])
+            height, width = pixels.shape[1:]
             if "features" in kinds:
                 assert network.features is not None
-                found["features"] = network.features(maps)[0, 0][inside]
+                found["features"] = network.features(maps, height, width)[0, 0][tile.slices]
             if "discriminator" in kinds:
                 assert network.discriminator is not None
                 with autocast(device):
-                    odds = network.discriminator(maps)
-                found["discriminator"] = odds.float()[0, 0][inside]
+                    odds = network.discriminator(maps).float()[0, 0]
+                rows, columns = _inner(height), _inner(width)
+                found["discriminator"] = odds[rows[:, None], columns][tile.slices]
         if "texture" in kinds:
             assert network.texture is not None
             around = tile.grown(TEXTURE_REACH, (pixels.shape[1], pixels.shape[2]))
             part = torch.as_tensor(np.array(pixels[:, *around.slices]), device=device)
             found["texture"] = network.texture(part[None])[0, 0][tile.inside(around).slices]
     return np.stack([found[kind].cpu().numpy() for kind in kinds])
+
+
+def _inner(length: int) -> torch.Tensor:
+    """Where in a mirrored image the odds of each pixel along an axis are taken from."""
+    border = min(_BORDER, length // 4)
+    return torch.arange(length).clamp(border, length - 1 - border) + MIRRORED

@@ -24,8 +24,10 @@ _MEASURED = 4.0  # up to this rarity, levels are quantiles; beyond they are extr
 _TAIL = 2.0  # rarity from which on the tail is taken for exponential
 _HIGHEST = 10.0
 _LEAST_WEIGHT = 0.01
-_FULL_SKILL = 0.15  # area under the ROC curve beyond chance from which on a view counts in full
-_LEAST_REDRAWN = 0.5  # part of the loss that an autoencoder must have learned to count at all
+# From which skill on a view counts at all, and from which in full: area under the ROC curve of
+# painted corruptions, which a discriminator was made for, and part of the loss that is redrawn.
+_SKILLS = {"discriminator": (0.8, 0.95), "features": (0.5, 0.6), "texture": (0.5, 0.6)}
+_REDRAWN = (0.5, 1.0)
 _LOWEST = 0.1  # part of the pixels of any image that is good for sure
 _USUAL = -math.log10(1 - _LOWEST)  # rarity that they stay below
 _LARGEST_OFFSET = 1.0
@@ -188,7 +190,8 @@ def weighted_by_skill(
     What an autoencoder has not learned to redraw is no defect, however rare the difference is. Of
     a texture without order it learns to redraw the smooth parts only, which then look good
     wherever they are: so it counts where it redraws most of what there is. The others count where
-    they tell painted corruptions from good pixels.
+    they tell painted corruptions from good pixels; a discriminator, which was trained to do just
+    that, has to be better at it.
 
     Parameters
     ----------
@@ -213,13 +216,11 @@ def weighted_by_skill(
     """
     if config.kind != "rarity":
         return config
-    weights = [
-        (skills[view.residual] - 0.5) / _FULL_SKILL
-        if view.residual in skills
-        else (redrawn - _LEAST_REDRAWN) / (1 - _LEAST_REDRAWN)
-        for view in config.views
-    ]
-    weights = [round(min(1.0, weight), 4) for weight in weights]
+    weights = []
+    for view in config.views:
+        least, full = _SKILLS.get(view.residual.kind, _REDRAWN)
+        weight = (skills.get(view.residual, redrawn) - least) / (full - least)
+        weights.append(round(min(1.0, weight), 4))
     if max(weights) <= 0:  # none does its task: what there is
         weights = [_LEAST_WEIGHT] * len(weights)
     return config.replace(

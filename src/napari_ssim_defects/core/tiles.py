@@ -57,10 +57,6 @@ class Box:
             max(left, min(self.right, other.right)),
         )  # fmt: skip
 
-    def shifted(self, pixels: int) -> Box:
-        """Return the box so many pixels further down and to the right."""
-        return Box(*(side + pixels for side in (self.top, self.left, self.bottom, self.right)))
-
     def inside(self, other: Box) -> Box:
         """Return the same pixels, counted from the corner of another box."""
         return Box(
