@@ -27,9 +27,11 @@ def test_preset_is_a_complete_recipe_that_names_itself(name):
     assert config.stride <= config.patch_size
 
 
-def test_quick_takes_two_minutes_and_best_ten():
-    assert TrainingConfig.preset("quick").minutes == 2
-    assert TrainingConfig.preset("best").minutes == 10
+def test_quick_makes_a_thousand_steps_and_best_four_thousand_however_long_they_take():
+    for name, steps in (("quick", 1000), ("best", 4000)):
+        config = TrainingConfig.preset(name)
+        assert config.minutes is None
+        assert config.patches * config.epochs / config.batch_size == steps
 
 
 def test_paper_preset_is_the_papers_experiment():

@@ -98,7 +98,7 @@ def test_a_number_is_no_threshold_of_another_residual(trained):
     assert model.auto_threshold == 0.25
     assert model.with_residual("squared_error").auto_threshold == 0.25
     other = model.with_residual("ssim")
-    assert other.auto_threshold == other.calibration.threshold(0.001)
+    assert other.auto_threshold == other.calibration.threshold_of_regions(1)
 
 
 def test_residual_that_makes_no_sense_is_refused(trained):

@@ -101,12 +101,12 @@ def test_tiles_of_all_views_fit_together(rng, cpu, monkeypatch):
             views=tuple(RarityView(residual=part, levels=LEVELS) for part in parts), levels=LEVELS
         ),
     )
-    plane = rng.random((1, 803, 571)).astype(np.float32)
+    plane = rng.random((1, 1000, 700)).astype(np.float32)
     _, whole = _views(plane, config, cpu)
     expected = score_plane(plane, whole, config.residual)
-    monkeypatch.setattr(tiling, "SIDE", 320)
+    monkeypatch.setattr(tiling, "SIDE", 448)
     side, reach = score_tiles(config.residual)
-    assert (side, reach) == (320, 4 + 6)
+    assert (side, reach) == (448, 4 + 6)
     fractions, views = _views(plane, config, cpu)
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1)

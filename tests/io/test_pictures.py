@@ -51,7 +51,7 @@ def _row(
     return OverviewRow(
         name=name,
         image=rng.integers(0, 256, shape).astype(np.uint8),
-        reconstruction=rng.normal(128, 200, shape).astype(np.float32),
+        truth=labels,
         residual=rng.random(shape[:2]).astype(np.float32),
         labels=labels,
     )

@@ -233,7 +233,7 @@ def test_what_is_no_recipe_is_refused(text: str, said: str, tmp_path: Path) -> N
         ("training", "config", {"system": []}, "'training.config.system' is not valid"),
         ("training", "config", {"residual": {"kind": "no"}}, "'training.config.residual' is not"),
         ("training", "auto_threshold", "fpr:2", "'training.auto_threshold' is not valid"),
-        ("detection", "threshold", "high", "'high' is no threshold; give a number, fpr:RATE"),
+        ("detection", "threshold", "high", "'high' is no threshold; give a number, regions:N"),
         ("detection", "threshold", True, "'detection.threshold' is not valid"),
         ("detection", "threshold", math.nan, "'detection.threshold' is not valid"),
         ("detection", "stride", 0, "'detection.stride' is not valid"),

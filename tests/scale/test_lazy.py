@@ -48,6 +48,14 @@ def test_residual_of_all_views_is_that_in_memory(
     np.testing.assert_array_equal(_computed(lazy), expected)
 
 
+def test_what_networks_say_of_several_tiles_is_that_in_memory(
+    viewed_model: DefectModel, spoilt: Plane, small_tiles: int
+) -> None:
+    image = np.tile(spoilt, (4, 3))
+    lazy = lazy_residual(viewed_model, image, device="cpu")
+    np.testing.assert_array_equal(_computed(lazy), viewed_model.residual(image, device="cpu"))
+
+
 @pytest.mark.parametrize("shape", [(5, 9), (10, 300), (131, 20), (64, 65), (129, 96)])
 def test_residual_of_planes_of_any_size_is_that_in_memory(
     shape: tuple[int, int], viewed_model: DefectModel, material: Images, small_tiles: int
@@ -95,8 +103,9 @@ def test_stacks_with_channels_anywhere_and_opacity(
 def test_a_part_is_computed_without_the_rest(
     viewed_model: DefectModel, spoilt: Plane, small_tiles: int
 ) -> None:
-    spoilt = np.tile(spoilt, (3, 3))
-    expected = viewed_model.residual(spoilt, device="cpu")
+    spoilt = np.tile(spoilt, (4, 4))
+    model = viewed_model.with_residual("features")
+    expected = model.residual(spoilt, device="cpu")
     read: list[int] = []
 
     def note(block: Plane) -> Plane:
@@ -104,7 +113,7 @@ def test_a_part_is_computed_without_the_rest(
         return block
 
     image = da.from_array(spoilt, chunks=32).map_blocks(note, dtype=np.uint8)
-    lazy = lazy_residual(viewed_model, image, device="cpu")
+    lazy = lazy_residual(model, image, device="cpu")
     assert not any(read)
     part = lazy[10:20, 5:30].compute(scheduler="synchronous")
     np.testing.assert_array_equal(part, expected[10:20, 5:30])

@@ -194,15 +194,17 @@ def test_good_images_count_without_masks(grey_model: DefectModel, mvtec: tuple[P
     paths = find_images([test], nested=True)
     found = evaluated(grey_model, paths, truth)
     assert [path.parent.name for path in found.paths] == ["good", "hole", "scratch"]
-    assert found.good == (True, False, False)
+    assert [scores.defects for scores in found.evaluation.per_image] == [0, 1, 1]
+    assert found.evaluation.good_images == 1
     assert found.evaluation.defects == 2
     assert found.evaluation.images == 3
     assert not found.notices
     everywhere = evaluate_files(grey_model, paths, truth, -1.0, device="cpu")
     *_, last = everywhere
     assert isinstance(last, FilesEvaluated)
-    assert last.false_regions == (1, 0, 0)  # one region, which touches the defects
-    assert last.false_regions_per_good_image == 1
+    # One region, which touches the defects.
+    assert [scores.false_regions for scores in last.evaluation.per_image] == [1, 0, 0]
+    assert last.evaluation.false_regions_per_good_image == 1
 
 
 def test_no_good_image_has_no_false_regions_per_image(
@@ -210,7 +212,7 @@ def test_no_good_image_has_no_false_regions_per_image(
 ) -> None:
     test, truth = mvtec
     found = evaluated(grey_model, find_images([test / "hole"]), truth)
-    assert found.false_regions_per_good_image is None
+    assert found.evaluation.false_regions_per_good_image is None
 
 
 def test_implausible_masks_are_named(grey_model: DefectModel, mvtec: tuple[Path, Path]) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "LocalKind",
     "PlanePredictions",
     "local_predictions",
+    "local_side",
     "needed_predictions",
     "predict_plane",
 ]
@@ -72,6 +73,11 @@ def needed_predictions(residuals: Iterable[ResidualConfig]) -> tuple[bool, tuple
     return bool(kinds.difference(local)), local
 
 
+def local_side() -> int:
+    """Return the side of the tiles that local predictions are made of, in pixels."""
+    return tile_side(2 * LOCAL_REACH)
+
+
 def predict_plane(
     network: Autoencoder,
     plane: npt.NDArray[np.float32],
@@ -111,7 +117,7 @@ def predict_plane(
     shape = plane.shape[1], plane.shape[2]
     share = (_LOCAL if reconstruct else 1.0) if kinds else 0.0
     local = {kind: np.empty(shape, np.float32) for kind in kinds}
-    boxes = [box for row in tiles(shape, tile_side()) for box in row] if kinds else []
+    boxes = [box for row in tiles(shape, local_side()) for box in row] if kinds else []
     for done, tile in enumerate(boxes, start=1):
         around = tile.grown(LOCAL_REACH, shape)
         pixels = plane[:, *around.slices]

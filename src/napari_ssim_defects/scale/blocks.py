@@ -26,6 +26,7 @@ from ..core.predictions import (
     LocalKind,
     PlanePredictions,
     local_predictions,
+    local_side,
     needed_predictions,
 )
 from ..core.reconstruction import reconstruct_tile, reconstructor
@@ -109,7 +110,7 @@ def local_blocks(
     model: DefectModel, plane: Array, kinds: tuple[LocalKind, ...], device: str | None
 ) -> Array:
     """Return what `local_predictions` are, a dask array (K, H, W) of float32."""
-    sizes = [_sizes(side) for side in plane.shape[1:]]
+    sizes = [_sizes(length, local_side()) for length in plane.shape[1:]]
     around = _around(plane, sizes, LOCAL_REACH)
     return around.map_blocks(
         _local,

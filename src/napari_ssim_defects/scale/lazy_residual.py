@@ -66,6 +66,7 @@ def lazy_residual(
     --------
     >>> import tempfile
     >>> import dask.array as da
+    >>> import numpy as np
     >>> from napari_ssim_defects import TrainingConfig, train
     >>> recipe = TrainingConfig(patch_size=16, latent_dimension=2, patches=8, epochs=1, stride=8)
     >>> image = np.random.default_rng(0).random((64, 64))
