@@ -46,7 +46,10 @@ def test_each_button_proposes_by_what_the_model_was_calibrated_with(state, heatm
     view.quantile.setValue(0.9)
     view.quantile_button.click()
     assert state.threshold == pytest.approx(model.calibration.threshold(0.1))
-    assert "of the good pixels lie above it" in state.status
+    assert "false regions per good image are expected" in state.status
+    view.regions.setValue(0.5)
+    view.regions_button.click()
+    assert state.threshold == pytest.approx(model.calibration.threshold_of_regions(0.5))
 
 
 def test_a_good_image_is_measured(state, heatmaps, view, wait_idle):

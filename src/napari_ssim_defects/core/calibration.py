@@ -27,8 +27,7 @@ _CLEANED = _DEFAULT.replace(fill_holes=False)
 _REGION_RATES = np.geomspace(1e-3, 1e-9, 121)
 _REGION_LEVELS = 100  # residuals at which regions are counted
 _COUNTED = 5  # regions that are enough to tell their rate
-_DEVIATIONS = 1.28  # of a number of regions that nine images in ten stay below
-_LEAST_PART = 0.25  # of the number that may be expected, however little was measured
+_ENOUGH_IMAGES = 20  # of good material, to know half of how images differ (benchmarks/README.md)
 _TAIL_REGIONS = 20  # regions that the tail beyond is estimated from
 
 
@@ -212,6 +211,7 @@ class Measurement:
                 "There is no good pixel to measure the residual on; give images of good material."
             )
         thresholds = np.quantile(values, 1 - _TAIL).astype(np.float64)
+        image_pixels = self._image_pixels or int(np.median([p.size for p in self._prepared]))
         return Calibration(
             _TAIL,
             thresholds,
@@ -220,13 +220,13 @@ class Measurement:
             _AREAS,
             self._area_thresholds,
             _REGION_RATES,
-            _region_thresholds(self._prepared, values.size, float(thresholds[-1])),
-            self._image_pixels or int(np.median([plane.size for plane in self._prepared])),
+            _region_thresholds(self._prepared, values.size, image_pixels, float(thresholds[-1])),
+            image_pixels,
         )
 
 
 def _region_thresholds(
-    prepared: list[npt.NDArray[np.float32]], pixels: int, highest: float
+    prepared: list[npt.NDArray[np.float32]], pixels: int, image_pixels: int, highest: float
 ) -> npt.NDArray[np.float64]:
     """Residuals at which there are so many regions as `_REGION_RATES` say, in so many pixels."""
     inside = np.concatenate([plane[np.isfinite(plane)] for plane in prepared])
@@ -241,9 +241,10 @@ def _region_thresholds(
     ])  # fmt: skip
     # From the highest level on: below, regions grow together and are fewer again.
     counts = np.maximum.accumulate(counts[::-1])[::-1]
-    # Of few regions the next images may have many more: so few that there are hardly ever more.
-    mean = _REGION_RATES * pixels
-    wanted = np.maximum(mean - _DEVIATIONS * np.sqrt(mean), _LEAST_PART * mean)
+    # Other images differ from those that were measured, and have more: the more so the fewer
+    # these were.
+    images = pixels / image_pixels
+    wanted = _REGION_RATES * pixels * images / (images + _ENOUGH_IMAGES)
     # The lowest level at which no more are left than are wanted.
     place = np.minimum(np.searchsorted(-counts, -wanted), len(levels) - 1)
     thresholds = levels[place]

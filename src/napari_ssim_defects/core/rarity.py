@@ -22,7 +22,7 @@ __all__ = [
 _STEP = 0.25  # of rarity between two levels
 _MEASURED = 4.0  # up to this rarity, levels are quantiles; beyond they are extrapolated
 _TAIL = 2.0  # rarity from which on the tail is taken for exponential
-_HIGHEST = 10.0
+_HIGHEST = 30.0
 _LEAST_WEIGHT = 0.01
 # From which skill on a view counts at all, and from which in full: area under the ROC curve of
 # painted corruptions, which a discriminator was made for, and part of the loss that is redrawn.
@@ -46,7 +46,7 @@ def rarity_levels(good: npt.NDArray[np.float32]) -> tuple[float, ...]:
     Returns
     -------
     tuple of float
-        Residuals that one in 10^r good pixels exceeds, for r = 0, 0.25, ..., 10; not falling.
+        Residuals that one in 10^r good pixels exceeds, for r = 0, 0.25, ..., 30; not falling.
         Where the pixels are too few for a quantile, the tail is taken for exponential, with the
         mean excess over its start as the estimate of its scale (the shape-less case of the
         generalised Pareto distribution; Pickands 1975).
@@ -82,7 +82,7 @@ def rarity(residual: npt.NDArray[np.float32], levels: Sequence[float]) -> npt.ND
     Returns
     -------
     numpy.ndarray
-        float32 of the same shape, in [0, 10]: 3 = one good pixel in a thousand exceeds it.
+        float32 of the same shape, in [0, 30]: 3 = one good pixel in a thousand exceeds it.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def combined_rarity(
     Returns
     -------
     numpy.ndarray
-        float32 of shape (H, W), in [0, 10].
+        float32 of shape (H, W), in [0, 30].
     """
     return rarity(_together(maps, config, excess), config.levels)
 

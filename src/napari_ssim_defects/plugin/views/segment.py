@@ -184,7 +184,8 @@ class SegmentView(QWidget):
         self.create_button.setEnabled(there and not state.busy)
         if state.histogram is not None:
             counts, edges = state.histogram
-            self.slider.set_range(0.0, float(edges[-1]))
+            # Where all of an image is good, the threshold lies beyond its largest residual.
+            self.slider.set_range(0.0, max(float(edges[-1]), state.auto_threshold or 0.0))
             self.slider.set_histogram(counts, edges)
             self.slider.set_reference_histogram(*(state.good_histogram or (None, None)))
         regions = state.auto_regions
