@@ -175,7 +175,7 @@ def test_large_defects_do_not_make_an_image_its_own_measure(fitted_and_good):
 def test_another_material_stays_rare_as_a_whole(fitted_and_good):
     fitted, good = fitted_and_good
     other = [found + 30 for found in good]
-    assert offsets(other, fitted) == (1, 1, 1)
+    assert offsets(other, fitted) == (2, 2, 2)
     assert combined_rarity(other, fitted, offsets(other, fitted)).min() > 3
 
 

@@ -30,7 +30,8 @@ _SKILLS = {"discriminator": (0.8, 0.95), "features": (0.5, 0.6), "texture": (0.5
 _REDRAWN = (0.5, 1.0)
 _LOWEST = 0.1  # part of the pixels of any image that is good for sure
 _USUAL = -math.log10(1 - _LOWEST)  # rarity that they stay below
-_LARGEST_OFFSET = 1.0
+_LARGEST_OFFSET = 2.0
+_MOST = 6.0  # that one view may say: beyond, the tail is a guess, and one view decided alone
 _SAMPLE = 50_000  # pixels that a median is taken of
 _FEWEST = 30  # pixels beyond a level that is still taken from the data
 
@@ -115,7 +116,7 @@ def offsets(maps: Sequence[npt.NDArray[np.float32]], config: RarityResidual) -> 
     Returns
     -------
     tuple of float
-        A difference per view, in [0, 1]: an image of another material altogether stays rare.
+        A difference per view, in [0, 2]: an image of another material altogether stays rare.
     """
     found = []
     for residual, view in zip(maps, config.views, strict=True):
@@ -237,9 +238,12 @@ def _together(
     config: RarityResidual,
     excess: Sequence[float],
 ) -> npt.NDArray[np.float32]:
-    """Return the weighted mean of the rarities, each less what all of its image has too much."""
+    """Return the weighted mean of the rarities, each less what all of its image has too much.
+
+    A view may be useless on a material or in an image; none can decide alone.
+    """
     total = np.zeros_like(maps[0])
     for found, view, offset in zip(maps, config.views, excess, strict=True):
-        rare = (rarity(found, view.levels) - np.float32(offset)).clip(min=0)
+        rare = (rarity(found, view.levels).clip(max=_MOST) - np.float32(offset)).clip(min=0)
         total += np.float32(view.weight) * rare
     return np.asarray(total / np.float32(sum(view.weight for view in config.views)))

@@ -51,7 +51,8 @@ __all__ = [
 ]
 
 _USUAL = OutputConfig()
-_FROC_THRESHOLDS = 49
+_FROC_THRESHOLDS = 36
+_BEYOND = 2.0  # times what is measured: images may differ more than good ones do
 
 
 def detect_files(
@@ -211,11 +212,13 @@ class FilesEvaluated:
 
 
 def froc_thresholds(model: DefectModel) -> list[float]:
-    """Return residuals from a hundred false regions per good image on to next to none."""
-    return [
+    """Return residuals from a hundred false regions per good image on to far beyond the last."""
+    measured = [
         model.calibration.threshold_of_regions(count)
         for count in np.geomspace(100, 1e-4, _FROC_THRESHOLDS)
     ]
+    highest = measured[-1] + _BEYOND * (measured[-1] - measured[0])
+    return [*measured, *np.linspace(measured[-1], highest, _FROC_THRESHOLDS // 3)[1:]]
 
 
 def evaluate_files(
