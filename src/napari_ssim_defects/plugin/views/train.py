@@ -41,8 +41,8 @@ class TrainView(QWidget):
         self.preset = Choice(
             {name: _PRESETS.get(name, name) for name in PRESETS},
             "Recipe of the training. Quick takes some three minutes on two processor cores, Best "
-            "quality about four times as long. As in the paper repeats the experiment of Bergmann et "
-            "al. (2018) and takes hours.",
+            "quality about four times as long. As in the paper repeats the experiment of Bergmann "
+            "et al. (2018) and takes hours.",
         )
         self.minutes = NumberBox(
             0, 10_000, suffix=" min at most",
