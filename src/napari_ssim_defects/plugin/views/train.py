@@ -45,7 +45,7 @@ class TrainView(QWidget):
             "et al. (2018) and takes hours.",
         )
         self.minutes = NumberBox(
-            0, 10_000, suffix=" min at most",
+            0, 10_000, suffix=" min",
             tip="Limit of the training time. A training that it ends can go on later. You can "
             "stop at any time, too, and keep the best.",
         )  # fmt: skip
@@ -116,13 +116,6 @@ class TrainView(QWidget):
                 ("Seed", self.seed),
             )
         )
-        length = QWidget()
-        spins = QHBoxLayout(length)
-        spins.setContentsMargins(0, 0, 0, 0)
-        spins.addWidget(self.epochs)
-        spins.addWidget(self.minutes)
-        self.minutes.setAccessibleName("Minutes")
-        self.epochs.setAccessibleName("Epochs")
         buttons = QHBoxLayout()
         buttons.addWidget(self.train_button, 2)
         buttons.addWidget(self.pause_button, 1)
@@ -136,7 +129,8 @@ class TrainView(QWidget):
             form(
                 ("Region", self.region),
                 ("Preset", self.preset),
-                ("Length", length),
+                ("Length", self.epochs),
+                ("Time limit", self.minutes),
                 ("Compare by", self.system),
             )
         )
