@@ -7,6 +7,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+from napari_ssim_defects.core.backbone import Backbone
+from napari_ssim_defects.io.backbone_weights import read_backbone_weights
+
 settings.register_profile("core", derandomize=True, deadline=None, max_examples=40, database=None)
 settings.load_profile("core")
 
@@ -28,6 +31,13 @@ def rng():
 @pytest.fixture(scope="session")
 def cpu():
     return torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def backbone():
+    backbone = Backbone()
+    backbone.load_pretrained(read_backbone_weights())
+    return backbone
 
 
 def _grating(height=64, width=64, period=8.0, phase=0.0):

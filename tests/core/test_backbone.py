@@ -10,13 +10,6 @@ from napari_ssim_defects.io import backbone_weights
 from napari_ssim_defects.io.backbone_weights import read_backbone_weights
 
 
-@pytest.fixture(scope="module")
-def backbone():
-    backbone = Backbone()
-    backbone.load_pretrained(read_backbone_weights())
-    return backbone
-
-
 def test_maps_are_those_of_the_published_network(backbone):
     published = pytest.importorskip("efficientnet_lite_pytorch")
     network = published.EfficientNet.from_name("efficientnet-lite0")

@@ -4,21 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from napari_ssim_defects.core.backbone import Backbone
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.corruption import corrupt, vary
 from napari_ssim_defects.core.discriminator import Discriminator
 from napari_ssim_defects.core.losses import Objective, corruption_weights
 from napari_ssim_defects.core.networks import Autoencoder, initialise
 from napari_ssim_defects.core.patches import tiles
-from napari_ssim_defects.io.backbone_weights import read_backbone_weights
-
-
-@pytest.fixture(scope="module")
-def backbone():
-    backbone = Backbone()
-    backbone.load_pretrained(read_backbone_weights())
-    return backbone
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -4,17 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_ssim_defects.core.backbone import Backbone, mirrored
+from napari_ssim_defects.core.backbone import mirrored
 from napari_ssim_defects.core.features import FeatureModel, fit_features
 from napari_ssim_defects.core.patches import TrainingArea
-from napari_ssim_defects.io.backbone_weights import read_backbone_weights
-
-
-@pytest.fixture(scope="module")
-def backbone():
-    backbone = Backbone()
-    backbone.load_pretrained(read_backbone_weights())
-    return backbone
 
 
 def grain(rng, height=160, width=192):

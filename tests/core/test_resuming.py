@@ -35,15 +35,6 @@ def often(monkeypatch):
     monkeypatch.setattr(training, "_REPORT_SECONDS", 0.0)
 
 
-@pytest.fixture
-def one_thread():
-    """With a discriminator, numbers of threads race, which decides the last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def interrupted(images, config, count, **options):
     """The count-th checkpoint of a training that is then thrown away."""
     messages = train(images, config, device="cpu", **options)
@@ -80,7 +71,7 @@ def assert_same(first, second):
     ],
 )
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
-    grating, often, changes, count, one_thread
+    grating, often, changes, count
 ):
     config = TINY.replace(**changes)
     whole = finished(train([grating()], config, device="cpu"))

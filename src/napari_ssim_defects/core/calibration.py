@@ -21,13 +21,13 @@ _TAIL = np.concatenate([np.linspace(1, 0.1, 91), np.geomspace(0.1, 1e-6, 201)[1:
 
 _AREAS = np.array([1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000.0])
 _DEFAULT = SegmentationConfig()
-_CLEANED = _DEFAULT.replace(fill_holes=False)
 
 # Regions per good pixel, from one in a thousand to one in a billion.
 _REGION_RATES = np.geomspace(1e-3, 1e-9, 121)
 _REGION_LEVELS = 100  # residuals at which regions are counted
 _COUNTED = 5  # regions that are enough to tell their rate
-_ENOUGH_IMAGES = 20  # of good material, to know half of how images differ (benchmarks/README.md)
+# Of good material, to know half of how images differ (benchmarks/EXPERIMENTS.md).
+_ENOUGH_IMAGES = 20
 _TAIL_REGIONS = 20  # regions that the tail beyond is estimated from
 
 
@@ -137,9 +137,7 @@ class Calibration:
     def regions_per_image(self, threshold: float) -> float:
         """Return how many regions of a usual good image are outlined at a threshold, at most."""
         threshold = finite_number(threshold, "threshold")
-        # Equal thresholds: the lowest rate counts.
-        _, last = np.unique(self.region_thresholds[::-1], return_index=True)
-        last = len(self.region_thresholds) - 1 - last
+        last = _last_of_equals(self.region_thresholds)
         rates = np.log(self.region_rates[last])
         rate = np.exp(np.interp(threshold, self.region_thresholds[last], rates, right=-np.inf))
         return float(rate * self.image_pixels)
@@ -147,9 +145,7 @@ class Calibration:
     def false_positive_rate(self, threshold: float) -> float:
         """Return the fraction of defect-free pixels above a threshold, in [0, 1]."""
         threshold = finite_number(threshold, "threshold")
-        # Equal thresholds (a flat residual): the lowest rate counts, as pixels must exceed it.
-        _, last = np.unique(self.thresholds[::-1], return_index=True)
-        last = len(self.thresholds) - 1 - last
+        last = _last_of_equals(self.thresholds)
         rate = np.interp(threshold, self.thresholds[last], self.tail[last], left=1.0, right=0.0)
         return float(rate)
 
@@ -199,7 +195,7 @@ class Measurement:
             return
         planes = np.atleast_2d(np.where(good, residual, residual[good].min()))
         for plane in planes.reshape(-1, *planes.shape[-2:]):
-            self._prepared.append(prepare(plane, _CLEANED))
+            self._prepared.append(prepare(plane, _DEFAULT))
             found = _area_thresholds(self._prepared[-1], plane)
             self._area_thresholds = np.maximum(self._area_thresholds, found)
 
@@ -223,6 +219,15 @@ class Measurement:
             _region_thresholds(self._prepared, values.size, image_pixels, float(thresholds[-1])),
             image_pixels,
         )
+
+
+def _last_of_equals(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Return the places of thresholds that differ; of equal ones, that of the lowest rate.
+
+    They are equal where a residual is flat, and pixels must exceed a threshold.
+    """
+    _, from_end = np.unique(thresholds[::-1], return_index=True)
+    return len(thresholds) - 1 - from_end
 
 
 def _region_thresholds(

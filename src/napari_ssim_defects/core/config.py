@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,6 +12,7 @@ from .presets import PRESETS, SSIM_ONLY
 from .residual_kinds import (
     DiscriminatorResidual,
     FeaturesResidual,
+    LocalKind,
     RarityResidual,
     RarityView,
     ReconstructionProbabilityResidual,
@@ -270,7 +271,7 @@ class TrainingConfig(Values):
             ``"paper"``, ``"quick"`` or ``"best"``.
         **changes
             Values that replace the preset's. A changed ``system`` brings its own residual along
-            unless ``residual`` is given too;
+            unless ``residual`` is given too.
 
         Raises
         ------
@@ -335,7 +336,7 @@ class TrainingConfig(Values):
     def _missing(self, residual: ResidualConfig) -> str:
         """What is not trained of what the residual needs, or nothing."""
         kinds = {part.kind for part in parts(residual)}
-        needed = kinds & {"discriminator", "features", "texture"}
+        needed = kinds.intersection(get_args(LocalKind))
         return next((name for name in sorted(needed) if not getattr(self, name)), "")
 
 

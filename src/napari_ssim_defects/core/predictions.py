@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,23 +15,19 @@ from .config import TrainingConfig
 from .device import autocast
 from .networks import Autoencoder
 from .reconstruction import reconstruct_plane, reconstructor, relayed
-from .residual_kinds import ResidualConfig, parts
+from .residual_kinds import LocalKind, ResidualConfig, parts
 from .symmetry import orientations_of
 from .texture import TEXTURE_REACH
 from .tiles import Box, tile_side, tiles
 
 __all__ = [
     "LOCAL_REACH",
-    "LocalKind",
     "PlanePredictions",
     "local_predictions",
     "local_side",
     "needed_predictions",
     "predict_plane",
 ]
-
-LocalKind: TypeAlias = Literal["discriminator", "features", "texture"]
-"""What looks at a pixel and its surroundings, and needs no reconstruction."""
 
 LOCAL_REACH = 224
 """Pixels beyond which nothing changes what is said of a pixel; a multiple of the backbone's 16."""

@@ -14,7 +14,7 @@ from .config import ReconstructionResidual, ResidualConfig
 from .errors import InputError
 from .predictions import PlanePredictions
 from .rarity import combined_rarity, offsets
-from .residual_kinds import SimpleResidual, parts
+from .residual_kinds import LocalResidual, SimpleResidual, parts
 from .ssim import similarity
 from .tiles import Box, tile_side, tiles
 
@@ -161,10 +161,11 @@ def _map(
     predictions: PlanePredictions,
     config: SimpleResidual,
 ) -> npt.NDArray[np.float32]:
-    if config.kind == "discriminator":
-        return _smoothed(np.logaddexp(0, predictions.local[config.kind]), config.smoothing)
-    if config.kind == "features" or config.kind == "texture":
-        return _smoothed(predictions.local[config.kind], config.smoothing)
+    if isinstance(config, LocalResidual):
+        found = predictions.local[config.kind]
+        if config.kind == "discriminator":
+            found = np.logaddexp(0, found)
+        return _smoothed(found, config.smoothing)
     assert predictions.reconstruction is not None
     return residual_map(plane, predictions.reconstruction, config)
 

@@ -12,6 +12,7 @@ from .values import Values
 __all__ = [
     "DiscriminatorResidual",
     "FeaturesResidual",
+    "LocalKind",
     "LocalResidual",
     "RarityResidual",
     "RarityView",
@@ -36,6 +37,10 @@ def _rising(levels: tuple[float, ...]) -> tuple[float, ...]:
 
 Levels = Annotated[tuple[float, ...], Field(max_length=1000), AfterValidator(_rising)]
 """Residuals that ever fewer good pixels exceed; see `rarity_levels`."""
+
+
+Smoothing = Annotated[float, Field(ge=0, le=100)]
+"""Standard deviation of the Gaussian that a map is smoothed with, in pixels; 0 = none."""
 
 
 class SSIMConfig(Values):
@@ -80,7 +85,7 @@ class SSIMResidual(Values):
 
     kind: Literal["ssim"] = "ssim"
     ssim: Annotated[tuple[SSIMConfig, ...], Field(min_length=1)] = (SSIMConfig(),)
-    smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
+    smoothing: Smoothing = 0.0
 
 
 class SquaredErrorResidual(Values):
@@ -93,7 +98,7 @@ class SquaredErrorResidual(Values):
     """
 
     kind: Literal["squared_error"] = "squared_error"
-    smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
+    smoothing: Smoothing = 0.0
 
 
 class ReconstructionProbabilityResidual(Values):
@@ -117,7 +122,7 @@ class ReconstructionProbabilityResidual(Values):
     kind: Literal["reconstruction_probability"] = "reconstruction_probability"
     samples: Annotated[int, Field(ge=2, le=1000)] = 6
     noise: Annotated[float, Field(gt=0, le=10)] = 0.05
-    smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
+    smoothing: Smoothing = 0.0
 
 
 ReconstructionResidual = SSIMResidual | SquaredErrorResidual | ReconstructionProbabilityResidual
@@ -136,7 +141,7 @@ class DiscriminatorResidual(Values):
     """
 
     kind: Literal["discriminator"] = "discriminator"
-    smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
+    smoothing: Smoothing = 0.0
 
 
 class TextureResidual(Values):
@@ -151,7 +156,7 @@ class TextureResidual(Values):
     """
 
     kind: Literal["texture"] = "texture"
-    smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
+    smoothing: Smoothing = 0.0
 
 
 class FeaturesResidual(Values):
@@ -166,7 +171,7 @@ class FeaturesResidual(Values):
     """
 
     kind: Literal["features"] = "features"
-    smoothing: Annotated[float, Field(ge=0, le=100)] = 0.0
+    smoothing: Smoothing = 0.0
 
 
 class RarityView(Values):
@@ -229,6 +234,9 @@ ResidualConfig = Annotated[
     Field(discriminator="kind"),
 ]
 
+
+LocalKind = Literal["discriminator", "features", "texture"]
+"""Kinds of `LocalResidual`; a network has a part of the same name for each."""
 
 LocalResidual = DiscriminatorResidual | FeaturesResidual | TextureResidual
 """What looks at a pixel and its surroundings, and needs no reconstruction."""

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import stats
 from torch import nn
 
 from .config import AugmentationConfig
+from .score_table import area_below_roc
 from .tiles import tiles
 
 if TYPE_CHECKING:
@@ -109,8 +109,7 @@ def find_symmetries(texture: nn.Module, areas: Sequence[TrainingArea]) -> tuple[
 
     def alike(orientation: int) -> bool:
         other = _improbability(texture, areas, orientation)
-        above = stats.mannwhitneyu(other, upright).statistic / (len(other) * len(upright))
-        return bool(above < _ALIKE)
+        return area_below_roc(other, upright) < _ALIKE
 
     flips = all(map(alike, _MIRRORED))
     return flips, flips and all(map(alike, _TRANSPOSED))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import stats
 
 from .config import TrainingConfig
 from .corruption import corrupt
@@ -23,6 +22,7 @@ from .progress import TrainingPreview
 from .reconstruction import reconstructor
 from .residual import residual_map, residual_maps
 from .residual_kinds import LocalResidual, SimpleResidual, parts
+from .score_table import area_below_roc
 from .tiles import Box
 
 __all__ = ["Validation"]
@@ -126,10 +126,8 @@ class Validation:
         truth = np.concatenate(masks).ravel()
         if truth.all() or not truth.any():
             return dict.fromkeys(views, 0.5)
-        return {
-            view: _area_below_roc(np.stack(residuals).ravel(), truth)
-            for view, residuals in found.items()
-        }
+        every = {view: np.stack(residuals).ravel() for view, residuals in found.items()}
+        return {view: area_below_roc(each[truth], each[~truth]) for view, each in every.items()}
 
     def warnings(self, learned: float) -> tuple[str, ...]:
         """Return what whoever uses a network that `learned` so much should know."""
@@ -160,10 +158,3 @@ class Validation:
     def _portions(self, patches: torch.Tensor) -> Iterator[torch.Tensor]:
         for part in patches.split(self.at_once):
             yield part.contiguous(memory_format=torch.channels_last)
-
-
-def _area_below_roc(residual: npt.NDArray[np.float32], truth: npt.NDArray[np.bool_]) -> float:
-    """Probability that a defective pixel has a larger residual than a good one."""
-    defective, good = residual[truth], residual[~truth]
-    statistic = stats.mannwhitneyu(defective, good).statistic
-    return float(statistic / (defective.size * good.size))

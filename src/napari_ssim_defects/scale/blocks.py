@@ -23,7 +23,6 @@ from ..core.model import DefectModel
 from ..core.planes import Planes
 from ..core.predictions import (
     LOCAL_REACH,
-    LocalKind,
     PlanePredictions,
     local_predictions,
     local_side,
@@ -38,7 +37,7 @@ from ..core.residual import (
     score_tiles,
     typical_tiles,
 )
-from ..core.residual_kinds import ResidualConfig, parts
+from ..core.residual_kinds import LocalKind, ResidualConfig, parts
 from ..core.symmetry import orientations_of
 from ..core.tiles import Box, PatchGrid, spans, tile_side
 
