@@ -18,36 +18,36 @@ import torch
 from PIL import Image
 
 from napari_ssim_defects import DefectModel, InputError, TrainingConfig, train
-from napari_ssim_defects.core.batches import Batches
+from napari_ssim_defects.cli.terminal import Bar
+from napari_ssim_defects.core.common.device import place
 from napari_ssim_defects.core.config import ResidualKind
-from napari_ssim_defects.core.device import place
-from napari_ssim_defects.core.evaluation import Evaluation
-from napari_ssim_defects.core.feed import Feed
-from napari_ssim_defects.core.froc import froc_summary
-from napari_ssim_defects.core.intensity import IntensityRange
-from napari_ssim_defects.core.losses import Objective
-from napari_ssim_defects.core.measurement import calibrate
-from napari_ssim_defects.core.memory import memory_kept
-from napari_ssim_defects.core.networks import Autoencoder, initialise
-from napari_ssim_defects.core.optimisation import Optimisation
-from napari_ssim_defects.core.patches import PatchSource, TrainingArea, training_side
-from napari_ssim_defects.core.progress import (
+from napari_ssim_defects.core.evaluation.froc import froc_summary
+from napari_ssim_defects.core.evaluation.scores import Evaluation
+from napari_ssim_defects.core.images.intensity import IntensityRange
+from napari_ssim_defects.core.model.calibrate import calibrate
+from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
+from napari_ssim_defects.core.patches.sampler import PatchSource, TrainingArea, training_side
+from napari_ssim_defects.core.training.batches import Batches
+from napari_ssim_defects.core.training.loader import Feed
+from napari_ssim_defects.core.training.losses import Objective
+from napari_ssim_defects.core.training.memory import memory_kept
+from napari_ssim_defects.core.training.messages import (
     TrainingCheckpoint,
     TrainingFinished,
     TrainingStep,
 )
-from napari_ssim_defects.core.validation import Validation
-from napari_ssim_defects.io.atomic import atomic_path
-from napari_ssim_defects.io.checkpoint_file import (
+from napari_ssim_defects.core.training.trainer import Optimisation
+from napari_ssim_defects.core.training.validation import Validation
+from napari_ssim_defects.io.artifacts.checkpoint_file import (
     checkpoint_path,
     read_checkpoint,
     write_checkpoint,
 )
-from napari_ssim_defects.io.datasets import Dataset, find_dataset
-from napari_ssim_defects.io.images import read_image
+from napari_ssim_defects.io.files.atomic import atomic_path
+from napari_ssim_defects.io.images.datasets import Dataset, find_dataset
+from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.samples import nanofibres
 from napari_ssim_defects.scale.folders import FilesEvaluated, evaluate_files
-from napari_ssim_defects.terminal import Bar
 
 NANOFIBRES = "nanofibres"
 """The word for generated images, where a data set is asked for."""

@@ -21,26 +21,27 @@ from PIL import Image
 
 from napari_ssim_defects import TrainingConfig, train
 from napari_ssim_defects.core.config import SegmentationConfig
-from napari_ssim_defects.core.evaluation import evaluate
-from napari_ssim_defects.core.outputs import OutputConfig
-from napari_ssim_defects.core.planes import as_planes
-from napari_ssim_defects.core.progress import TrainingCheckpoint
-from napari_ssim_defects.core.training_state import TrainingState
-from napari_ssim_defects.io import alexnet_weights, pyramid
-from napari_ssim_defects.io.checkpoint_file import write_checkpoint
-from napari_ssim_defects.io.imagej import write_imagej_tiff
-from napari_ssim_defects.io.journal import Journal
-from napari_ssim_defects.io.ome_zarr_writer import write_ome_zarr
-from napari_ssim_defects.io.overlay import write_overlay
-from napari_ssim_defects.io.pictures import write_curves
-from napari_ssim_defects.io.recipe import Recipe, TrainingRecipe
-from napari_ssim_defects.io.recipe_file import write_recipe
-from napari_ssim_defects.io.report import ReportEntry, write_report
-from napari_ssim_defects.io.scratch import scratch_folder
-from napari_ssim_defects.io.scratch_pyramid import ScratchPyramid
-from napari_ssim_defects.io.spatial import SpatialMetadata
-from napari_ssim_defects.io.tables import REGION_COLUMNS, write_csv
-from napari_ssim_defects.io.tiff import write_ome_tiff
+from napari_ssim_defects.core.config.outputs import OutputConfig
+from napari_ssim_defects.core.evaluation.scores import evaluate
+from napari_ssim_defects.core.images.planes import as_planes
+from napari_ssim_defects.core.training.checkpoint import TrainingState
+from napari_ssim_defects.core.training.messages import TrainingCheckpoint
+from napari_ssim_defects.io.artifacts import pretrained_weights as alexnet_weights
+from napari_ssim_defects.io.artifacts.checkpoint_file import write_checkpoint
+from napari_ssim_defects.io.artifacts.recipe import Recipe, TrainingRecipe
+from napari_ssim_defects.io.artifacts.recipe_file import write_recipe
+from napari_ssim_defects.io.files import pyramid
+from napari_ssim_defects.io.files.scratch import scratch_folder
+from napari_ssim_defects.io.files.scratch_pyramid import ScratchPyramid
+from napari_ssim_defects.io.files.spatial import SpatialMetadata
+from napari_ssim_defects.io.writers.figures import write_curves
+from napari_ssim_defects.io.writers.imagej import write_imagej_tiff
+from napari_ssim_defects.io.writers.journal import Journal
+from napari_ssim_defects.io.writers.ome_tiff import write_ome_tiff
+from napari_ssim_defects.io.writers.ome_zarr import write_ome_zarr
+from napari_ssim_defects.io.writers.overlay import write_overlay
+from napari_ssim_defects.io.writers.report import ReportEntry, write_report
+from napari_ssim_defects.io.writers.tables import REGION_COLUMNS, write_csv
 from napari_ssim_defects.scale.folders import FileFailed, detect_files
 from napari_ssim_defects.scale.residual_store import ResidualStore
 

@@ -38,8 +38,8 @@ import torch
 from fault_writers import JOURNAL, WRITERS, prepare
 
 from napari_ssim_defects import InputError
-from napari_ssim_defects.io.journal import Journal
-from napari_ssim_defects.io.safetensors_file import read_safetensors
+from napari_ssim_defects.io.files.safetensors_file import read_safetensors
+from napari_ssim_defects.io.writers.journal import Journal
 
 CHANGES = {"open", "os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir"}
 REMOVALS = {"os.remove", "os.rmdir"}

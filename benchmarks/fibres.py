@@ -22,8 +22,8 @@ from skimage.filters import threshold_otsu
 from skimage.morphology import skeletonize
 
 from napari_ssim_defects import InputError
-from napari_ssim_defects.io.datasets import find_dataset
-from napari_ssim_defects.io.images import read_image, read_mask
+from napari_ssim_defects.io.images.datasets import find_dataset
+from napari_ssim_defects.io.images.image_file import read_image, read_mask
 from napari_ssim_defects.samples import nanofibres
 
 Grey = npt.NDArray[np.float64]

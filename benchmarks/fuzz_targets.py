@@ -29,23 +29,23 @@ from PIL import Image
 from safetensors.numpy import save
 
 from napari_ssim_defects import DefectModel, TrainingConfig, segment, train
-from napari_ssim_defects.core.calibration import Calibration
-from napari_ssim_defects.core.evaluation import evaluate
-from napari_ssim_defects.core.intensity import IntensityRange
-from napari_ssim_defects.core.networks import Autoencoder, initialise
-from napari_ssim_defects.core.progress import TrainingCheckpoint
+from napari_ssim_defects.core.evaluation.scores import evaluate
+from napari_ssim_defects.core.images.intensity import IntensityRange
+from napari_ssim_defects.core.model.calibration import Calibration
+from napari_ssim_defects.core.model.thresholds import parse_threshold
+from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
 from napari_ssim_defects.core.ssim import ssim_map
-from napari_ssim_defects.core.thresholds import parse_threshold
-from napari_ssim_defects.io.checkpoint_file import read_checkpoint, write_checkpoint
-from napari_ssim_defects.io.images import find_images, open_image, read_image, read_mask
-from napari_ssim_defects.io.journal import JOURNAL_NAME, Journal
-from napari_ssim_defects.io.ome_zarr_writer import write_ome_zarr
-from napari_ssim_defects.io.recipe import DetectionRecipe, Recipe, TrainingRecipe
-from napari_ssim_defects.io.recipe_file import read_recipe, write_recipe
-from napari_ssim_defects.io.safetensors_file import read_safetensors
-from napari_ssim_defects.io.spatial import SpatialMetadata
-from napari_ssim_defects.io.tables import REGION_COLUMNS, write_csv
-from napari_ssim_defects.io.tiff import write_ome_tiff
+from napari_ssim_defects.core.training.messages import TrainingCheckpoint
+from napari_ssim_defects.io.artifacts.checkpoint_file import read_checkpoint, write_checkpoint
+from napari_ssim_defects.io.artifacts.recipe import DetectionRecipe, Recipe, TrainingRecipe
+from napari_ssim_defects.io.artifacts.recipe_file import read_recipe, write_recipe
+from napari_ssim_defects.io.files.safetensors_file import read_safetensors
+from napari_ssim_defects.io.files.spatial import SpatialMetadata
+from napari_ssim_defects.io.images.image_file import find_images, open_image, read_image, read_mask
+from napari_ssim_defects.io.writers.journal import JOURNAL_NAME, Journal
+from napari_ssim_defects.io.writers.ome_tiff import write_ome_tiff
+from napari_ssim_defects.io.writers.ome_zarr import write_ome_zarr
+from napari_ssim_defects.io.writers.tables import REGION_COLUMNS, write_csv
 
 __all__ = ["TARGETS"]
 

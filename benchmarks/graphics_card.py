@@ -24,10 +24,10 @@ from experiments import optimisation, seconds
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_ssim_defects import DefectModel, InputError, TrainingConfig, train
-from napari_ssim_defects.core.course import Course
-from napari_ssim_defects.core.device import choose_device, fast_dtype
-from napari_ssim_defects.core.feed import CARD_BATCHES
-from napari_ssim_defects.core.progress import TrainingFinished
+from napari_ssim_defects.core.common.device import choose_device, fast_dtype
+from napari_ssim_defects.core.training.loader import CARD_BATCHES
+from napari_ssim_defects.core.training.messages import TrainingFinished
+from napari_ssim_defects.core.training.schedule import Course
 from napari_ssim_defects.samples import nanofibres
 
 

@@ -31,11 +31,11 @@ from experiments import find_datasets, identity, kept, summary
 from scipy.ndimage import gaussian_filter
 
 from napari_ssim_defects import InputError
-from napari_ssim_defects.core.evaluation import Evaluator
-from napari_ssim_defects.core.planes import as_planes
-from napari_ssim_defects.io.datasets import Dataset
-from napari_ssim_defects.io.images import read_image, read_mask
-from napari_ssim_defects.terminal import Bar
+from napari_ssim_defects.cli.terminal import Bar
+from napari_ssim_defects.core.evaluation.scores import Evaluator
+from napari_ssim_defects.core.images.planes import as_planes
+from napari_ssim_defects.io.images.datasets import Dataset
+from napari_ssim_defects.io.images.image_file import read_image, read_mask
 
 Plane = npt.NDArray[np.float32]
 Network = Callable[[torch.Tensor], list[torch.Tensor]]

@@ -21,9 +21,9 @@ from experiments import open_dataset
 from matplotlib.figure import Figure
 
 from napari_ssim_defects import DefectModel, InputError
-from napari_ssim_defects.core.evaluation import evaluate
-from napari_ssim_defects.io.datasets import Dataset
-from napari_ssim_defects.io.images import read_image
+from napari_ssim_defects.core.evaluation.scores import evaluate
+from napari_ssim_defects.io.images.datasets import Dataset
+from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.scale.file_detection import file_planes
 
 PLACES = ("best", "median", "worst")

@@ -29,8 +29,8 @@ from patchcore import patchcore
 
 from napari_ssim_defects import InputError, TrainingConfig
 from napari_ssim_defects.core.config import ResidualKind
-from napari_ssim_defects.core.presets import PRESETS
-from napari_ssim_defects.io.datasets import Dataset
+from napari_ssim_defects.core.config.presets import PRESETS
+from napari_ssim_defects.io.images.datasets import Dataset
 
 Row = dict[str, Any]
 

@@ -33,11 +33,11 @@ from scipy import ndimage
 from skimage import measure, morphology, segmentation
 
 from napari_ssim_defects import SegmentationConfig, TrainingConfig
-from napari_ssim_defects.core.morphology import disk
-from napari_ssim_defects.core.runs import Runs
-from napari_ssim_defects.core.segmentation import ThresholdIndex, prepare, segment_prepared
+from napari_ssim_defects.core.segmentation.morphology import disk
+from napari_ssim_defects.core.segmentation.runs import Runs
+from napari_ssim_defects.core.segmentation.segment import ThresholdIndex, prepare, segment_prepared
 from napari_ssim_defects.plugin import layers
-from napari_ssim_defects.plugin.state import PanelState
+from napari_ssim_defects.plugin.state.panel_state import PanelState
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 
 SIZES = ((700, 1024), (4096, 4096))

@@ -22,7 +22,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_ssim_defects import DefectModel
-from napari_ssim_defects.plugin.torch_loading import load_torch
+from napari_ssim_defects.plugin.jobs.torch_loading import load_torch
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 from napari_ssim_defects.samples import nanofibres
 

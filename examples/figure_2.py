@@ -10,8 +10,8 @@ import sys
 from matplotlib.figure import Figure
 
 from napari_ssim_defects.core.config import SquaredErrorResidual, SSIMResidual
-from napari_ssim_defects.core.evaluation import evaluate
-from napari_ssim_defects.core.residual import residual_map
+from napari_ssim_defects.core.detection.residual import residual_map
+from napari_ssim_defects.core.evaluation.scores import evaluate
 from napari_ssim_defects.samples import checkerboard
 
 sample = checkerboard()

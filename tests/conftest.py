@@ -33,7 +33,7 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.fixture(scope="session", autouse=True)
 def one_number_format() -> Iterator[None]:
     """Train in float32 everywhere: the race of formats may end otherwise the next time."""
-    from napari_ssim_defects.core import device
+    from napari_ssim_defects.core.common import device
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(device, "step_time", lambda dtype: 1.0)
@@ -77,9 +77,9 @@ def _material(
 
 def _trained(images: list[np.ndarray[Any, Any]]) -> Any:
     from napari_ssim_defects.core.config import TrainingConfig
-    from napari_ssim_defects.core.progress import TrainingFinished
-    from napari_ssim_defects.core.thresholds import FalsePositiveRateThreshold
-    from napari_ssim_defects.core.training import train
+    from napari_ssim_defects.core.model.thresholds import FalsePositiveRateThreshold
+    from napari_ssim_defects.core.training.messages import TrainingFinished
+    from napari_ssim_defects.core.training.train import train
 
     tiny = TrainingConfig(
         name="tiny", patch_size=16, latent_dimension=8, patches=160, epochs=8, stride=8

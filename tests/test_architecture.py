@@ -21,35 +21,17 @@ RINGS = {
     "io": {"io", "core"},
     "samples": {"samples", "core"},
     "scale": {"scale", "core", "io"},
-    "terminal": {"terminal"},
-    "demo": {"demo", "terminal", "core", "io", "samples", "scale"},
-    "arguments": {"arguments", "core", "io"},
-    "train_command": {"train_command", "terminal", "core", "io"},
-    "run_command": {"run_command", "detect_command", "train_command", "core", "io"},
-    "detect_command": {"detect_command", "terminal", "core", "io", "scale"},
-    "cli": {
-        "cli",
-        "arguments",
-        "detect_command",
-        "run_command",
-        "train_command",
-        "demo",
-        "terminal",
-        "core",
-        "io",
-        "samples",
-        "scale",
-    },
+    "cli": {"cli", "core", "io", "samples", "scale"},
     "plugin": {"plugin", "core", "io", "samples", "scale"},
 }
 # Imported inside functions only. The public interface puts load and save on the model, and fetches
 # the weights that one system needs; core stays free of files for everybody who uses neither. The
 # demo ends in napari where there is a display.
 DEFERRED = {
-    ("core.model", "io.model_file"),
-    ("core.alexnet", "io.alexnet_weights"),
-    ("core.training", "io.backbone_weights"),
-    ("demo", "plugin.demo_viewer"),
+    ("core.model.defect_model", "io.artifacts.model_file"),
+    ("core.networks.alexnet", "io.artifacts.pretrained_weights"),
+    ("core.training.train", "io.artifacts.backbone_weights"),
+    ("cli.demo", "plugin.hooks.demo_viewer"),
 }
 
 # What each ring must not import of others' packages.
@@ -61,14 +43,14 @@ FORBIDDEN = {
 }
 # What a view may know of the engine: values to show and to edit, never a computation.
 VALUES = {
-    "core.config",
-    "core.errors",
-    "core.outputs",
-    "core.presets",
-    "core.progress",
-    "core.thresholds",
+    "core.config.settings",
+    "core.common.errors",
+    "core.config.outputs",
+    "core.config.presets",
+    "core.training.messages",
+    "core.model.thresholds",
 }
-WORKERS = "plugin.workers"
+WORKERS = "plugin.jobs.workers"
 THREADS = {
     "concurrent.futures",
     "multiprocessing",

@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 
 from napari_ssim_defects import TrainingConfig, samples
-from napari_ssim_defects.core import presets
-from napari_ssim_defects.io import alexnet_weights
-from napari_ssim_defects.io.datasets import find_dataset
+from napari_ssim_defects.core.config import presets
+from napari_ssim_defects.io.artifacts import pretrained_weights as alexnet_weights
+from napari_ssim_defects.io.images.datasets import find_dataset
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from napari_ssim_defects.cli import main
-from napari_ssim_defects.core.presets import PRESETS
+from napari_ssim_defects.core.config.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 

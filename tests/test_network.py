@@ -23,10 +23,10 @@ from safetensors.torch import save_file
 
 from napari_ssim_defects import TrainingConfig, train
 from napari_ssim_defects.cli import main
-from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.core.progress import TrainingFinished
-from napari_ssim_defects.io import alexnet_weights
-from napari_ssim_defects.io.alexnet_weights import NAME, fetched_weights
+from napari_ssim_defects.core.common.errors import InputError
+from napari_ssim_defects.core.training.messages import TrainingFinished
+from napari_ssim_defects.io.artifacts import pretrained_weights as alexnet_weights
+from napari_ssim_defects.io.artifacts.pretrained_weights import NAME, fetched_weights
 
 SHAPES = {
     "features.0.weight": (64, 3, 11, 11), "features.0.bias": (64,),
@@ -157,8 +157,9 @@ def test_importing_reaches_no_other_computer() -> None:
         "import socket\n"
         "def refuse(*a, **k): raise SystemExit('connects')\n"
         "socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse\n"
-        "import napari_ssim_defects.cli, napari_ssim_defects.core.training\n"
-        "import napari_ssim_defects.io.alexnet_weights, napari_ssim_defects.scale.folders\n"
+        "import napari_ssim_defects.cli, napari_ssim_defects.core.training.train\n"
+        "import napari_ssim_defects.io.artifacts.pretrained_weights\n"
+        "import napari_ssim_defects.scale.folders\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

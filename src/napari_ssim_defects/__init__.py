@@ -10,11 +10,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .core.common.errors import InputError
     from .core.config import SegmentationConfig, TrainingConfig
-    from .core.errors import InputError
-    from .core.model import DefectModel
-    from .core.segmentation import segment
-    from .core.training import train
+    from .core.model.defect_model import DefectModel
+    from .core.segmentation.segment import segment
+    from .core.training.train import train
 
     __version__: str
 
@@ -29,12 +29,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "DefectModel": ".core.model",
-    "InputError": ".core.errors",
+    "DefectModel": ".core.model.defect_model",
+    "InputError": ".core.common.errors",
     "SegmentationConfig": ".core.config",
     "TrainingConfig": ".core.config",
-    "segment": ".core.segmentation",
-    "train": ".core.training",
+    "segment": ".core.segmentation.segment",
+    "train": ".core.training.train",
 }
 
 

@@ -13,19 +13,13 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from napari_ssim_defects import (
-    InputError,
-    SegmentationConfig,
-    TrainingConfig,
-    segment,
-    train,
-)
-from napari_ssim_defects.core.calibration import Calibration
-from napari_ssim_defects.core.evaluation import evaluate
-from napari_ssim_defects.core.intensity import IntensityRange
-from napari_ssim_defects.core.progress import TrainingFinished
+from napari_ssim_defects import InputError, SegmentationConfig, TrainingConfig, segment, train
+from napari_ssim_defects.core.evaluation.scores import evaluate
+from napari_ssim_defects.core.images.intensity import IntensityRange
+from napari_ssim_defects.core.model.calibration import Calibration
+from napari_ssim_defects.core.model.thresholds import parse_threshold
 from napari_ssim_defects.core.ssim import ssim_map
-from napari_ssim_defects.core.thresholds import parse_threshold
+from napari_ssim_defects.core.training.messages import TrainingFinished
 
 REAL = ["?", "u1", "i2", ">u2", "i8", "u8", "f2", "f4", ">f4", "f8", "g"]
 OTHER = ["c8", "O", "U3", "M8[s]", "V4"]

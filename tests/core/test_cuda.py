@@ -8,21 +8,26 @@ import numpy as np
 import pytest
 import torch
 
+from napari_ssim_defects.core.common.device import (
+    choose_device,
+    fast_dtype,
+    release_memory,
+    use_dtype,
+)
+from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import AugmentationConfig, SSIMConfig, TrainingConfig
-from napari_ssim_defects.core.device import choose_device, fast_dtype, release_memory, use_dtype
-from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.core.model import DefectModel
-from napari_ssim_defects.core.networks import Autoencoder, initialise
-from napari_ssim_defects.core.patches import PatchSource, TrainingArea
-from napari_ssim_defects.core.progress import (
+from napari_ssim_defects.core.model.defect_model import DefectModel
+from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
+from napari_ssim_defects.core.patches.sampler import PatchSource, TrainingArea
+from napari_ssim_defects.core.ssim import ssim_loss, ssim_map
+from napari_ssim_defects.core.training.messages import (
     TrainingCheckpoint,
     TrainingFinished,
     TrainingNotice,
     TrainingStarted,
     TrainingStep,
 )
-from napari_ssim_defects.core.ssim import ssim_loss, ssim_map
-from napari_ssim_defects.core.training import STOP, train
+from napari_ssim_defects.core.training.train import STOP, train
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs an NVIDIA graphics card"

@@ -5,9 +5,9 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
+from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import SSIMConfig, SSIMResidual
-from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.core.residual import residual_map
+from napari_ssim_defects.core.detection.residual import residual_map
 from napari_ssim_defects.core.ssim import ssim_loss, ssim_map
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-10}
@@ -135,9 +135,11 @@ def test_large_images_equal_scikit_image(rng, shape, window, border):
 def filters(request, monkeypatch):
     """Each way to filter, as on a machine that chooses it."""
     if request.param != "fast convolutions":
-        monkeypatch.setattr("napari_ssim_defects.core.window._vectorised", lambda images: False)
+        monkeypatch.setattr(
+            "napari_ssim_defects.core.images.window._vectorised", lambda images: False
+        )
     if request.param == "shifted images":
-        monkeypatch.setattr("napari_ssim_defects.core.window._LARGEST_BAND", 0)
+        monkeypatch.setattr("napari_ssim_defects.core.images.window._LARGEST_BAND", 0)
 
 
 @pytest.mark.usefixtures("filters")

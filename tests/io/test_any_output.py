@@ -16,14 +16,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.io.imagej import write_imagej_tiff
-from napari_ssim_defects.io.images import read_image
-from napari_ssim_defects.io.ome_zarr_writer import write_ome_zarr
-from napari_ssim_defects.io.report import ReportEntry, write_report
-from napari_ssim_defects.io.spatial import DEFAULT_AXES, SpatialMetadata
-from napari_ssim_defects.io.tables import tab_separated, write_csv
-from napari_ssim_defects.io.tiff import read_tiff, write_ome_tiff
+from napari_ssim_defects.core.common.errors import InputError
+from napari_ssim_defects.io.files.spatial import DEFAULT_AXES, SpatialMetadata
+from napari_ssim_defects.io.images.image_file import read_image
+from napari_ssim_defects.io.writers.imagej import write_imagej_tiff
+from napari_ssim_defects.io.writers.ome_tiff import read_tiff, write_ome_tiff
+from napari_ssim_defects.io.writers.ome_zarr import write_ome_zarr
+from napari_ssim_defects.io.writers.report import ReportEntry, write_report
+from napari_ssim_defects.io.writers.tables import tab_separated, write_csv
 
 QUICK = settings(
     derandomize=True, deadline=None, database=None, max_examples=60,

@@ -25,15 +25,20 @@ import tifffile
 from safetensors.numpy import load_file, save_file
 
 from napari_ssim_defects.cli import main
+from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import TrainingConfig
-from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.core.progress import TrainingCheckpoint
-from napari_ssim_defects.core.training import train
-from napari_ssim_defects.io.checkpoint_file import read_checkpoint, write_checkpoint
-from napari_ssim_defects.io.images import find_images, match_masks, open_image, read_image
-from napari_ssim_defects.io.journal import JOURNAL_NAME, Journal
-from napari_ssim_defects.io.model_file import read_model
-from napari_ssim_defects.io.safetensors_file import read_safetensors
+from napari_ssim_defects.core.training.messages import TrainingCheckpoint
+from napari_ssim_defects.core.training.train import train
+from napari_ssim_defects.io.artifacts.checkpoint_file import read_checkpoint, write_checkpoint
+from napari_ssim_defects.io.artifacts.model_file import read_model
+from napari_ssim_defects.io.files.safetensors_file import read_safetensors
+from napari_ssim_defects.io.images.image_file import (
+    find_images,
+    match_masks,
+    open_image,
+    read_image,
+)
+from napari_ssim_defects.io.writers.journal import JOURNAL_NAME, Journal
 
 GREY = np.arange(24 * 28, dtype=np.uint8).reshape(24, 28)
 linux_only = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")

@@ -14,9 +14,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.io import images
-from napari_ssim_defects.io.images import open_image, read_image
+from napari_ssim_defects.core.common.errors import InputError
+from napari_ssim_defects.io.images import image_file as images
+from napari_ssim_defects.io.images.image_file import open_image, read_image
 
 PAGE = Path(__file__).parents[2] / "docs" / "file-formats.md"
 GREY = np.add.outer(np.arange(64), np.arange(96)).astype(np.uint8)

@@ -43,8 +43,8 @@ def images() -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def model() -> Any:
     """A grey model; good enough to tell a bright square from texture."""
-    from napari_ssim_defects.core.progress import TrainingFinished
-    from napari_ssim_defects.core.training import train
+    from napari_ssim_defects.core.training.messages import TrainingFinished
+    from napari_ssim_defects.core.training.train import train
 
     for message in train([texture(1), texture(2)], TINY, device="cpu"):
         if isinstance(message, TrainingFinished):
@@ -55,15 +55,15 @@ def model() -> Any:
 @pytest.fixture(autouse=True)
 def no_preferences_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Run on the processor with one thread, and never write to the home folder."""
-    from napari_ssim_defects.plugin import (
+    from napari_ssim_defects.plugin.controllers import (
         batch,
         detection,
         export,
-        preferences,
         recipe_files,
         training,
     )
-    from napari_ssim_defects.plugin.views import detect
+    from napari_ssim_defects.plugin.state import preferences
+    from napari_ssim_defects.plugin.views.sections import detect
 
     fixed = preferences.Preferences("cpu", 1, tmp_path, tmp_path / "data")
     for module in (batch, detection, export, recipe_files, training, detect):
@@ -80,8 +80,8 @@ def viewer() -> Any:
 
 @pytest.fixture
 def controller(viewer: Any, qtbot: Any) -> Iterator[Any]:
-    from napari_ssim_defects.plugin.controller import Controller
-    from napari_ssim_defects.plugin.state import PanelState
+    from napari_ssim_defects.plugin.controllers.panel_controller import Controller
+    from napari_ssim_defects.plugin.state.panel_state import PanelState
 
     controller = Controller(viewer, PanelState(config=TINY))
     yield controller
@@ -126,10 +126,10 @@ def detected(controller: Any, viewer: Any, model: Any, wait_idle: Callable[[], N
 @pytest.fixture
 def commit(viewer: Any, controller: Any) -> Callable[..., Any]:
     """Add a layer of regions as Create labels does, on an image of its own; 2 is to be reviewed."""
-    from napari_ssim_defects.core.regions import measure_planes
+    from napari_ssim_defects.core.segmentation.regions import measure_planes
     from napari_ssim_defects.plugin import layers
-    from napari_ssim_defects.plugin.region_features import RegionsMeasured
-    from napari_ssim_defects.plugin.spatial import pixel_size
+    from napari_ssim_defects.plugin.layers.region_features import RegionsMeasured
+    from napari_ssim_defects.plugin.layers.spatial import pixel_size
 
     def add(labels: np.ndarray, name: str = "image", **place: Any) -> Any:
         residual = np.random.default_rng(0).random(labels.shape, dtype=np.float32)

@@ -140,7 +140,7 @@ def test_an_export_folder_that_cannot_be_made(
 def test_an_unexpected_failure_is_told_and_leaves_the_panel_usable(
     state, viewer, images, monkeypatch, detected
 ):
-    from napari_ssim_defects.core.model import DefectModel
+    from napari_ssim_defects.core.model.defect_model import DefectModel
 
     def broken(*_, **__):
         raise ZeroDivisionError("boom")

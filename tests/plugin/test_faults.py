@@ -19,9 +19,9 @@ from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QLabel
 
 from napari_ssim_defects.core.config import TrainingConfig
-from napari_ssim_defects.core.thresholds import QuantileThreshold
-from napari_ssim_defects.plugin import workers
-from napari_ssim_defects.plugin.session import controller_of
+from napari_ssim_defects.core.model.thresholds import QuantileThreshold
+from napari_ssim_defects.plugin.controllers.session import controller_of
+from napari_ssim_defects.plugin.jobs import workers
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 
 PHASES = (

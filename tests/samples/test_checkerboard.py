@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from napari_ssim_defects.core.errors import InputError
+from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.samples import checkerboard
 
 

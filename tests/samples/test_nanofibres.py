@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_ssim_defects.core.errors import InputError
+from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.samples import nanofibres
 
 SHAPE = (256, 320)

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 from skimage import data
 
-from napari_ssim_defects.core.errors import InputError
+from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.samples import painted_texture
 
 NAMES = ("gravel", "brick", "grass")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_ssim_defects.core import tiles
 from napari_ssim_defects.core.config import TrainingConfig
-from napari_ssim_defects.core.model import DefectModel
-from napari_ssim_defects.core.progress import TrainingFinished
-from napari_ssim_defects.core.training import train
+from napari_ssim_defects.core.images import tiles
+from napari_ssim_defects.core.model.defect_model import DefectModel
+from napari_ssim_defects.core.training.messages import TrainingFinished
+from napari_ssim_defects.core.training.train import train
 
 
 @pytest.fixture(scope="session")

@@ -12,18 +12,14 @@ import pytest
 import tifffile
 
 from napari_ssim_defects.core.config import SegmentationConfig
-from napari_ssim_defects.core.model import DefectModel
-from napari_ssim_defects.core.outputs import OutputConfig
-from napari_ssim_defects.io import images, pyramid
-from napari_ssim_defects.io.images import read_image
-from napari_ssim_defects.io.tiff import write_ome_tiff
+from napari_ssim_defects.core.config.outputs import OutputConfig
+from napari_ssim_defects.core.model.defect_model import DefectModel
+from napari_ssim_defects.io.files import pyramid
+from napari_ssim_defects.io.images import image_file as images
+from napari_ssim_defects.io.images.image_file import read_image
+from napari_ssim_defects.io.writers.ome_tiff import write_ome_tiff
 from napari_ssim_defects.scale import file_detection
-from napari_ssim_defects.scale.folders import (
-    FileDetected,
-    FileFailed,
-    FileProgress,
-    detect_files,
-)
+from napari_ssim_defects.scale.folders import FileDetected, FileFailed, FileProgress, detect_files
 
 Images = Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]
 Plane = np.ndarray[Any, np.dtype[np.uint8]]
@@ -126,8 +122,8 @@ def test_zarr_is_inspected_with_its_scale(
     viewed_model: DefectModel, spoilt: Plane, tmp_path: Path, small_tiles: int,
     in_blocks: Callable[[], None],
 ) -> None:  # fmt: skip
-    from napari_ssim_defects.io.ome_zarr_writer import write_ome_zarr
-    from napari_ssim_defects.io.spatial import SpatialMetadata
+    from napari_ssim_defects.io.files.spatial import SpatialMetadata
+    from napari_ssim_defects.io.writers.ome_zarr import write_ome_zarr
 
     path = tmp_path / "a.ome.zarr"
     write_ome_zarr(path, spoilt, SpatialMetadata("YX", (0.5, 0.25), ("µm", "µm")))

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import SegmentationConfig
-from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.core.model import DefectModel
-from napari_ssim_defects.io.images import read_image
+from napari_ssim_defects.core.model.defect_model import DefectModel
+from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.scale.folders import FileDone, FileFailed, FileProgress, detect_files
 
 distributed = pytest.importorskip("distributed")

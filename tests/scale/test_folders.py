@@ -14,16 +14,16 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import SegmentationConfig
-from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.core.evaluation import evaluate
-from napari_ssim_defects.core.model import DefectModel
-from napari_ssim_defects.core.outputs import OutputConfig
-from napari_ssim_defects.core.regions import measure_regions
-from napari_ssim_defects.core.segmentation import segment
-from napari_ssim_defects.io.images import read_image
-from napari_ssim_defects.io.tables import REGION_COLUMNS
-from napari_ssim_defects.io.tiff import write_ome_tiff
+from napari_ssim_defects.core.config.outputs import OutputConfig
+from napari_ssim_defects.core.evaluation.scores import evaluate
+from napari_ssim_defects.core.model.defect_model import DefectModel
+from napari_ssim_defects.core.segmentation.regions import measure_regions
+from napari_ssim_defects.core.segmentation.segment import segment
+from napari_ssim_defects.io.images.image_file import read_image
+from napari_ssim_defects.io.writers.ome_tiff import write_ome_tiff
+from napari_ssim_defects.io.writers.tables import REGION_COLUMNS
 from napari_ssim_defects.scale.folders import (
     FileDetected,
     FileDone,

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_ssim_defects.core import device
+from napari_ssim_defects.core.common import device
+from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import SegmentationConfig
-from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.core.model import DefectModel
-from napari_ssim_defects.core.segmentation import segment
+from napari_ssim_defects.core.model.defect_model import DefectModel
+from napari_ssim_defects.core.segmentation.segment import segment
 from napari_ssim_defects.scale.lazy_labels import lazy_labels
 from napari_ssim_defects.scale.lazy_residual import lazy_residual
 

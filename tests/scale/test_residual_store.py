@@ -12,13 +12,13 @@ import dask.array as da
 import numpy as np
 import pytest
 
+from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import SegmentationConfig
-from napari_ssim_defects.core.errors import InputError
-from napari_ssim_defects.core.model import DefectModel
-from napari_ssim_defects.core.segmentation import segment
-from napari_ssim_defects.io import pyramid
-from napari_ssim_defects.io.pyramid import halved
-from napari_ssim_defects.io.scratch_pyramid import ScratchPyramid
+from napari_ssim_defects.core.model.defect_model import DefectModel
+from napari_ssim_defects.core.segmentation.segment import segment
+from napari_ssim_defects.io.files import pyramid
+from napari_ssim_defects.io.files.pyramid import halved
+from napari_ssim_defects.io.files.scratch_pyramid import ScratchPyramid
 from napari_ssim_defects.scale import residual_store
 from napari_ssim_defects.scale.block_detection import outline_blocks
 from napari_ssim_defects.scale.residual_store import ResidualStore, Wanted

@@ -12,8 +12,8 @@ import tifffile
 from PIL import Image, ImageOps
 
 from napari_ssim_defects.core.config import SegmentationConfig
-from napari_ssim_defects.core.model import DefectModel
-from napari_ssim_defects.io.images import find_images, read_image
+from napari_ssim_defects.core.model.defect_model import DefectModel
+from napari_ssim_defects.io.images.image_file import find_images, read_image
 from napari_ssim_defects.scale.folders import (
     FileDetected,
     FileDone,

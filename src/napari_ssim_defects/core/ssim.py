@@ -11,11 +11,11 @@ from typing import Any, Literal
 import torch
 from torch.autograd.function import once_differentiable
 
+from .common.array_checks import finite_number
+from .common.device import full_precision
+from .common.errors import InputError
 from .config import SSIMConfig
-from .device import full_precision
-from .errors import InputError
-from .inputs import finite_number
-from .window import AT_ONCE, Window
+from .images.window import AT_ONCE, Window
 
 __all__ = ["similarity", "ssim_loss", "ssim_map"]
 

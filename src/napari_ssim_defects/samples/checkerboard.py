@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import InputError
+from ..core.common.errors import InputError
 from .noise import Field, generator, smooth_field
 
 __all__ = ["CheckerboardSample", "checkerboard"]

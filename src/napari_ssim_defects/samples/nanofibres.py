@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ..core.errors import InputError
+from ..core.common.errors import InputError
 from .fibre_defects import Defect, plant
 from .fibre_mesh import random_fibres
 from .fibre_rendering import Canvas, Drawable

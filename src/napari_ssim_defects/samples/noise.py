@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import InputError
+from ..core.common.errors import InputError
 
 __all__ = ["Field", "generator", "single", "smooth_field", "smooth_line"]
 

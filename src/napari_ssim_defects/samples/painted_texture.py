@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage import data
 
-from ..core.errors import InputError
+from ..core.common.errors import InputError
 from .noise import Field, generator, single, smooth_field, smooth_line
 
 __all__ = ["PaintedTexture", "painted_texture"]

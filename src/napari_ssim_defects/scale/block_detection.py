@@ -12,14 +12,14 @@ import dask.array as da
 import numpy as np
 
 from ..core.config import SegmentationConfig
-from ..core.model import DefectModel
-from ..core.planes import ImageLike, Planes
-from ..core.reconstruction import relayed
-from ..core.regions import Region, RegionSums
-from ..core.segmentation import Segmented
-from ..io.atomic import ensure_folder
-from ..io.pyramid import BLOCK
-from ..io.scratch_pyramid import ScratchPyramid
+from ..core.detection.reconstruction import relayed
+from ..core.images.planes import ImageLike, Planes
+from ..core.model.defect_model import DefectModel
+from ..core.segmentation.regions import Region, RegionSums
+from ..core.segmentation.segment import Segmented
+from ..io.files.atomic import ensure_folder
+from ..io.files.pyramid import BLOCK
+from ..io.files.scratch_pyramid import ScratchPyramid
 from .lazy_labels import LabelImage, segment_steps
 from .residual_store import ResidualStore
 

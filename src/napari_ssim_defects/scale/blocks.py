@@ -18,18 +18,17 @@ import numpy.typing as npt
 from dask.array.overlap import overlap
 from dask.delayed import delayed
 
-from ..core.device import choose_device
-from ..core.model import DefectModel
-from ..core.planes import Planes
-from ..core.predictions import (
+from ..core.common.device import choose_device
+from ..core.config.residual_kinds import LocalKind, ResidualConfig, parts
+from ..core.detection.predictions import (
     LOCAL_REACH,
     PlanePredictions,
     local_predictions,
     local_side,
     needed_predictions,
 )
-from ..core.reconstruction import reconstruct_tile, reconstructor
-from ..core.residual import (
+from ..core.detection.reconstruction import reconstruct_tile, reconstructor
+from ..core.detection.residual import (
     is_relative,
     plane_offsets,
     residual_maps,
@@ -37,9 +36,10 @@ from ..core.residual import (
     score_tiles,
     typical_tiles,
 )
-from ..core.residual_kinds import LocalKind, ResidualConfig, parts
-from ..core.symmetry import orientations_of
-from ..core.tiles import Box, PatchGrid, spans, tile_side
+from ..core.images.planes import Planes
+from ..core.images.tiles import Box, PatchGrid, spans, tile_side
+from ..core.model.defect_model import DefectModel
+from ..core.patches.symmetry import orientations_of
 
 __all__ = [
     "joined",

@@ -17,11 +17,11 @@ import torch
 from distributed import Client, Future, WorkerPlugin, get_worker
 from distributed.scheduler import KilledWorker
 
-from ..core.device import fast_dtype, use_dtype
-from ..core.errors import InputError
-from ..core.model import DefectModel
-from ..io.journal import Journal, Record
-from ..io.results import ResultWriter
+from ..core.common.device import fast_dtype, use_dtype
+from ..core.common.errors import InputError
+from ..core.model.defect_model import DefectModel
+from ..io.writers.journal import Journal, Record
+from ..io.writers.results import ResultWriter
 from .file_detection import Detection, NotWritten, Target, detect_file, file_done
 from .messages import FileDone, FileFailed, FileProgress
 

@@ -12,20 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.common.errors import InputError
 from ..core.config import SegmentationConfig
-from ..core.errors import InputError
-from ..core.model import DefectModel
-from ..core.outputs import OutputConfig
-from ..core.planes import ImageLike, Planes, as_planes
-from ..core.progress import InspectionProgress, PlaneInspected
-from ..core.regions import Region, measure_plane
-from ..core.segmentation import segment_planes
-from ..io.image_checks import as_grey, intensity_notice, is_grey
-from ..io.images import ImageFile, open_image
-from ..io.journal import Journal, Record
-from ..io.report import thumbnail
-from ..io.results import Result, ResultWriter, table_rows
-from ..io.scratch import scratch_folder
+from ..core.config.outputs import OutputConfig
+from ..core.images.planes import ImageLike, Planes, as_planes
+from ..core.model.defect_model import DefectModel
+from ..core.segmentation.regions import Region, measure_plane
+from ..core.segmentation.segment import segment_planes
+from ..core.training.messages import InspectionProgress, PlaneInspected
+from ..io.files.scratch import scratch_folder
+from ..io.images.checks import as_grey, intensity_notice, is_grey
+from ..io.images.image_file import ImageFile, open_image
+from ..io.writers.journal import Journal, Record
+from ..io.writers.report import thumbnail
+from ..io.writers.results import Result, ResultWriter, table_rows
 from .messages import FileDetected, FileDone
 
 __all__ = [

@@ -12,21 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.common.device import choose_device
+from ..core.common.errors import InputError
 from ..core.config import SegmentationConfig
-from ..core.device import choose_device
-from ..core.errors import InputError
-from ..core.evaluation import Evaluation, Evaluator
-from ..core.model import DefectModel
-from ..core.outputs import OutputConfig
-from ..core.progress import PlaneInspected
-from ..core.reconstruction import relayed
-from ..core.segmentation import refuse_reversed, segment
-from ..io.image_checks import mask_notice
-from ..io.images import match_truth, read_image, read_mask
-from ..io.journal import Journal
-from ..io.naming import output_stems, table_names
-from ..io.report import REPORT_NAME, write_report
-from ..io.results import ResultWriter
+from ..core.config.outputs import OutputConfig
+from ..core.detection.reconstruction import relayed
+from ..core.evaluation.scores import Evaluation, Evaluator
+from ..core.model.defect_model import DefectModel
+from ..core.segmentation.segment import refuse_reversed, segment
+from ..core.training.messages import PlaneInspected
+from ..io.files.naming import output_stems, table_names
+from ..io.images.checks import mask_notice
+from ..io.images.image_file import match_truth, read_image, read_mask
+from ..io.writers.journal import Journal
+from ..io.writers.report import REPORT_NAME, write_report
+from ..io.writers.results import ResultWriter
 from .file_detection import (
     Detection,
     NotWritten,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ..core.device import choose_device
+from ..core.common.device import choose_device
 
 __all__ = ["several_cards", "worker_per_card"]
 

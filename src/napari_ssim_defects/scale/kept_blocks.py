@@ -11,8 +11,8 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
-from ..core.tiles import Box
-from ..io.checked_file import open_checked
+from ..core.images.tiles import Box
+from ..io.files.checked_file import open_checked
 from .blocks import Array
 
 __all__ = ["KeptBlocks"]

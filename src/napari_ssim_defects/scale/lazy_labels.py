@@ -13,12 +13,12 @@ from dask.array.overlap import overlap
 from dask.base import compute
 from dask.delayed import delayed
 
+from ..core.common.errors import InputError
 from ..core.config import SegmentationConfig
-from ..core.errors import InputError
-from ..core.runs import Runs
-from ..core.segmentation import Segmented, prepare, refuse_reversed, segment_prepared
-from ..core.threshold_index import ThresholdIndex
-from ..core.tiles import Box, tile_side, tiles
+from ..core.images.tiles import Box, tile_side, tiles
+from ..core.segmentation.runs import Runs
+from ..core.segmentation.segment import Segmented, prepare, refuse_reversed, segment_prepared
+from ..core.segmentation.threshold_index import ThresholdIndex
 from .blocks import Array
 
 __all__ = ["LabelImage", "labels_of", "lazy_labels", "segment_blocks", "segment_steps"]

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import dask.array as da
 
-from ..core.device import choose_device, fast_dtype
-from ..core.errors import InputError
-from ..core.model import DefectModel
-from ..core.planes import ImageLike, Planes
-from ..core.predictions import needed_predictions
-from ..core.tiles import PatchGrid
-from .blocks import (
-    Array,
-    joined,
-    local_blocks,
-    plane_blocks,
-    residual_blocks,
-    scored,
-    tile_sums,
-)
+from ..core.common.device import choose_device, fast_dtype
+from ..core.common.errors import InputError
+from ..core.detection.predictions import needed_predictions
+from ..core.images.planes import ImageLike, Planes
+from ..core.images.tiles import PatchGrid
+from ..core.model.defect_model import DefectModel
+from .blocks import Array, joined, local_blocks, plane_blocks, residual_blocks, scored, tile_sums
 
 __all__ = [
     "lazy_plane",

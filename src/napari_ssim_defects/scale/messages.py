@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.outputs import OutputKind
-from ..core.planes import ImageLike
+from ..core.config.outputs import OutputKind
+from ..core.images.planes import ImageLike
 
 __all__ = ["FileDetected", "FileDone", "FileFailed", "FileProgress"]
 

@@ -13,28 +13,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..core.model import DefectModel
-from ..core.planes import Planes
-from ..core.predictions import LOCAL_REACH, needed_predictions
-from ..core.reconstruction import relayed
-from ..core.residual import (
+from ..core.detection.predictions import LOCAL_REACH, needed_predictions
+from ..core.detection.reconstruction import relayed
+from ..core.detection.residual import (
     is_relative,
     plane_offsets,
     score_of,
     score_tiles,
     typical_tiles,
 )
-from ..core.tiles import Box, PatchGrid, tiles
-from ..io.file_errors import write_problem
-from ..io.scratch_pyramid import ScratchPyramid
-from .blocks import (
-    joined,
-    local_blocks,
-    plane_blocks,
-    residual_blocks,
-    tile_steps,
-    tile_sums,
-)
+from ..core.images.planes import Planes
+from ..core.images.tiles import Box, PatchGrid, tiles
+from ..core.model.defect_model import DefectModel
+from ..io.files.errors import write_problem
+from ..io.files.scratch_pyramid import ScratchPyramid
+from .blocks import joined, local_blocks, plane_blocks, residual_blocks, tile_steps, tile_sums
 from .kept_blocks import KeptBlocks
 from .lazy_residual import patch_grid, prepare_model
 

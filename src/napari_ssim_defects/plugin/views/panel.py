@@ -6,17 +6,17 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from ..session import controller_of
-from .batch import BatchView
-from .detect import DetectView
-from .evaluate import EvaluateView
-from .export import ExportView
-from .footer import Footer
-from .lifetime import while_alive
-from .region_table import RegionTableView
-from .section import Section
-from .segment import SegmentView
-from .train import TrainView
+from ..controllers.session import controller_of
+from .sections.batch import BatchView
+from .sections.detect import DetectView
+from .sections.evaluate import EvaluateView
+from .sections.export import ExportView
+from .sections.region_table import RegionTableView
+from .sections.segment import SegmentView
+from .sections.train import TrainView
+from .widgets.footer import Footer
+from .widgets.lifetime import while_alive
+from .widgets.section import Section
 
 __all__ = ["DefectPanel"]
 

@@ -1,0 +1,7 @@
+"""The command line ``napari-ssim-defects``."""
+
+from __future__ import annotations
+
+from .main import main
+
+__all__ = ["main"]

@@ -1,0 +1,282 @@
+"""What may be written after ``napari-ssim-defects``, and what it means."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any, NoReturn, get_args
+
+from ..core.common.errors import InputError
+from ..core.config import ResidualKind, SegmentationConfig, System, TrainingConfig
+from ..core.config.outputs import OutputConfig, OutputKind, TiffFormat
+from ..core.config.presets import PRESETS
+from ..core.model.thresholds import ThresholdPolicy, parse_threshold
+from ..io.artifacts.recipe import DetectionRecipe, TrainingRecipe
+
+__all__ = ["argument_parser", "detection_recipe", "segmentation_config", "training_recipe"]
+
+_POLICY = (
+    "how the automatic threshold follows from good images: a number, regions:N (false "
+    "regions per image), fpr:RATE (pixels), quantile:Q or region:PIXELS"
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses bad usage in one line, as everything else is refused."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help.")
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """Return the parser; what it parses has the name of the command in ``command``.
+
+    It raises `InputError` for bad usage.
+    """
+    parser = _Parser(
+        prog="napari-ssim-defects",
+        description="Find defects in images after training on defect-free images only.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="the whole job on generated sample images")
+    demo.add_argument("--out", type=Path, default=Path("demo-results"), metavar="DIR",
+                      help="folder for the results (default: %(default)s)")  # fmt: skip
+    demo.add_argument("--minutes", type=_positive, metavar="M",
+                      help="limit of the training time (default: none)")  # fmt: skip
+    demo.add_argument("--no-gui", action="store_true", help="never open napari")
+    demo.add_argument("--json", action="store_true", help="print one JSON object")
+
+    train = commands.add_parser("train", help="train a model on defect-free images")
+    train.add_argument("good", nargs="+", metavar="GOOD",
+                       help="defect-free images: files, folders or globs")  # fmt: skip
+    train.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL",
+                       help="model file to write (.safetensors)")  # fmt: skip
+    train.add_argument("--preset", choices=list(PRESETS), default="quick",
+                       help="recipe (default: %(default)s)")  # fmt: skip
+    train.add_argument("--system", choices=list(get_args(System)),
+                       help="ssim: structural similarity (default); l2: squared error; vae: "
+                       "variational; fmae: feature matching")  # fmt: skip
+    train.add_argument("--alexnet", type=Path, metavar="FILE",
+                       help="weights of AlexNet for fmae (.safetensors or torchvision's .pth; "
+                       "default: fetched once)")  # fmt: skip
+    train.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
+                       help=f"{_POLICY} (default: regions:1)")  # fmt: skip
+    train.add_argument("--minutes", type=_positive, metavar="M",
+                       help="limit of the training time; --resume goes on after it")  # fmt: skip
+    train.add_argument("--epochs", type=_count, metavar="N",
+                       help="training length in epochs (default: the preset's)")  # fmt: skip
+    train.add_argument("--seed", type=int, metavar="S", help="seed of everything random")
+    train.add_argument("--resume", action="store_true",
+                       help="go on with a training that was killed or stopped, given the same "
+                       "images and options")  # fmt: skip
+    _device_and_json(train)
+
+    detect = commands.add_parser("detect", help="find and outline defects")
+    detect.add_argument("model", type=Path, metavar="MODEL")
+    detect.add_argument("images", nargs="+", metavar="IMAGES",
+                        help="images to inspect: files, folders or globs")  # fmt: skip
+    detect.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
+                        help="folder for residuals, labels and regions.csv")  # fmt: skip
+    _scoring(detect)
+    _segmentation(detect)
+    _outputs(detect)
+    detect.add_argument("--overwrite", action="store_true",
+                        help="inspect images again that an earlier run has finished")  # fmt: skip
+    detect.add_argument("--report", action="store_true",
+                        help="write report.html, a page with the worst images")  # fmt: skip
+    _cluster(detect)
+    _device_and_json(detect)
+
+    run = commands.add_parser("run", help="do what a recipe says: train, detect, or both")
+    run.add_argument("recipe", type=Path, metavar="RECIPE",
+                     help="TOML file, written by the panel or by hand")  # fmt: skip
+    run.add_argument("--overwrite", action="store_true",
+                     help="train again, and inspect images again, where an earlier run has "
+                     "finished")  # fmt: skip
+    _cluster(run)
+    _device_and_json(run)
+
+    evaluate = commands.add_parser("evaluate", help="score a model against ground truth")
+    evaluate.add_argument("model", type=Path, metavar="MODEL")
+    evaluate.add_argument("test", metavar="TEST_DIR", help="images with defects")
+    evaluate.add_argument("masks", type=Path, metavar="MASK_DIR",
+                          help="their masks, of the same names; non-zero = defect")  # fmt: skip
+    _scoring(evaluate)
+    _segmentation(evaluate)
+    evaluate.add_argument("--plot", type=Path, metavar="FILE",
+                          help="write ROC, precision-recall and overlap curves to a PNG, SVG or "
+                          "PDF file")  # fmt: skip
+    _device_and_json(evaluate)
+
+    calibrate = commands.add_parser(
+        "calibrate", help="measure good images anew and choose the automatic threshold"
+    )
+    calibrate.add_argument("model", type=Path, metavar="MODEL")
+    calibrate.add_argument("good", nargs="+", metavar="GOOD",
+                           help="defect-free images that were not trained on: files, folders or "
+                           "globs")  # fmt: skip
+    calibrate.add_argument("-o", "--output", type=Path, metavar="MODEL",
+                           help="model file to write (default: the same)")  # fmt: skip
+    calibrate.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
+                           help=f"{_POLICY} (default: as before)")  # fmt: skip
+    _device_and_json(calibrate)
+
+    info = commands.add_parser("info", help="print what a model file holds")
+    info.add_argument("model", type=Path, metavar="MODEL")
+    info.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def segmentation_config(options: argparse.Namespace) -> SegmentationConfig:
+    """Return the post-processing that was asked for."""
+    names = SegmentationConfig.model_fields
+    return SegmentationConfig(**{name: getattr(options, name) for name in names})
+
+
+def training_recipe(options: argparse.Namespace) -> TrainingRecipe:
+    """Return the training that was asked for."""
+    names = ("system", "minutes", "epochs", "seed")
+    changes: dict[str, Any] = {
+        name: getattr(options, name) for name in names if getattr(options, name) is not None
+    }
+    return TrainingRecipe(
+        images=tuple(map(Path, options.good)),
+        config=TrainingConfig.preset(options.preset, **changes),
+        auto_threshold=options.auto_threshold,
+        device=options.device,
+        alexnet=options.alexnet,
+    )
+
+
+def detection_recipe(options: argparse.Namespace) -> DetectionRecipe:
+    """Return the detection that was asked for."""
+    names = ("threshold", "residual", "stride", "report", "pixel_size", "unit", "device", "cluster")
+    return DetectionRecipe(
+        images=tuple(map(Path, options.images)),
+        folder=options.output,
+        segmentation=segmentation_config(options),
+        outputs=OutputConfig(kinds=options.save, tiff=options.format),
+        **{name: getattr(options, name) for name in names},
+    )
+
+
+def _scoring(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threshold", type=_threshold, metavar="T|auto",
+                        help="residual above which a pixel is defective: a number, or from good "
+                        "images regions:N, fpr:RATE, quantile:Q or region:PIXELS (default: auto, "
+                        "the model's own choice)")  # fmt: skip
+    parser.add_argument("--residual", choices=list(get_args(ResidualKind)),
+                        help="what images are compared by (default: as the model is)")  # fmt: skip
+    parser.add_argument("--stride", type=_count, metavar="S", help="distance between patches (px)")
+
+
+def _segmentation(parser: argparse.ArgumentParser) -> None:
+    defaults = SegmentationConfig()
+    parser.add_argument("--opening", type=int, default=defaults.opening, metavar="D",
+                        help="diameter of the opening (px; default: %(default)s)")  # fmt: skip
+    parser.add_argument("--closing", type=int, default=defaults.closing, metavar="D",
+                        help="diameter of the closing (px; default: %(default)s)")  # fmt: skip
+    parser.add_argument("--min-area", type=int, default=defaults.min_area, metavar="A",
+                        help="smallest region (px; default: %(default)s)")  # fmt: skip
+    parser.add_argument("--max-area", type=int, default=defaults.max_area, metavar="A",
+                        help="largest region (px; default: no limit)")  # fmt: skip
+    parser.add_argument("--connectivity", type=int, choices=[4, 8],
+                        default=defaults.connectivity,
+                        help="whether pixels that share a corner only belong to one region (8) "
+                        "or not (4; default: %(default)s)")  # fmt: skip
+    parser.add_argument("--clear-border", action=argparse.BooleanOptionalAction,
+                        default=defaults.clear_border,
+                        help="drop regions that touch the border")  # fmt: skip
+    parser.add_argument("--review-threshold", type=_number, default=None, metavar="T",
+                        help="second, lower threshold: what lies between the two is to be "
+                        "reviewed (default: none)")  # fmt: skip
+    parser.add_argument("--hysteresis", action=argparse.BooleanOptionalAction,
+                        default=defaults.hysteresis,
+                        help="what is to be reviewed and touches a defect belongs to "
+                        "it")  # fmt: skip
+    parser.add_argument("--fill-holes", action=argparse.BooleanOptionalAction,
+                        default=defaults.fill_holes, help="fill holes of regions")  # fmt: skip
+    parser.add_argument("--convex-hull", action=argparse.BooleanOptionalAction,
+                        default=defaults.convex_hull,
+                        help="replace regions by their convex hulls")  # fmt: skip
+
+
+def _outputs(parser: argparse.ArgumentParser) -> None:
+    defaults = OutputConfig()
+    parser.add_argument("--save", type=_kinds, default=defaults.kinds, metavar="KINDS",
+                        help="what is written, with commas between: "
+                        f"{', '.join(get_args(OutputKind))} (default: "
+                        f"{','.join(defaults.kinds)})")  # fmt: skip
+    parser.add_argument("--format", choices=list(get_args(TiffFormat)), default=defaults.tiff,
+                        help="format of images: OME-TIFF, ImageJ TIFF or OME-Zarr (default: "
+                        "%(default)s)")  # fmt: skip
+    parser.add_argument("--pixel-size", type=_sizes, metavar="SIZE",
+                        help="height and width of a pixel, or one number for both, instead of "
+                        "what the files say: 0.5 or 0.5,0.25")  # fmt: skip
+    parser.add_argument("--unit", default="um", metavar="UNIT",
+                        help="unit of the pixel size; pixel: no scale (default: "
+                        "%(default)s)")  # fmt: skip
+
+
+def _cluster(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cluster", metavar="ADDRESS",
+                        help="scheduler of dask.distributed whose workers inspect the images, such "
+                        "as tcp://host:8786 (default: this computer)")  # fmt: skip
+
+
+def _device_and_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda, mps or xpu (default: auto)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
+_positive.__name__ = "positive number"  # argparse names the type by it
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+_count.__name__ = "positive whole number"
+
+
+def _threshold(text: str) -> ThresholdPolicy | None:
+    return None if text == "auto" else parse_threshold(text)
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    kinds = tuple(part.strip() for part in text.split(","))
+    for kind in kinds:
+        if kind not in get_args(OutputKind):
+            raise argparse.ArgumentTypeError(
+                f"'{kind}' is none of {', '.join(get_args(OutputKind))}"
+            )
+    return kinds
+
+
+def _sizes(text: str) -> tuple[float, ...]:
+    return tuple(_positive(part) for part in text.split(","))
+
+
+_sizes.__name__ = "pixel size"
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+_number.__name__ = "number"

@@ -1,0 +1,124 @@
+"""The command ``detect``: from images to files about them, however many and how large."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .terminal import Bar, say_notices
+
+if TYPE_CHECKING:
+    from ..core.config import ResidualKind
+    from ..core.model.defect_model import DefectModel
+    from ..core.model.thresholds import ThresholdPolicy
+    from ..io.artifacts.recipe import DetectionRecipe
+
+__all__ = ["inspecting_model", "run_detect", "threshold_of"]
+
+
+def inspecting_model(path: Path, residual: ResidualKind | None) -> DefectModel:
+    """Read the model to inspect with, and pass its warnings on."""
+    from ..core.model.defect_model import DefectModel
+
+    model = DefectModel.load(path).with_residual(residual)
+    for text in model.warnings:
+        sys.stderr.write(f"napari-ssim-defects: {text}\n")
+    return model
+
+
+def threshold_of(policy: ThresholdPolicy | None, model: DefectModel) -> float:
+    """Return the threshold that a policy gives; None: the model's own."""
+    return model.auto_threshold if policy is None else policy.of(model.calibration)
+
+
+def run_detect(
+    recipe: DetectionRecipe, model_path: Path, *, overwrite: bool
+) -> tuple[int, dict[str, Any], str]:
+    """Inspect images; returns the exit status and what to print for programs and for people.
+
+    Parameters
+    ----------
+    recipe
+        What to do.
+    model_path
+        The model file.
+    overwrite
+        Whether to inspect images again that an earlier run has finished.
+    """
+    from ..io.images.image_file import find_images
+    from ..io.writers.report import REPORT_NAME
+    from ..io.writers.results import TABLE_NAME
+    from ..scale.folders import FileDetected, FileFailed, FileProgress, detect_files
+    from ..scale.graphics_cards import several_cards, worker_per_card
+
+    model = inspecting_model(model_path, recipe.residual)
+    threshold = threshold_of(recipe.threshold, model)
+    outputs = recipe.outputs
+    done: list[dict[str, Any]] = []  # without the pixels: there may be many images
+    failed: list[dict[str, str]] = []
+    paths = find_images(recipe.images)
+    cards = () if recipe.cluster else several_cards(recipe.device, len(paths))
+    with worker_per_card(cards) as here, Bar("detecting") as bar:
+        for message in detect_files(
+            model, paths, recipe.folder, threshold, recipe.segmentation, outputs,
+            stride=recipe.stride, device=recipe.device, pixel_size=recipe.pixel_size,
+            unit=recipe.unit, overwrite=overwrite, report=recipe.report,
+            cluster=recipe.cluster or here,
+        ):  # fmt: skip
+            if isinstance(message, FileProgress):
+                bar.show(message.fraction, message.path.name)
+            elif isinstance(message, FileFailed):
+                failed.append({"image": str(message.path), "reason": message.reason})
+                bar.say(f"napari-ssim-defects: {' '.join(message.reason.splitlines())}")
+            else:
+                say_notices(message.notices, bar)
+                done.append({
+                    "image": str(message.path),
+                    **{kind: _names(paths) for kind, paths in message.files.items()},
+                    "regions": message.regions,
+                    "defective_fraction": message.defective_fraction,
+                    "seconds": message.seconds,
+                    "notices": list(message.notices),
+                    "earlier": not isinstance(message, FileDetected) and message.earlier,
+                })  # fmt: skip
+    order = {str(path): number for number, path in enumerate(paths)}
+    done.sort(key=lambda file: order[file["image"]])  # not as they were finished
+    result = {
+        "threshold": threshold,
+        "table": str(recipe.folder / TABLE_NAME) if "table" in outputs.kinds else None,
+        "report": str(recipe.folder / REPORT_NAME) if recipe.report else None,
+        "images": done,
+        "failed": failed,
+    }
+    lines = [
+        f"{Path(file['image']).name}: {_count(file['regions'], 'region')}, "
+        f"{100 * file['defective_fraction']:.2f} % of the area"
+        + " (finished earlier)"
+        * file["earlier"]
+        for file in done
+    ]
+    if failed:
+        names = ", ".join(Path(file["image"]).name for file in failed)
+        lines.append(f"{_count(len(failed), 'image')} could not be used: {names}.")
+    earlier = sum(file["earlier"] for file in done)
+    if earlier:
+        lines.append(
+            f"{_count(earlier, 'image')} had been finished earlier; --overwrite does them again."
+        )
+    lines.append(
+        f"Wrote {', '.join(outputs.kinds)} of {_count(len(done) - earlier, 'image')} to "
+        f"{recipe.folder}."
+    )
+    return (2 if failed else 0), result, "\n".join(lines)
+
+
+def _names(paths: Sequence[Path]) -> str | list[str]:
+    """Name a file as text; the pictures of a stack are several."""
+    names = [str(path) for path in paths]
+    return names[0] if len(names) == 1 else names
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

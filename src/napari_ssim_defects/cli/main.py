@@ -1,0 +1,245 @@
+"""The command ``napari-ssim-defects``: demo, train, detect, run, evaluate, calibrate, info.
+
+Progress goes to stderr, results to stdout. Exit status: 0 done, 2 bad usage or bad input (one
+line on stderr that says what is wrong and what to do), 1 anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..core.common.errors import NOT_ENOUGH_MEMORY, InputError, is_out_of_memory
+from .arguments import argument_parser, detection_recipe, segmentation_config, training_recipe
+from .terminal import Bar, outline, say_notices
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    try:
+        commands = {
+            "demo": _demo, "train": _train, "detect": _detect, "run": _run, "evaluate": _evaluate,
+            "calibrate": _calibrate, "info": _info
+        }  # fmt: skip
+        options = argument_parser().parse_args(arguments)
+        status = commands[options.command](options)
+    except InputError as error:
+        # Names of files may hold line breaks.
+        print(f"napari-ssim-defects: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"napari-ssim-defects: {NOT_ENOUGH_MEMORY}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("napari-ssim-defects: interrupted.", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of stdout went away, as `| head` does
+        # Python writes what is left in the buffer when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _train(options: argparse.Namespace) -> int:
+    from .train import run_train
+
+    result, text = run_train(training_recipe(options), options.output, resume=options.resume)
+    if result["stopped"] or result["share_of_training"] < 1:
+        text += " The same command with --resume goes on with the training."
+    _print(options, result, text)
+    return 0
+
+
+def _detect(options: argparse.Namespace) -> int:
+    from .detect import run_detect
+
+    recipe = detection_recipe(options)
+    status, result, text = run_detect(recipe, options.model, overwrite=options.overwrite)
+    _print(options, result, text)
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .run import run_recipe
+
+    status, result, text = run_recipe(
+        options.recipe, options.device, options.cluster, overwrite=options.overwrite
+    )
+    _print(options, result, text)
+    return status
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from ..core.evaluation.froc import froc_summary
+    from ..io.images.image_file import find_images
+    from ..scale.folders import FileProgress, evaluate_files
+    from .detect import inspecting_model, threshold_of
+
+    if options.plot is not None:
+        from ..io.files.atomic import ensure_writable
+        from ..io.writers.figures import refuse_other_formats, write_curves
+
+        refuse_other_formats(options.plot)
+        ensure_writable(options.plot)  # before the work, not after it
+    model = inspecting_model(options.model, options.residual)
+    threshold = threshold_of(options.threshold, model)
+    with Bar("evaluating") as bar:
+        for message in evaluate_files(
+            model, find_images([options.test], nested=True, besides=options.masks),
+            options.masks, threshold,
+            segmentation_config(options),
+            stride=options.stride, device=options.device,
+        ):  # fmt: skip
+            if isinstance(message, FileProgress):
+                bar.show(message.fraction, message.path.name)
+            else:
+                done = message
+                say_notices(done.notices, bar)
+    evaluation, seconds_per_image = done.evaluation, done.seconds_per_image
+    confusion = evaluation.confusion
+    assert confusion is not None
+    if options.plot is not None:
+        write_curves(options.plot, evaluation)
+    overlap = {str(quantile): value for quantile, value in evaluation.overlap_quantiles.items()}
+    result = {
+        "pixel_auroc": evaluation.auroc,
+        "pixel_auprc": evaluation.auprc,
+        "aupro": evaluation.aupro,
+        "overlap_at_fpr_0.05": overlap,
+        "residual": model.config.residual.kind,
+        "threshold": threshold,
+        "iou": confusion.iou,
+        "f1": confusion.f1,
+        "false_positive_rate": confusion.false_positive_rate,
+        "images": evaluation.images,
+        "good_images": evaluation.good_images,
+        "false_regions_per_good_image": evaluation.false_regions_per_good_image,
+        "defects": evaluation.defects,
+        "defects_found": evaluation.found,
+        "false_regions_per_image": evaluation.false_regions_per_image,
+        "froc": froc_summary(evaluation.froc),
+        "seconds_per_image": seconds_per_image,
+        "per_image": [
+            {
+                "image": str(path),
+                "pixel_auroc": scores.auroc,
+                "pixel_auprc": scores.auprc,
+                "defects": scores.defects,
+                "defects_found": scores.found,
+                "false_regions": scores.false_regions,
+                "iou": scores.confusion.iou,
+                "f1": scores.confusion.f1,
+            }
+            for path, scores in zip(done.paths, evaluation.per_image, strict=True)
+            if scores.confusion is not None
+        ],
+    }
+    text = (
+        f"pixel AUROC {evaluation.auroc:.3f}, AUPRC {evaluation.auprc:.3f}, "
+        f"AUPRO {evaluation.aupro:.3f} over {evaluation.images} images with "
+        f"{evaluation.defects} defects; median overlap at 5 % false positives "
+        f"{overlap['0.5']:.2f}; at threshold {threshold:.3f} {evaluation.found} defects found with "
+        f"{evaluation.false_regions_per_image:.2f} false regions per image, IoU "
+        f"{confusion.iou:.2f}, F1 {confusion.f1:.2f}; {seconds_per_image:.2f} s per image"
+    )
+    if evaluation.false_regions_per_good_image is not None:
+        text += (
+            f"; {evaluation.false_regions_per_good_image:.3g} false regions per image without "
+            f"defects ({evaluation.good_images} of them)"
+        )
+    _print(options, result, text)
+    return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from ..core.model.calibrate import calibrate
+    from ..core.model.defect_model import DefectModel
+    from ..io.files.atomic import ensure_writable
+    from ..io.images.good_images import good_images
+
+    output = options.output or options.model
+    model = DefectModel.load(options.model)
+    ensure_writable(output)  # before the work, not after it
+    good = good_images(options.good, model=model)
+    say_notices(good.notices)
+    steps = calibrate(
+        model,
+        good.pixels,
+        options.auto_threshold,
+        channel_axis=good.channel_axis,
+        names=good.names,
+        device=options.device,
+    )
+    with Bar("measuring good images") as bar:
+        while True:
+            try:
+                bar.show(next(steps).fraction, "")
+            except StopIteration as finished:
+                model = finished.value
+                break
+    model.save(output)
+    result = {
+        "model": str(output),
+        "images": len(good.pixels),
+        "calibration_pixels": model.calibration.pixels,
+        "policy": str(model.threshold),
+        "auto_threshold": model.auto_threshold,
+    }
+    text = (
+        f"Saved {output}: automatic threshold {model.auto_threshold:.4g} ({model.threshold}), from "
+        f"{len(good.pixels)} image{'s' * (len(good.pixels) != 1)}."
+    )
+    _print(options, result, text)
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from ..core.model.defect_model import DefectModel
+
+    model = DefectModel.load(options.model)
+    result = {
+        "config": model.config.model_dump(mode="json"),
+        "channels": model.channels,
+        "channel_axis": model.channel_axis,
+        "parameters": sum(weights.numel() for weights in model.network.parameters()),
+        "intensity_low": model.intensity.low,
+        "intensity_high": model.intensity.high,
+        "auto_threshold": model.auto_threshold,
+        "threshold": str(model.threshold),
+        "residuals": [scoring.residual.kind for scoring in model.scorings],
+        "calibration_pixels": model.calibration.pixels,
+        "calibration_held_out": model.calibration.held_out,
+        "warnings": list(model.warnings),
+        "provenance": dict(model.provenance),
+        "history": [asdict(entry) for entry in model.history],
+    }
+    _print(options, result, "\n".join(outline(result)))
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .demo import run_demo
+
+    results = run_demo(options.out, options.minutes)
+    _print(options, results.summary, results.text)
+    if not options.no_gui:
+        refusal = results.show()
+        if refusal:
+            print(refusal, file=sys.stderr)
+    return 0
+
+
+def _print(options: argparse.Namespace, result: Mapping[str, Any], text: str) -> None:
+    if options.json:
+        text = json.dumps(result, indent=2)
+    encoding = sys.stdout.encoding
+    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)

@@ -1,0 +1,114 @@
+"""The command ``run``: what a recipe says, from where it was interrupted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.common.errors import InputError
+from .detect import run_detect
+from .train import run_train, training_result
+
+if TYPE_CHECKING:
+    from ..io.artifacts.recipe import Recipe, TrainingRecipe
+
+__all__ = ["run_recipe"]
+
+
+def run_recipe(
+    path: Path, device: str | None, cluster: str | None, *, overwrite: bool
+) -> tuple[int, dict[str, Any], str]:
+    """Train and detect; returns the exit status and what to print for programs and for people.
+
+    Parameters
+    ----------
+    path
+        The recipe.
+    device, cluster
+        What counts instead of those of the recipe; None: what it says.
+    overwrite
+        Whether to do again what an earlier run has done.
+
+    Raises
+    ------
+    InputError
+        If the recipe cannot be read or followed, or would replace the model of another one.
+    """
+    from ..io.artifacts.recipe_file import read_recipe
+
+    recipe = _elsewhere(read_recipe(path), device, cluster)
+    _refuse_missing(recipe)
+    result: dict[str, Any] = {"recipe": str(path), "training": None, "detection": None}
+    status, texts = 0, []
+    if recipe.training is not None:
+        result["training"], text = _train(recipe.training, recipe.model, overwrite)
+        texts.append(text)
+        if result["training"]["stopped"]:  # what it was to find is not asked for any more
+            return 1, result, f"{text} The same command goes on with the training."
+    if recipe.detection is not None:
+        status, result["detection"], text = run_detect(
+            recipe.detection, recipe.model, overwrite=overwrite
+        )
+        texts.append(text)
+    return status, result, "\n".join(texts)
+
+
+def _elsewhere(recipe: Recipe, device: str | None, cluster: str | None) -> Recipe:
+    """Return the recipe for another device or cluster."""
+    training, detection = recipe.training, recipe.detection
+    if device is not None:
+        training = training and training.replace(device=device)
+        detection = detection and detection.replace(device=device)
+    if cluster is not None:
+        detection = detection and detection.replace(cluster=cluster)
+    return recipe.replace(training=training, detection=detection)
+
+
+def _refuse_missing(recipe: Recipe) -> None:
+    """Find out before the training whether there is what comes after it."""
+    from ..io.files.atomic import ensure_folder
+    from ..io.images.image_file import find_images
+
+    if recipe.detection is not None:
+        find_images(recipe.detection.images)
+        ensure_folder(recipe.detection.folder)
+
+
+def _train(recipe: TrainingRecipe, output: Path, overwrite: bool) -> tuple[dict[str, Any], str]:
+    """Train unless that was done, or go on with a training."""
+    from ..io.artifacts.checkpoint_file import checkpoint_path
+
+    begun = checkpoint_path(output).exists()
+    if output.exists() and not (begun or overwrite):
+        return _trained_earlier(recipe, output)
+    result, text = run_train(
+        recipe, output, resume=begun and not overwrite, hint="without --overwrite it would"
+    )
+    return {**result, "earlier": False}, text
+
+
+def _trained_earlier(recipe: TrainingRecipe, output: Path) -> tuple[dict[str, Any], str]:
+    """Take the model that is there, if it is that of the recipe."""
+    from ..core.model.defect_model import DefectModel
+    from ..core.training.train import trained_by
+    from ..io.images.good_images import good_images
+
+    model = DefectModel.load(output)
+    good = good_images(recipe.images, recipe.masks)
+    if not trained_by(
+        model, good.pixels, recipe.config, masks=good.masks, channel_axis=good.channel_axis
+    ):
+        raise InputError(
+            f"'{output}' was trained on other images or with other settings than the recipe's; "
+            "name another model in the recipe, or train this one again with --overwrite."
+        )
+    policy = recipe.auto_threshold
+    if policy is not None and policy != model.threshold:
+        model = replace(model, threshold=policy)
+        model.save(output)
+    result = training_result(output, model, None, stopped=False)
+    return {
+        **result,
+        "earlier": True,
+    }, f"{output} had been trained earlier; --overwrite trains it again."

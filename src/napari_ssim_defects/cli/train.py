@@ -1,0 +1,188 @@
+"""The command ``train``: from defect-free images to a model file, through kill and power loss."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.common.errors import InputError
+from .terminal import Bar, deferred_interrupt, say_notices
+
+if TYPE_CHECKING:
+    from ..core.model.defect_model import DefectModel
+    from ..core.training.checkpoint import TrainingState
+    from ..core.training.messages import TrainingFinished, TrainingMessage, TrainingStep
+    from ..io.artifacts.recipe import TrainingRecipe
+
+__all__ = ["run_train", "training_result"]
+
+
+def run_train(
+    recipe: TrainingRecipe, output: Path, *, resume: bool, hint: str = "--resume would"
+) -> tuple[dict[str, Any], str]:
+    """Train and write the model; returns what to print for programs and for people.
+
+    Parameters
+    ----------
+    recipe
+        What to do.
+    output
+        The model file.
+    resume
+        Whether to go on with an interrupted training, if there is one.
+    hint
+        What would have gone on with it, for a sentence.
+    """
+    from ..core.training.train import train
+    from ..io.artifacts.checkpoint_file import checkpoint_path
+    from ..io.files.atomic import ensure_folder, ensure_writable
+    from ..io.images.good_images import good_images
+
+    ensure_folder(output.absolute().parent)
+    ensure_writable(output)  # before the work, not after it
+    checkpoint = _Checkpoint(checkpoint_path(output))
+    with Bar("training") as bar:
+        state = checkpoint.found(bar, resume, hint)
+    good = good_images(recipe.images, recipe.masks)
+    say_notices(good.notices)
+    messages = train(
+        good.pixels,
+        recipe.config,
+        masks=good.masks,
+        channel_axis=good.channel_axis,
+        names=good.names,
+        device=recipe.device,
+        alexnet=recipe.alexnet,
+        state=state,
+    )
+    with deferred_interrupt() as interrupted:
+        finished, last = _follow(messages, interrupted, checkpoint)
+        model = finished.model
+        if recipe.auto_threshold is not None:
+            model = replace(model, threshold=recipe.auto_threshold)
+        model.save(output)
+    if not finished.stopped and finished.share >= 1:
+        checkpoint.path.unlink(missing_ok=True)
+    result = training_result(output, model, last, stopped=finished.stopped, share=finished.share)
+    loss = result["loss" if result["validation_loss"] is None else "validation_loss"]
+    text = (
+        f"Saved {output}: loss {loss:.4f} after {result['training_seconds']:.0f} s, "
+        f"automatic threshold {model.auto_threshold:.3f}."
+    )
+    return result, text
+
+
+def training_result(
+    output: Path,
+    model: DefectModel,
+    last: TrainingStep | None,
+    *,
+    stopped: bool,
+    share: float = 1.0,
+) -> dict[str, Any]:
+    """Return what programs are told about a model and its last step, or its history without one."""
+    from ..core.model.defect_model import HistoryEntry
+
+    entry = model.history[-1] if model.history else None
+    if last is not None:
+        entry = HistoryEntry(last.step, last.elapsed, last.loss, last.validation_loss)
+    return {
+        "model": str(output),
+        "stopped": stopped,
+        "share_of_training": share,
+        "loss": entry and entry.loss,
+        "validation_loss": entry and entry.validation_loss,
+        "training_seconds": entry and entry.seconds,
+        "auto_threshold": model.auto_threshold,
+        "warnings": list(model.warnings),
+    }
+
+
+@dataclass
+class _Checkpoint:
+    """The file beside the model that an interrupted training goes on from."""
+
+    path: Path
+    failed: bool = False
+
+    def found(self, bar: Bar, resume: bool, hint: str) -> TrainingState | None:
+        """Return what to go on from, and say what becomes of what is there or is not."""
+        from ..io.artifacts.checkpoint_file import read_checkpoint
+
+        if not self.path.exists():
+            if resume:
+                bar.say("There is no interrupted training; it starts from the beginning.")
+            return None
+        if not resume:
+            bar.say(
+                f"Training anew; the interrupted training in '{self.path}' will be replaced "
+                f"({hint} go on with it)."
+            )
+            return None
+        return read_checkpoint(self.path)
+
+    def write(self, bar: Bar, state: TrainingState) -> None:
+        """Keep the state; what cannot be written is said once, and the training goes on."""
+        from ..io.artifacts.checkpoint_file import write_checkpoint
+
+        try:
+            write_checkpoint(state, self.path)
+        except InputError as error:
+            if not self.failed:
+                bar.say(f"{error} The training goes on, but could not be resumed.")
+            self.failed = True
+
+
+def _follow(
+    messages: Generator[TrainingMessage, str | None, None],
+    interrupted: Any,
+    checkpoint: _Checkpoint,
+) -> tuple[TrainingFinished, TrainingStep | None]:
+    """Show how a training goes, to its end; returns the end and the last step, if one was left."""
+    from ..core.training.messages import (
+        CalibrationProgress,
+        PreparationProgress,
+        TrainingCheckpoint,
+        TrainingFinished,
+        TrainingNotice,
+        TrainingStarted,
+        TrainingStep,
+    )
+    from ..core.training.train import STOP
+
+    last: TrainingStep | None = None
+    all_done = False
+    with Bar("training") as bar:
+        message = next(messages)
+        while not isinstance(message, CalibrationProgress | TrainingFinished):
+            if isinstance(message, TrainingStarted):
+                bar.say(
+                    f"Training on {message.planes} planes, {message.device}, "
+                    f"{message.precision}; Ctrl-C stops and keeps the best model."
+                )
+                if message.fraction:
+                    all_done = message.fraction >= 1  # but for what is measured after it
+                    bar.say(f"Going on with a training that was {message.fraction:.0%} done.")
+                    bar.begin_at(message.fraction)
+            elif isinstance(message, PreparationProgress):
+                bar.show(message.fraction, message.text)
+            elif isinstance(message, TrainingNotice):
+                bar.say(message.text)
+            elif isinstance(message, TrainingCheckpoint):
+                checkpoint.write(bar, message.state)
+            elif isinstance(message, TrainingStep):
+                bar.show(message.fraction, f"loss {message.loss:.4f}")
+                last = message
+            if interrupted() and last is None:
+                raise KeyboardInterrupt  # there is nothing to keep
+            message = messages.send(STOP if interrupted() else None)
+    if last is None and not all_done:
+        raise InputError("The training ended before its first step; give it more minutes.")
+    with Bar("measuring good images") as bar:
+        while not isinstance(message, TrainingFinished):
+            assert isinstance(message, CalibrationProgress)
+            bar.show(message.fraction, "")
+            message = next(messages)
+    return message, last

@@ -1,0 +1,1 @@
+"""What every step uses: errors, frozen models, checks of arrays, devices."""

@@ -1,0 +1,263 @@
+"""What an image may be compared with its reconstruction by, as frozen, serialisable models."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator
+
+from ..common.frozen_model import Values
+
+__all__ = [
+    "DiscriminatorResidual",
+    "FeaturesResidual",
+    "LocalKind",
+    "LocalResidual",
+    "RarityResidual",
+    "RarityView",
+    "ReconstructionProbabilityResidual",
+    "ReconstructionResidual",
+    "ResidualConfig",
+    "ResidualKind",
+    "SSIMConfig",
+    "SSIMResidual",
+    "SimpleResidual",
+    "SquaredErrorResidual",
+    "TextureResidual",
+    "parts",
+]
+
+
+def _rising(levels: tuple[float, ...]) -> tuple[float, ...]:
+    if any(lower > upper for lower, upper in itertools.pairwise(levels)):
+        raise ValueError("levels must not fall")
+    return levels
+
+
+Levels = Annotated[tuple[float, ...], Field(max_length=1000), AfterValidator(_rising)]
+"""Residuals that ever fewer good pixels exceed; see `rarity_levels`."""
+
+
+Smoothing = Annotated[float, Field(ge=0, le=100)]
+"""Standard deviation of the Gaussian that a map is smoothed with, in pixels; 0 = none."""
+
+
+class SSIMConfig(Values):
+    """Window and constants of the structural similarity index (paper section 3.2).
+
+    Attributes
+    ----------
+    window
+        ``"uniform"`` (the paper's, by its table 1) or ``"gaussian"`` (Wang et al. 2004).
+    window_size
+        Side K of the window, in pixels; odd, at least 3.
+    sigma
+        Standard deviation of the Gaussian window, in pixels; a uniform window ignores it.
+    constants
+        ``"standard"``: c1 = (0.01 L)^2, c2 = (0.03 L)^2 with L the data range, as in every
+        library. ``"paper"``: c1 = 0.01 and c2 = 0.03, as the paper literally prints them.
+    """
+
+    window: Literal["uniform", "gaussian"] = "uniform"
+    window_size: Annotated[int, Field(ge=3, le=255)] = 11
+    sigma: Annotated[float, Field(ge=0.01, le=10_000)] = 1.5
+    constants: Literal["standard", "paper"] = "standard"
+
+    @field_validator("window_size")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError(f"the SSIM window size must be odd, not {value}")
+        return value
+
+
+class SSIMResidual(Values):
+    """Residual 1 - SSIM, averaged over channels and windows; 0 = identical, at most 2.
+
+    Attributes
+    ----------
+    ssim
+        One or more windows; their residual maps are averaged.
+    smoothing
+        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
+    """
+
+    kind: Literal["ssim"] = "ssim"
+    ssim: Annotated[tuple[SSIMConfig, ...], Field(min_length=1)] = (SSIMConfig(),)
+    smoothing: Smoothing = 0.0
+
+
+class SquaredErrorResidual(Values):
+    """Residual (x - x')^2 of normalised intensities, averaged over channels; 0 = identical.
+
+    Attributes
+    ----------
+    smoothing
+        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
+    """
+
+    kind: Literal["squared_error"] = "squared_error"
+    smoothing: Smoothing = 0.0
+
+
+class ReconstructionProbabilityResidual(Values):
+    """How improbable a pixel is under what a variational autoencoder decodes; 0 = certain.
+
+    Mean and variance of a pixel over decoded latent samples give a Gaussian; the residual is its
+    negative log likelihood, less the constant that makes it 0 where the pixel equals the mean and
+    the samples agree (An and Cho 2015; paper section 4.2).
+
+    Attributes
+    ----------
+    samples
+        Number N of latent samples that are decoded; the paper takes 6.
+    noise
+        Standard deviation of normalised intensities that is expected even where all samples
+        agree; keeps the likelihood finite.
+    smoothing
+        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
+    """
+
+    kind: Literal["reconstruction_probability"] = "reconstruction_probability"
+    samples: Annotated[int, Field(ge=2, le=1000)] = 6
+    noise: Annotated[float, Field(gt=0, le=10)] = 0.05
+    smoothing: Smoothing = 0.0
+
+
+ReconstructionResidual = SSIMResidual | SquaredErrorResidual | ReconstructionProbabilityResidual
+"""What compares an image with its reconstruction."""
+
+
+class DiscriminatorResidual(Values):
+    """How sure the discriminator is that a pixel is not good material; 0 = good.
+
+    Minus the natural logarithm of the probability that it gives to "good".
+
+    Attributes
+    ----------
+    smoothing
+        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
+    """
+
+    kind: Literal["discriminator"] = "discriminator"
+    smoothing: Smoothing = 0.0
+
+
+class TextureResidual(Values):
+    """How improbable the neighbourhood of a pixel is in the texture; 0 = most probable.
+
+    Minus the log-likelihood that the `TextureModel` gives, in nats, above its least.
+
+    Attributes
+    ----------
+    smoothing
+        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
+    """
+
+    kind: Literal["texture"] = "texture"
+    smoothing: Smoothing = 0.0
+
+
+class FeaturesResidual(Values):
+    """How far the pretrained features of a pixel are from those of good material; 0 = nearest.
+
+    log(1 + squared Mahalanobis distance) of the `FeatureModel`.
+
+    Attributes
+    ----------
+    smoothing
+        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
+    """
+
+    kind: Literal["features"] = "features"
+    smoothing: Smoothing = 0.0
+
+
+class RarityView(Values):
+    """One of the residuals that a rarity is made of.
+
+    Attributes
+    ----------
+    residual
+        The residual.
+    weight
+        How much it counts, beside the others. A training that ends sets it to the part of its task
+        that the network has learned (see `trusted`).
+    levels
+        What it is on good images (see `rarity_levels`); empty before it was measured.
+    """
+
+    residual: Annotated[
+        SSIMResidual
+        | SquaredErrorResidual
+        | DiscriminatorResidual
+        | FeaturesResidual
+        | TextureResidual,
+        Field(discriminator="kind"),
+    ]
+    weight: Annotated[float, Field(gt=0, le=1)] = 1.0
+    levels: Levels = ()
+
+
+class RarityResidual(Values):
+    """How rare a pixel is on good images, judged by several residuals together.
+
+    Each residual becomes minus log10 of the fraction of good pixels that exceed it, less what all
+    of the image has too much of it (see `offsets`); their weighted mean is put to the same scale
+    once more. So 3 means: one good pixel in a thousand has as much.
+
+    Attributes
+    ----------
+    views
+        The residuals.
+    levels
+        What the mean of their rarities is on good images; empty before it was measured.
+    """
+
+    kind: Literal["rarity"] = "rarity"
+    views: Annotated[tuple[RarityView, ...], Field(min_length=1)]
+    levels: Levels = ()
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it is known what is rare."""
+        return all((self.levels, *(view.levels for view in self.views)))
+
+
+ResidualConfig = Annotated[
+    ReconstructionResidual
+    | DiscriminatorResidual
+    | FeaturesResidual
+    | TextureResidual
+    | RarityResidual,
+    Field(discriminator="kind"),
+]
+
+
+LocalKind = Literal["discriminator", "features", "texture"]
+"""Kinds of `LocalResidual`; a network has a part of the same name for each."""
+
+LocalResidual = DiscriminatorResidual | FeaturesResidual | TextureResidual
+"""What looks at a pixel and its surroundings, and needs no reconstruction."""
+
+SimpleResidual = ReconstructionResidual | LocalResidual
+"""What is made of no others."""
+
+
+def parts(residual: ResidualConfig) -> tuple[SimpleResidual, ...]:
+    """Return what a rarity is made of, or the one residual itself."""
+    if residual.kind == "rarity":
+        return tuple(view.residual for view in residual.views)
+    return (residual,)
+
+
+ResidualKind = Literal[
+    "ssim",
+    "squared_error",
+    "reconstruction_probability",
+    "discriminator",
+    "features",
+    "texture",
+    "rarity",
+]

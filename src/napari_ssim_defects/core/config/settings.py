@@ -1,0 +1,348 @@
+"""Every value that a training and a detection depend on, as frozen, serialisable models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from ..common.errors import InputError
+from ..common.frozen_model import Values, describe
+from .presets import PRESETS, SSIM_ONLY
+from .residual_kinds import (
+    DiscriminatorResidual,
+    FeaturesResidual,
+    LocalKind,
+    RarityResidual,
+    RarityView,
+    ReconstructionProbabilityResidual,
+    ReconstructionResidual,
+    ResidualConfig,
+    ResidualKind,
+    SquaredErrorResidual,
+    SSIMConfig,
+    SSIMResidual,
+    TextureResidual,
+    parts,
+)
+
+__all__ = [
+    "AugmentationConfig",
+    "DiscriminatorResidual",
+    "FeaturesResidual",
+    "RarityResidual",
+    "RarityView",
+    "ReconstructionProbabilityResidual",
+    "ReconstructionResidual",
+    "ResidualConfig",
+    "ResidualKind",
+    "SSIMConfig",
+    "SSIMResidual",
+    "SegmentationConfig",
+    "SquaredErrorResidual",
+    "System",
+    "TextureResidual",
+    "TrainingConfig",
+    "describe",
+]
+
+System = Literal["ssim", "l2", "vae", "fmae"]
+"""What is trained: SSIM, squared error, a variational and a feature matching autoencoder."""
+
+
+class AugmentationConfig(Values):
+    """How a training patch may differ from the image that it was cut from.
+
+    Attributes
+    ----------
+    flips, quarter_turns
+        Whether patches are mirrored (left to right, top to bottom), and turned by multiples of 90
+        degrees, at random. Right for isotropic textures, wrong for a weave whose warp differs from
+        its weft. What a network learned from in these orientations, it detects in all of them.
+    symmetries
+        Whether the two above are found out when the training begins, whatever they say: by the
+        texture model (see `find_symmetries`).
+    rotation
+        Largest rotation either way, in degrees.
+    scale
+        Largest change of scale either way, as a fraction (0.05 = 95 % to 105 %).
+    brightness, contrast
+        Largest change either way, as a fraction of the normalised intensity range.
+    """
+
+    flips: bool = False
+    quarter_turns: bool = False
+    symmetries: bool = False
+    rotation: Annotated[float, Field(ge=0, le=45)] = 0.0
+    scale: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class SegmentationConfig(Values):
+    """Post-processing of a thresholded residual (paper section 4.2), in the order it is done.
+
+    Attributes
+    ----------
+    opening
+        Diameter of the circular structuring element of the opening, which removes what is
+        thinner, in pixels; below 2 = none.
+    closing
+        Diameter of that of the closing, which bridges narrower gaps, in pixels; below 2 = none.
+    fill_holes
+        Whether background enclosed by a region becomes part of it.
+    connectivity
+        8: pixels that share a corner belong to one region; 4: only those that share an edge.
+    min_area, max_area
+        Regions of fewer, or of more, pixels are dropped; None = no upper limit.
+    clear_border
+        Whether regions that touch the border of the image are dropped.
+    convex_hull
+        Whether each region is replaced by its convex hull; hulls that touch become one region.
+    review_threshold
+        A second, lower threshold; what lies between the two is to be reviewed by a person.
+        None = no second threshold.
+    hysteresis
+        Whether a region above the second threshold that touches a defect is part of it; if not,
+        what lies between the thresholds is to be reviewed wherever it is.
+    """
+
+    opening: Annotated[int, Field(ge=0, le=255)] = 4
+    closing: Annotated[int, Field(ge=0, le=255)] = 0
+    fill_holes: bool = True
+    connectivity: Literal[4, 8] = 8
+    min_area: Annotated[int, Field(ge=0, le=10**15)] = 20
+    max_area: Annotated[int, Field(ge=1, le=10**15)] | None = None
+    clear_border: bool = False
+    convex_hull: bool = True
+    review_threshold: float | None = None
+    hysteresis: bool = True
+
+    def usable_at(self, threshold: float) -> Self:
+        """Leave a threshold for review aside that does not lie below that for defects."""
+        if self.review_threshold is None or self.review_threshold < threshold:
+            return self
+        return self.replace(review_threshold=None)
+
+
+class TrainingConfig(Values):
+    """The full recipe of a training; saved in the model, printed by ``info``.
+
+    Attributes
+    ----------
+    name
+        Name of the preset that the values came from; informative only.
+    system
+        ``"ssim"``: trained and scored with structural similarity. ``"l2"``: with squared error.
+        ``"vae"``: variational, trained with squared error and the Kullback-Leibler divergence,
+        scored by reconstruction probability. ``"fmae"``: trained with squared error and the
+        distance of AlexNet's features, scored with squared error (paper section 4.2).
+    patch_size
+        Side of the square patches, in pixels; a multiple of 16.
+    latent_dimension
+        Length d of the latent vector.
+    batch_norm
+        Whether every convolution but the last of encoder and decoder is batch-normalised.
+    ssim
+        Window and constants of the training loss of system ``ssim``.
+    squared_error_weight
+        Weight of the mean squared error beside it until something has been learned. Before,
+        SSIM hardly tells brightness, as it multiplies what it finds of brightness and of structure.
+    restoration
+        Whether the autoencoder learns from patches that are varied as other images of the material
+        may be (see `vary`) and, once it has learned something, corrupted, to redraw them as they
+        were before that (see `corrupt`). Trained for long on the good images as they are, it learns
+        to redraw whatever there is, defects too, and nothing but those very images.
+    discriminator
+        Whether a second network learns to find corruptions that are painted into good patches
+        of twice the side (see `Discriminator`).
+    reconstruction_interval
+        Every how many steps the autoencoder learns, once it has learned anything; in those between
+        the discriminator does alone, which is faster. Trained for long, the one learns to redraw
+        defects, while the other still gets better (benchmarks/EXPERIMENTS.md). Without a
+        discriminator it learns in every step.
+    features
+        Whether it is learnt, too, what features of a pretrained network good material has (see
+        `FeatureModel`).
+    texture
+        Whether the local statistics of the texture are learnt too (see `TextureModel`).
+    residual
+        How an image is scored; by default compared with its reconstruction as the system is
+        trained.
+    kl_weight
+        Weight of the Kullback-Leibler divergence beside the summed squared error (``vae``).
+    feature_weight
+        Weight lambda of the feature distance beside the squared error (``fmae``).
+    augmentation
+        Random changes of the training patches.
+    batch_size
+        Patches per optimiser step; with a discriminator, of twice the side.
+    patches
+        Patches per epoch; with a discriminator, of twice the side.
+    fixed_patches
+        Whether every epoch sees the same patches (the paper) or draws new ones.
+    epochs
+        Length of the training.
+    minutes
+        Limit of the wall-clock time of the steps; None: none. It ends a training that has not
+        seen all epochs by then, with the learning rate annealed.
+    learning_rate
+        Adam's learning rate; with ``schedule="one_cycle"`` its peak.
+    schedule
+        ``"constant"``, or ``"one_cycle"``: a linear rise, then a cosine fall to zero.
+    weight_decay
+        Adam's L2 penalty.
+    validation
+        Fraction of the training area that is held out to choose the best weights.
+    intensity_percentiles
+        Percentiles of the training images, in [0, 100], that are mapped to 0 and 1.
+    stride
+        Distance between reconstructed patches on detection, in pixels.
+    seed
+        Seed of initialisation, sampling and augmentation.
+    """
+
+    name: str = "custom"
+    system: System = "ssim"
+    patch_size: Annotated[int, Field(ge=16, le=1024, multiple_of=16)] = 128
+    latent_dimension: Annotated[int, Field(ge=1, le=65536)] = 500
+    batch_norm: bool = True
+    ssim: SSIMConfig = SSIMConfig()
+    squared_error_weight: Annotated[float, Field(ge=0)] = 0.0
+    restoration: bool = False
+    discriminator: bool = False
+    reconstruction_interval: Annotated[int, Field(ge=1, le=1000)] = 1
+    features: bool = False
+    texture: bool = False
+    residual: ResidualConfig = SSIMResidual()
+    kl_weight: Annotated[float, Field(ge=0)] = 1.0
+    feature_weight: Annotated[float, Field(ge=0)] = 1.0
+    augmentation: AugmentationConfig = AugmentationConfig()
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 16
+    patches: Annotated[int, Field(ge=1, le=10_000_000)] = 2000
+    fixed_patches: bool = False
+    epochs: Annotated[int, Field(ge=1, le=10_000_000)] = 10
+    minutes: Annotated[float, Field(gt=0, le=10_000_000)] | None = None
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    schedule: Literal["constant", "one_cycle"] = "one_cycle"
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    validation: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    intensity_percentiles: tuple[
+        Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]
+    ] = (1.0, 99.0)
+    stride: Annotated[int, Field(ge=1)] = 32
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _residual_of_system(cls, values: Any) -> Any:
+        """Score by what is trained for, unless said otherwise."""
+        if isinstance(values, dict) and "residual" not in values:
+            residual = _RESIDUALS.get(str(values.get("system")))
+            return values if residual is None else {**values, "residual": residual}
+        return values
+
+    @model_validator(mode="after")
+    def _has_what_the_residual_needs(self) -> Self:
+        if self.residual.kind == "reconstruction_probability" and self.system != "vae":
+            raise ValueError("only the system 'vae' has a reconstruction probability")
+        if self.augmentation.symmetries and not self.texture:
+            raise ValueError("symmetries are found by the texture model: they need texture=True")
+        missing = self._missing(self.residual)
+        if missing:
+            raise ValueError(f"the residual {self.residual.kind} needs {missing}=True")
+        return self
+
+    @field_validator("intensity_percentiles")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] >= value[1]:
+            raise ValueError("the lower intensity percentile must be below the upper one")
+        return value
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """Return the named preset, with some values changed.
+
+        Parameters
+        ----------
+        name
+            ``"paper"``, ``"quick"`` or ``"best"``.
+        **changes
+            Values that replace the preset's. A changed ``system`` brings its own residual along
+            unless ``residual`` is given too.
+
+        Raises
+        ------
+        InputError
+            If there is no such preset, no such value, or a value is out of range.
+
+        Examples
+        --------
+        >>> TrainingConfig.preset("paper").latent_dimension
+        500
+        >>> TrainingConfig.preset("quick", system="l2").residual.kind
+        'squared_error'
+        """
+        return cls(**cls.preset_values(name, changes))
+
+    @staticmethod
+    def preset_values(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `preset` makes a recipe of; nothing is validated but the name."""
+        if name not in PRESETS:
+            raise InputError(f"There is no preset '{name}'; choose one of {', '.join(PRESETS)}.")
+        values = dict(PRESETS[name])
+        if changes.get("system", "ssim") != "ssim":
+            for each in SSIM_ONLY:
+                values.pop(each, None)
+        return {"name": name, **values, **changes}
+
+    def with_system(self, system: System) -> Self:
+        """Return the recipe for another system, scored by what the preset has for it."""
+        named = self.preset(self.name, system=system) if self.name in PRESETS else None
+        fresh = named or type(self)(system=system, ssim=self.ssim)
+        return self.replace(system=system, **{name: getattr(fresh, name) for name in SSIM_ONLY})
+
+    @property
+    def residuals(self) -> tuple[ResidualConfig, ...]:
+        """All residuals that make sense for the system, its own first, one of each kind.
+
+        The others are as in its own, as the preset has them, or with the window of the loss.
+        """
+        preset: ResidualConfig | None = PRESETS.get(self.name, {}).get("residual")
+        every: list[ResidualConfig] = [
+            self.residual,
+            *parts(self.residual),
+            *((preset, *parts(preset)) if preset is not None else ()),
+            SSIMResidual(ssim=(self.ssim,)),
+            SquaredErrorResidual(),
+        ]
+        if self.system == "vae":
+            every.append(ReconstructionProbabilityResidual())
+        first: dict[str, ResidualConfig] = {}
+        for residual in every:
+            if not self._missing(residual):
+                first.setdefault(residual.kind, residual)
+        return tuple(first.values())
+
+    @property
+    def reconstruction_residual(self) -> ReconstructionResidual:
+        """The first residual that needs nothing but a reconstruction."""
+        return next(
+            residual for residual in self.residuals if isinstance(residual, ReconstructionResidual)
+        )
+
+    def _missing(self, residual: ResidualConfig) -> str:
+        """What is not trained of what the residual needs, or nothing."""
+        kinds = {part.kind for part in parts(residual)}
+        needed = kinds.intersection(get_args(LocalKind))
+        return next((name for name in sorted(needed) if not getattr(self, name)), "")
+
+
+# What a system is scored by; the presets may have another one for SSIM.
+_RESIDUALS: dict[str, ResidualConfig] = {
+    "l2": SquaredErrorResidual(),
+    "vae": ReconstructionProbabilityResidual(),
+    "fmae": SquaredErrorResidual(),
+}

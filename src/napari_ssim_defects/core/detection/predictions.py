@@ -1,0 +1,186 @@
+"""All that the residuals of a plane are made of: what networks say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..common.device import autocast
+from ..config import TrainingConfig
+from ..config.residual_kinds import LocalKind, ResidualConfig, parts
+from ..images.tiles import Box, tile_side, tiles
+from ..networks.autoencoder import Autoencoder
+from ..networks.backbone import MIRRORED, mirrored
+from ..networks.texture import TEXTURE_REACH
+from ..patches.symmetry import orientations_of
+from .reconstruction import reconstruct_plane, reconstructor, relayed
+
+__all__ = [
+    "LOCAL_REACH",
+    "PlanePredictions",
+    "local_predictions",
+    "local_side",
+    "needed_predictions",
+    "predict_plane",
+]
+
+LOCAL_REACH = 224
+"""Pixels beyond which nothing changes what is said of a pixel; a multiple of the backbone's 16."""
+
+_BORDER = 16  # pixels along a border whose odds are taken from within: mirror images look odd
+_LOCAL = 0.3  # part of the time, beside a reconstruction
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanePredictions:
+    """What networks say of a plane.
+
+    Attributes
+    ----------
+    reconstruction
+        float32 of shape (C, H, W); for the reconstruction probability (2C, H, W), followed by the
+        variance of decoded samples. None if no residual needs it.
+    local
+        By kind, float32 of shape (H, W): the logarithm of the odds of a defect, how far features
+        are from good ones, and how improbable the neighbourhood is. Those that residuals need.
+    """
+
+    reconstruction: npt.NDArray[np.float32] | None
+    local: Mapping[LocalKind, npt.NDArray[np.float32]]
+
+    def cut(self, box: Box) -> PlanePredictions:
+        """Return the predictions of a part of the plane."""
+        reconstruction = self.reconstruction
+        return PlanePredictions(
+            None if reconstruction is None else reconstruction[:, *box.slices],
+            {kind: found[box.slices] for kind, found in self.local.items()},
+        )
+
+
+def needed_predictions(residuals: Iterable[ResidualConfig]) -> tuple[bool, tuple[LocalKind, ...]]:
+    """Return whether residuals need a reconstruction, and which local predictions they need."""
+    kinds = {part.kind for residual in residuals for part in parts(residual)}
+    local: tuple[LocalKind, ...] = tuple(kind for kind in get_args(LocalKind) if kind in kinds)
+    return bool(kinds.difference(local)), local
+
+
+def local_side() -> int:
+    """Return the side of the tiles that local predictions are made of, in pixels."""
+    return tile_side(2 * LOCAL_REACH)
+
+
+def predict_plane(
+    network: Autoencoder,
+    plane: npt.NDArray[np.float32],
+    config: TrainingConfig,
+    stride: int,
+    device: torch.device,
+    residuals: Iterable[ResidualConfig],
+    *,
+    reconstruct: bool = False,
+) -> Generator[float, None, PlanePredictions]:
+    """Compute what residuals of a plane are made of, and nothing else.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode, on ``device``.
+    plane
+        Normalised intensities, float32 of shape (C, H, W).
+    config
+        The recipe.
+    stride
+        Distance between reconstructed patches, in pixels.
+    device
+        Where the network runs.
+    residuals
+        What the plane is to be scored by.
+    reconstruct
+        Whether there is to be a reconstruction even if no residual needs it.
+
+    Yields
+    ------
+    float
+        Fraction of the work that is done, in (0, 1].
+    """
+    wanted, kinds = needed_predictions(residuals)
+    reconstruct = reconstruct or wanted
+    shape = plane.shape[1], plane.shape[2]
+    share = (_LOCAL if reconstruct else 1.0) if kinds else 0.0
+    local = {kind: np.empty(shape, np.float32) for kind in kinds}
+    boxes = [box for row in tiles(shape, local_side()) for box in row] if kinds else []
+    for done, tile in enumerate(boxes, start=1):
+        around = tile.grown(LOCAL_REACH, shape)
+        pixels = plane[:, *around.slices]
+        found = local_predictions(network, kinds, pixels, tile.inside(around), device)
+        for kind, values in zip(kinds, found, strict=True):
+            local[kind][tile.slices] = values
+        yield share * done / len(boxes)
+    reconstruction = None
+    if reconstruct:
+        reconstruction = yield from relayed(
+            reconstruct_plane(
+                reconstructor(network, config),
+                plane,
+                config.patch_size,
+                stride,
+                device,
+                orientations_of(config.augmentation),
+            ),
+            lambda fraction: share + (1 - share) * fraction,
+        )
+    return PlanePredictions(reconstruction, local)
+
+
+def local_predictions(
+    network: Autoencoder,
+    kinds: Sequence[LocalKind],
+    pixels: npt.NDArray[np.float32],
+    tile: Box,
+    device: torch.device,
+) -> npt.NDArray[np.float32]:
+    """Return what a network says of each pixel of a tile, float32 of shape (K, H, W).
+
+    Parameters
+    ----------
+    network, device
+        As for `predict_plane`.
+    kinds
+        What is wanted.
+    pixels
+        The tile with what its plane has of `LOCAL_REACH` pixels around it, float32 (C, h, w).
+    tile
+        Where in ``pixels`` the tile lies.
+    """
+    found: dict[str, torch.Tensor] = {}
+    with torch.inference_mode():
+        if "discriminator" in kinds or "features" in kinds:
+            assert network.backbone is not None
+            maps = network.backbone(torch.as_tensor(mirrored(pixels), device=device)[None])
+            height, width = pixels.shape[1:]
+            if "features" in kinds:
+                assert network.features is not None
+                found["features"] = network.features(maps, height, width)[0, 0][tile.slices]
+            if "discriminator" in kinds:
+                assert network.discriminator is not None
+                with autocast(device):
+                    odds = network.discriminator(maps).float()[0, 0]
+                rows, columns = _inner(height), _inner(width)
+                found["discriminator"] = odds[rows[:, None], columns][tile.slices]
+        if "texture" in kinds:
+            assert network.texture is not None
+            around = tile.grown(TEXTURE_REACH, (pixels.shape[1], pixels.shape[2]))
+            part = torch.as_tensor(np.array(pixels[:, *around.slices]), device=device)
+            found["texture"] = network.texture(part[None])[0, 0][tile.inside(around).slices]
+    return np.stack([found[kind].cpu().numpy() for kind in kinds])
+
+
+def _inner(length: int) -> torch.Tensor:
+    """Where in a mirrored image the odds of each pixel along an axis are taken from."""
+    border = min(_BORDER, length // 4)
+    return torch.arange(length).clamp(border, length - 1 - border) + MIRRORED

@@ -1,0 +1,249 @@
+"""How rare a residual is on good images: the common unit of residuals that differ otherwise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..config.residual_kinds import RarityResidual, ResidualConfig, SimpleResidual
+
+__all__ = [
+    "combined_rarity",
+    "fit_rarity",
+    "offsets",
+    "rarity",
+    "rarity_levels",
+    "weighted_by_skill",
+]
+
+_STEP = 0.25  # of rarity between two levels
+_MEASURED = 4.0  # up to this rarity, levels are quantiles; beyond they are extrapolated
+_TAIL = 2.0  # rarity from which on the tail is taken for exponential
+_HIGHEST = 30.0
+_LEAST_WEIGHT = 0.01
+# From which skill on a view counts at all, and from which in full: area under the ROC curve of
+# painted corruptions, which a discriminator was made for, and part of the loss that is redrawn.
+_SKILLS = {"discriminator": (0.8, 0.95), "features": (0.5, 0.6), "texture": (0.5, 0.6)}
+_REDRAWN = (0.5, 1.0)
+_LOWEST = 0.1  # part of the pixels of any image that is good for sure
+_USUAL = -math.log10(1 - _LOWEST)  # rarity that they stay below
+_LARGEST_OFFSET = 2.0
+_MOST = 6.0  # that one view may say: beyond, the tail is a guess, and one view decided alone
+_SAMPLE = 50_000  # pixels that a median is taken of
+_FEWEST = 30  # pixels beyond a level that is still taken from the data
+
+
+def rarity_levels(good: npt.NDArray[np.float32]) -> tuple[float, ...]:
+    """Measure how the residual of good pixels is distributed.
+
+    Parameters
+    ----------
+    good
+        Residuals of defect-free pixels, of any shape; at least one.
+
+    Returns
+    -------
+    tuple of float
+        Residuals that one in 10^r good pixels exceeds, for r = 0, 0.25, ..., 30; not falling.
+        Where the pixels are too few for a quantile, the tail is taken for exponential, with the
+        mean excess over its start as the estimate of its scale (the shape-less case of the
+        generalised Pareto distribution; Pickands 1975).
+
+    References
+    ----------
+    Pickands: Statistical inference using extreme order statistics, Annals of Statistics 3, 1975.
+    """
+    values = np.sort(good, axis=None).astype(np.float64)
+    wanted = np.arange(0, _HIGHEST + _STEP / 2, _STEP)
+    measurable = min(_MEASURED, max(0.0, math.log10(len(values) / _FEWEST)))
+    measured = wanted[wanted <= measurable]
+    levels = np.quantile(values, 1 - 10.0**-measured)
+    start = np.quantile(values, 1 - 10.0 ** -min(_TAIL, measured[-1]))
+    excess = values[values > start] - start
+    per_decade = math.log(10) * (float(excess.mean()) if excess.size else 0.0)
+    # A residual that never varies has no tail: the least difference above it is rare.
+    per_decade = max(per_decade, 1e-6 * max(1.0, abs(levels[-1])))
+    beyond = levels[-1] + per_decade * (wanted[len(measured) :] - measured[-1])
+    return tuple(float(level) for level in np.concatenate([levels, beyond]))
+
+
+def rarity(residual: npt.NDArray[np.float32], levels: Sequence[float]) -> npt.NDArray[np.float32]:
+    """Return minus log10 of the fraction of good pixels that exceed each residual.
+
+    Parameters
+    ----------
+    residual
+        float32 of any shape.
+    levels
+        What `rarity_levels` measured.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of the same shape, in [0, 30]: 3 = one good pixel in a thousand exceeds it.
+
+    Examples
+    --------
+    >>> good = np.random.default_rng(0).normal(size=100_000).astype(np.float32)
+    >>> float(rarity(np.float32([2.326]), rarity_levels(good)).round(1)[0])  # the 99 % quantile
+    2.0
+    """
+    # Where levels repeat, the rarest counts, as pixels must exceed a level.
+    steps, last = np.unique(np.asarray(levels)[::-1], return_index=True)
+    scale = (len(levels) - 1 - last) * _STEP
+    return np.asarray(np.interp(residual, steps, scale), dtype=np.float32)
+
+
+def offsets(maps: Sequence[npt.NDArray[np.float32]], config: RarityResidual) -> tuple[float, ...]:
+    """Say how much rarer than on good images all of an image is.
+
+    Images of the same material differ a little as wholes: in light, focus, angle. Then good pixels,
+    too, are rarer than those of the images that were trained on. One pixel in ten should have a
+    rarity below 0.046; so many are good whatever the defects are. What it is more is subtracted
+    from all.
+
+    Parameters
+    ----------
+    maps
+        One residual map per view of ``config``, float32 of any shape, of enough of the image to
+        stand for it; NaN does not count.
+    config
+        A rarity whose views were measured on good images.
+
+    Returns
+    -------
+    tuple of float
+        A difference per view, in [0, 2]: an image of another material altogether stays rare.
+    """
+    found = []
+    for residual, view in zip(maps, config.views, strict=True):
+        values = residual[np.isfinite(residual)]
+        offset = 0.0
+        if values.size:
+            lowest = np.quantile(values[:: max(1, values.size // _SAMPLE)], _LOWEST)
+            offset = float(rarity(np.full(1, lowest, np.float32), view.levels)[0]) - _USUAL
+        found.append(min(max(0.0, offset), _LARGEST_OFFSET))
+    return tuple(found)
+
+
+def combined_rarity(
+    maps: Sequence[npt.NDArray[np.float32]],
+    config: RarityResidual,
+    excess: Sequence[float],
+) -> npt.NDArray[np.float32]:
+    """Judge residual maps of one plane together.
+
+    Parameters
+    ----------
+    maps
+        One residual map per view of ``config``, float32 of shape (H, W).
+    config
+        A rarity that was measured on good images.
+    excess
+        What `offsets` says of the plane.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of shape (H, W), in [0, 30].
+    """
+    return rarity(_together(maps, config, excess), config.levels)
+
+
+def fit_rarity(
+    config: RarityResidual, maps: Sequence[Sequence[npt.NDArray[np.float32]]]
+) -> RarityResidual:
+    """Measure what is rare on good images.
+
+    Parameters
+    ----------
+    config
+        Says which residuals the rarity is made of.
+    maps
+        For each of these views, the residual maps of the good images, float32 of shape (H, W);
+        pixels that are NaN in all views do not count.
+
+    Returns
+    -------
+    RarityResidual
+        The same views with their levels.
+    """
+    views = []
+    for view, good in zip(config.views, maps, strict=True):
+        values = np.concatenate([found[np.isfinite(found)] for found in good])
+        views.append(view.replace(levels=rarity_levels(values)))
+    config = config.replace(views=tuple(views))
+    together = [
+        _together(image, config, offsets(image, config)) for image in zip(*maps, strict=True)
+    ]
+    values = np.concatenate([found[np.isfinite(found)] for found in together])
+    return config.replace(levels=rarity_levels(values))
+
+
+def weighted_by_skill(
+    config: ResidualConfig, redrawn: float, skills: Mapping[SimpleResidual, float]
+) -> ResidualConfig:
+    """Let each view count in a rarity by how well it does its task, or not at all.
+
+    What an autoencoder has not learned to redraw is no defect, however rare the difference is. Of
+    a texture without order it learns to redraw the smooth parts only, which then look good
+    wherever they are: so it counts where it redraws most of what there is. The others count where
+    they tell painted corruptions from good pixels; a discriminator, which was trained to do just
+    that, has to be better at it.
+
+    Parameters
+    ----------
+    config
+        Any residual; all but a rarity stay as they are.
+    redrawn
+        Part of the loss of a flat reconstruction that is gone (see `Validation.learned`).
+    skills
+        What `Validation.skills` says of the other views.
+
+    Examples
+    --------
+    >>> from napari_ssim_defects.core.config import RarityView, SSIMResidual, TextureResidual
+    >>> views = RarityView(residual=SSIMResidual()), RarityView(residual=TextureResidual())
+    >>> skills = {TextureResidual(): 0.95}
+    >>> both = weighted_by_skill(RarityResidual(views=views), redrawn=0.9, skills=skills)
+    >>> [view.weight for view in both.views]
+    [0.8, 1.0]
+    >>> weaker = weighted_by_skill(RarityResidual(views=views), redrawn=0.4, skills=skills)
+    >>> [view.residual.kind for view in weaker.views]
+    ['texture']
+    """
+    if config.kind != "rarity":
+        return config
+    weights = []
+    for view in config.views:
+        least, full = _SKILLS.get(view.residual.kind, _REDRAWN)
+        weight = (skills.get(view.residual, redrawn) - least) / (full - least)
+        weights.append(round(min(1.0, weight), 4))
+    if max(weights) <= 0:  # none does its task: what there is
+        weights = [_LEAST_WEIGHT] * len(weights)
+    return config.replace(
+        views=tuple(
+            view.replace(weight=weight)
+            for view, weight in zip(config.views, weights, strict=True)
+            if weight > 0
+        )
+    )
+
+
+def _together(
+    maps: Sequence[npt.NDArray[np.float32]],
+    config: RarityResidual,
+    excess: Sequence[float],
+) -> npt.NDArray[np.float32]:
+    """Return the weighted mean of the rarities, each less what all of its image has too much.
+
+    A view may be useless on a material or in an image; none can decide alone.
+    """
+    total = np.zeros_like(maps[0])
+    for found, view, offset in zip(maps, config.views, excess, strict=True):
+        rare = (rarity(found, view.levels).clip(max=_MOST) - np.float32(offset)).clip(min=0)
+        total += np.float32(view.weight) * rare
+    return np.asarray(total / np.float32(sum(view.weight for view in config.views)))

@@ -1,0 +1,227 @@
+"""Where an image differs from its reconstruction (paper equations 2 and 5, section 4.2)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+
+from ..common.errors import InputError
+from ..config import ReconstructionResidual, ResidualConfig
+from ..config.residual_kinds import LocalResidual, SimpleResidual, parts
+from ..images.tiles import Box, tile_side, tiles
+from ..ssim import similarity
+from .predictions import PlanePredictions
+from .rarity import combined_rarity, offsets
+
+__all__ = [
+    "is_relative",
+    "plane_offsets",
+    "residual_map",
+    "residual_maps",
+    "score_of",
+    "score_plane",
+    "score_tiles",
+    "typical_tiles",
+]
+
+_TRUNCATED = 4.0  # standard deviations after which a Gaussian ends
+_NEAR = 10.0  # normalised intensities that SSIM is exact enough for in float32
+
+
+def score_plane(
+    plane: npt.NDArray[np.float32], predictions: PlanePredictions, config: ResidualConfig
+) -> npt.NDArray[np.float32]:
+    """Score a plane by any residual, tile by tile.
+
+    Parameters
+    ----------
+    plane
+        Normalised intensities, float32 of shape (C, H, W).
+    predictions
+        What `predict_plane` says of it, with all that the residual needs.
+    config
+        The residual. A rarity must have been measured.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of shape (H, W); the higher, the less like good material.
+    """
+    shape = plane.shape[1], plane.shape[2]
+    side, reach = score_tiles(config)
+    boxes = tiles(shape, side)
+
+    def maps_of(tile: Box) -> npt.NDArray[np.float32]:
+        around = tile.grown(reach, shape)
+        maps = residual_maps(plane[:, *around.slices], predictions.cut(around), config)
+        return maps[:, *tile.inside(around).slices]
+
+    known = {tile: maps_of(tile) for tile in typical_tiles(boxes)} if is_relative(config) else {}
+    excess = plane_offsets(list(known.values()), config)
+    score = np.empty(shape, np.float32)
+    for tile in itertools.chain.from_iterable(boxes):
+        maps = known.pop(tile) if tile in known else maps_of(tile)
+        score[tile.slices] = score_of(maps, config, excess)
+    return score
+
+
+def score_tiles(config: ResidualConfig) -> tuple[int, int]:
+    """Return the side of the tiles that planes are scored by, and how far their pixels see.
+
+    The score of a tile needs so many pixels around it. No tile is smaller than that.
+    """
+    reach = max(map(_reach, parts(config)))
+    return tile_side(2 * reach), reach
+
+
+def is_relative(config: ResidualConfig) -> bool:
+    """Whether the score of a pixel depends on what all of its plane is like."""
+    return config.kind == "rarity"
+
+
+def typical_tiles(boxes: list[list[Box]]) -> list[Box]:
+    """Return the tiles that stand for a plane where a score depends on all of it.
+
+    Four at most, in the middle: there people look first, and neighbours share what they need.
+    """
+    rows, columns = (
+        slice(max(0, count // 2 - 1), count // 2 + 1) for count in (len(boxes), len(boxes[0]))
+    )
+    return [tile for row in boxes[rows] for tile in row[columns]]
+
+
+def residual_maps(
+    plane: npt.NDArray[np.float32], predictions: PlanePredictions, config: ResidualConfig
+) -> npt.NDArray[np.float32]:
+    """Compute the residuals that a residual is made of, in a part of a plane.
+
+    Right but for the reach (see `score_tiles`) at borders that are not those of the plane.
+
+    Parameters
+    ----------
+    plane, predictions, config
+        As for `score_plane`.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of shape (V, H, W): the views of a rarity, or the one residual itself.
+
+    Raises
+    ------
+    InputError
+        If the network says nothing finite of it.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then is refused
+        maps = np.stack([_map(plane, predictions, part) for part in parts(config)])
+    if not np.isfinite(maps).all():
+        raise InputError(
+            "The model gives no finite residual of this image: its network outputs NaN or "
+            "infinity; train it again."
+        )
+    return maps
+
+
+def plane_offsets(maps: list[npt.NDArray[np.float32]], config: ResidualConfig) -> tuple[float, ...]:
+    """Return `offsets` of a plane from the `residual_maps` of its typical tiles."""
+    if config.kind != "rarity":
+        return ()
+    return offsets([np.concatenate(view, axis=None) for view in zip(*maps, strict=True)], config)
+
+
+def score_of(
+    maps: npt.NDArray[np.float32], config: ResidualConfig, excess: Sequence[float]
+) -> npt.NDArray[np.float32]:
+    """Return the score of part of a plane.
+
+    Parameters
+    ----------
+    maps
+        What `residual_maps` says of it, float32 of shape (V, H, W).
+    config
+        The residual.
+    excess
+        What `plane_offsets` says of the plane.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of shape (H, W).
+    """
+    return combined_rarity(list(maps), config, excess) if config.kind == "rarity" else maps[0]
+
+
+def _map(
+    plane: npt.NDArray[np.float32],
+    predictions: PlanePredictions,
+    config: SimpleResidual,
+) -> npt.NDArray[np.float32]:
+    if isinstance(config, LocalResidual):
+        found = predictions.local[config.kind]
+        if config.kind == "discriminator":
+            found = np.logaddexp(0, found)
+        return _smoothed(found, config.smoothing)
+    assert predictions.reconstruction is not None
+    return residual_map(plane, predictions.reconstruction, config)
+
+
+def residual_map(
+    plane: npt.NDArray[np.float32],
+    reconstruction: npt.NDArray[np.float32],
+    config: ReconstructionResidual,
+) -> npt.NDArray[np.float32]:
+    """Compare a plane with its reconstruction.
+
+    Parameters
+    ----------
+    plane
+        Normalised intensities (data range 1), float32 of shape (C, H, W).
+    reconstruction
+        The same; for the reconstruction probability of shape (2C, H, W), the mean of decoded
+        samples followed by their variance.
+    config
+        What to compare by, and how much to smooth.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of shape (H, W); 0 = identical.
+
+    References
+    ----------
+    An and Cho: Variational autoencoder based anomaly detection using reconstruction probability,
+    SNU Data Mining Center, technical report, 2015.
+    """
+    if config.kind == "ssim":
+        far = plane.size and not abs(plane).max() <= _NEAR
+        dtype = torch.float64 if far else torch.float32
+        x, y = (torch.as_tensor(np.array(z), dtype=dtype)[None] for z in (plane, reconstruction))
+        with torch.inference_mode():
+            maps = [1 - similarity(x, y, ssim)[0].mean(0) for ssim in config.ssim]
+        residual = torch.stack(maps).mean(0).clamp_min(0).numpy()
+    elif config.kind == "squared_error":
+        residual = np.square(plane - reconstruction).mean(0)
+    else:
+        mean, variance = np.split(reconstruction, 2)
+        floor = np.float32(config.noise**2)
+        variance = variance + floor
+        likelihood = np.square(plane - mean) / variance + np.log(variance / floor)
+        residual = 0.5 * likelihood.mean(0)
+    return _smoothed(residual, config.smoothing)
+
+
+def _reach(config: SimpleResidual) -> int:
+    """How many pixels away something may change a residual, the predictions being given."""
+    window = max(ssim.window_size // 2 for ssim in config.ssim) if config.kind == "ssim" else 0
+    return window + int(_TRUNCATED * config.smoothing + 0.5)
+
+
+def _smoothed(residual: npt.NDArray[np.float32], sigma: float) -> npt.NDArray[np.float32]:
+    if sigma:
+        residual = ndimage.gaussian_filter(residual, sigma, truncate=_TRUNCATED)
+    return np.asarray(residual, dtype=np.float32)

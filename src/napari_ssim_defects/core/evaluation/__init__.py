@@ -1,0 +1,1 @@
+"""Scores of residuals against ground truth."""

@@ -1,0 +1,163 @@
+"""Intensity normalisation from percentiles of the training images; never clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..common.errors import InputError
+
+__all__ = ["IntensityRange"]
+
+_SAMPLES_PER_PLANE = 200_000
+_FARTHEST = 1e6  # ranges: squares of what lies farther out drown everything else in float32
+_USUAL = (1.0, 99.0)  # percentiles between which the intensities of an image are
+_FAR = 3.0  # ranges that no exposure lies away from good images
+_SCALES = 3.0  # how many times wider or narrower than good images no exposure makes an image
+_LARGEST = 1e30  # beyond, products of intensities are infinite in float32
+
+
+@dataclass(frozen=True, slots=True)
+class IntensityRange:
+    """The intensities that are mapped to 0 and 1, one pair per channel.
+
+    Values outside the range stay outside [0, 1]: a defect that is brighter or darker than
+    anything in training must not vanish.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls, planes: Iterable[npt.NDArray[np.float32]], percentiles: tuple[float, float]
+    ) -> IntensityRange:
+        """Measure the range on the pixels of defect-free planes.
+
+        Parameters
+        ----------
+        planes
+            Arrays of shape (C, ...) that all have the same number of channels; at most 200,000
+            pixels of each are looked at, chosen at random, always the same ones.
+        percentiles
+            Lower and upper percentile, in [0, 100].
+
+        Raises
+        ------
+        InputError
+            If a channel is constant over all planes, or its intensities are too large or too close
+            to each other to be computed with.
+        """
+        samples = []
+        for plane in planes:
+            flat = plane.reshape(len(plane), -1)
+            if flat.shape[1] > _SAMPLES_PER_PLANE:  # at random: a grid could miss a weave's threads
+                chosen = np.random.default_rng(0).integers(flat.shape[1], size=_SAMPLES_PER_PLANE)
+                flat = flat[:, chosen]
+            samples.append(flat)
+        pixels = np.concatenate(samples, axis=1).astype(np.float64)
+        if not pixels.size:
+            raise InputError("No pixel of the training images is marked as free of defects.")
+        low, high = np.percentile(pixels, percentiles, axis=1)
+        darkest, brightest = pixels.min(axis=1), pixels.max(axis=1)
+        # A few bright pixels on black: fall back to the full range. Percentiles of equal pixels
+        # may differ by a rounding error, or by less than float32 resolves.
+        span = high.astype(np.float32) - low.astype(np.float32)
+        flat = span <= 1e-6 * (brightest - darkest)
+        low, high = np.where(flat, darkest, low), np.where(flat, brightest, high)
+        if (high <= low).any():
+            raise InputError(
+                "The training images are constant (every pixel has the same value); choose "
+                "images that show the material."
+            )
+        return cls(tuple(map(float, low)), tuple(map(float, high)))
+
+    def __post_init__(self) -> None:
+        with np.errstate(over="ignore"):
+            low, span = self._columns()
+        # A span that is no normal number has few digits, or none.
+        if (
+            not (abs(low) <= _LARGEST).all()
+            or not ((span >= np.finfo(np.float32).tiny) & (span <= _LARGEST)).all()
+        ):
+            raise InputError(
+                "The intensities of the training images cannot be computed with: they are beyond "
+                f"{_LARGEST:g}, or too close to each other; scale them."
+            )
+
+    def normalise(
+        self, plane: npt.NDArray[np.float32], name: str = "image"
+    ) -> npt.NDArray[np.float32]:
+        """Map intensities of a plane (C, H, W) so that ``low`` becomes 0 and ``high`` 1.
+
+        Parameters
+        ----------
+        plane
+            Finite intensities.
+        name
+            What the error message calls it.
+
+        Raises
+        ------
+        InputError
+            If a pixel lies a million times the range away from it: it would drown all others.
+        """
+        low, span = self._columns()
+        with np.errstate(over="ignore"):
+            normalised = np.asarray((plane - low) / span, dtype=np.float32)
+        if normalised.size and max(normalised.max(), -normalised.min()) > _FARTHEST:
+            raise InputError(
+                f"Pixels of {name} lie more than a million times the range of the training images "
+                f"({self.low[0]:g} to {self.high[0]:g}) away from it; replace them, for they may "
+                "stand for missing values."
+            )
+        return normalised
+
+    def mismatch(self, pixels: npt.NDArray[np.float32], name: str, others: str) -> str | None:
+        """Say in one sentence that intensities lie far outside the range, on another scale.
+
+        That is so where an image was saved in another bit depth. A defect may well lie outside,
+        and an image be darker or less contrasted than others: that is not said.
+
+        Parameters
+        ----------
+        pixels
+            Of the image, of shape (C, N).
+        name, others
+            What the sentence calls the image, and whose range this is.
+
+        Returns
+        -------
+        str or None
+            None if most intensities could be of such images.
+        """
+        low, span = (column[:, 0, 0] for column in self._columns())
+        found = np.percentile(pixels.astype(np.float64), _USUAL, axis=1)
+        first, last = (found - low) / span
+        extent = last - first
+        apart = (last < 0) | (first > 1)
+        far = (last < -_FAR) | (first > _FAR)
+        other_scale = apart & ((extent < 1 / _SCALES) | (extent > _SCALES))
+        # Where black is zero on both scales, the ranges begin at the same place.
+        wide_or_narrow = (extent > _FAR * _SCALES) | (
+            (extent < 1 / (_FAR * _SCALES)) & (last < 0.1)
+        )
+        if not (far | other_scale | wide_or_narrow).all():
+            return None
+        return (
+            f"Intensities of {name} ({found[0].min():g} to {found[1].max():g}) lie far outside "
+            f"{others} ({min(self.low):g} to {max(self.high):g}); save it in the same bit depth."
+        )
+
+    def restore(self, plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Undo `normalise`."""
+        low, span = self._columns()
+        return np.asarray(plane * span + low, dtype=np.float32)
+
+    def _columns(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        low = np.asarray(self.low, dtype=np.float32)[:, None, None]
+        high = np.asarray(self.high, dtype=np.float32)[:, None, None]
+        return low, high - low

@@ -1,0 +1,186 @@
+"""Any array that a person may have, seen as a sequence of planes of shape (C, H, W)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..common.array_checks import refuse_masked, whole_number
+from ..common.errors import InputError
+
+__all__ = ["ImageLike", "Planes", "as_planes"]
+
+ImageLike: TypeAlias = Any
+"""A numpy, dask or zarr array, or anything with ``shape``, ``dtype`` and numpy indexing."""
+
+
+class Planes(Sequence[npt.NDArray[np.float32]]):
+    """The planes of one image or stack; each is read when it is asked for.
+
+    Parameters
+    ----------
+    image
+        Array of shape (..., H, W), or with a channel axis anywhere.
+    channel_axis
+        Axis of the channels, counted from the end (-1 for RGB); None for grey images.
+    alpha
+        Whether the last of four channels is opacity, which is left out.
+    name
+        What error messages call the image.
+
+    Attributes
+    ----------
+    image, channel_axis, name
+        As given.
+    channels, height, width
+        Of each plane; opacity does not count.
+    leading_shape
+        Shape of the stack.
+    """
+
+    def __init__(
+        self, image: ImageLike, channel_axis: int | None, alpha: bool = False, name: str = "image"
+    ) -> None:
+        self.image = image
+        self._alpha = alpha
+        self.name = name
+        self.dtype = np.dtype(image.dtype)
+        self.channel_axis = channel_axis
+        shape = list(image.shape)
+        self.channels = 1 if channel_axis is None else shape.pop(channel_axis) - alpha
+        self.leading_shape = tuple(shape[:-2])
+        self.height, self.width = shape[-2:]
+
+    def __len__(self) -> int:
+        return math.prod(self.leading_shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a residual of the whole image: (..., H, W)."""
+        return (*self.leading_shape, self.height, self.width)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return plane ``index`` as a new float32 array of shape (C, H, W).
+
+        Raises
+        ------
+        InputError
+            If it holds NaN or infinite pixels.
+        """
+        return self.read(index)
+
+    def read(
+        self, index: int, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> npt.NDArray[np.float32]:
+        """Read part of a plane, and nothing else of the image.
+
+        Parameters
+        ----------
+        index
+            Number of the plane.
+        rows, columns
+            What part of it; by default all.
+
+        Returns
+        -------
+        numpy.ndarray
+            A new float32 array of shape (C, rows, columns).
+
+        Raises
+        ------
+        InputError
+            If the part holds NaN or infinite pixels.
+        """
+        if index < 0 or index >= len(self):
+            raise IndexError(index)
+        leading = [int(place) for place in np.unravel_index(index, self.leading_shape)]
+        selection: list[Any] = [*leading, rows, columns]
+        axis = self.channel_axis
+        if axis is not None:
+            selection.insert(len(self.image.shape) + axis, slice(None))
+        plane = np.asarray(self.image[tuple(selection)])
+        if axis is None:
+            plane = plane[np.newaxis]
+        else:
+            kept = [i for i, part in enumerate(selection) if isinstance(part, slice)]
+            plane = np.moveaxis(plane, kept.index(len(selection) + axis), 0)
+        if self._alpha:
+            plane = plane[:3]
+        with np.errstate(over="ignore"):
+            plane = np.array(plane, dtype=np.float32, order="C")
+        if not np.isfinite(plane).all():
+            where = f"plane {index} of {self.name}" if len(self) > 1 else self.name
+            raise InputError(
+                f"{_sentence_start(where)} has NaN or infinite pixels; replace them by finite "
+                "values first."
+            )
+        return plane
+
+    def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
+        return (self[index] for index in range(len(self)))
+
+
+def as_planes(
+    image: ImageLike, channel_axis: int | None = None, *, grey: bool = False, name: str = "image"
+) -> Planes:
+    """See an image or a stack as planes.
+
+    Parameters
+    ----------
+    image
+        Grey (H, W) or (..., H, W), RGB or RGBA (..., H, W, 3 or 4), or multichannel with
+        ``channel_axis``; any integer or floating-point dtype. Nothing is read or copied yet.
+    channel_axis
+        Axis of the channels. None: the last axis if it has 3 or 4 entries and there are at
+        least three axes (RGB, RGBA; opacity is left out), else there are no channels.
+    grey
+        Whether the image is known to have no channels, whatever its shape.
+    name
+        What error messages call the image.
+
+    Raises
+    ------
+    InputError
+        If the array has fewer than two dimensions, is empty, has masked pixels, or a dtype that
+        is not a real number (boolean, complex, text, object).
+    """
+    name = str(name)
+    start = _sentence_start(name)
+    if not hasattr(image, "shape") or not hasattr(image, "dtype"):
+        try:
+            image = np.asarray(image)
+        except (ValueError, TypeError, OverflowError):  # rows of different lengths, say
+            raise InputError(f"{start} is no array; give one whose rows have one length.") from None
+    refuse_masked(image, start)
+    shape, dtype = tuple(image.shape), np.dtype(image.dtype)
+    if len(shape) < 2:
+        raise InputError(
+            f"{start} has {len(shape)} dimension{'s' * (len(shape) != 1)}; an image needs at "
+            "least two (height and width)."
+        )
+    if dtype.kind not in "uif":
+        raise InputError(
+            f"{start} has dtype {dtype}; convert it to an integer or floating-point type first."
+        )
+    if 0 in shape:
+        raise InputError(f"{start} is empty (shape {shape}); choose one that has pixels.")
+    alpha = False
+    if channel_axis is not None:
+        channel_axis = whole_number(channel_axis, "channel axis")
+        if not -len(shape) <= channel_axis < len(shape) or len(shape) < 3:
+            raise InputError(
+                f"{start} has no axis {channel_axis} for channels besides height and width "
+                f"(shape {shape}); name another channel axis."
+            )
+        channel_axis = channel_axis - len(shape) if channel_axis >= 0 else channel_axis
+    elif not grey and len(shape) >= 3 and shape[-1] in (3, 4):
+        channel_axis, alpha = -1, shape[-1] == 4
+    return Planes(image, channel_axis, alpha, name)
+
+
+def _sentence_start(text: str) -> str:
+    return text if "'" in text[:1] or "." in text else text[:1].upper() + text[1:]

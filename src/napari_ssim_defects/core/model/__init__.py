@@ -1,0 +1,1 @@
+"""A trained model: calibration, thresholds, and what it can do."""

@@ -1,0 +1,165 @@
+"""Residuals of defect-free images: what a model calls normal."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..common.device import choose_device
+from ..common.errors import InputError
+from ..config import RarityResidual, ResidualConfig, TrainingConfig
+from ..detection.predictions import predict_plane
+from ..detection.rarity import combined_rarity, fit_rarity, offsets
+from ..detection.reconstruction import relayed
+from ..detection.residual import score_plane
+from ..images.planes import ImageLike, Planes
+from ..networks.autoencoder import Autoencoder
+from ..patches.areas import read_areas
+from ..patches.sampler import TrainingArea
+from ..training.messages import CalibrationProgress
+from .calibration import Measurement, Scoring
+from .defect_model import DefectModel
+from .thresholds import ThresholdPolicy
+
+__all__ = ["calibrate", "measure", "usual_pixels"]
+
+
+def calibrate(
+    model: DefectModel,
+    images: Sequence[ImageLike],
+    threshold: ThresholdPolicy | None = None,
+    *,
+    channel_axis: int | None = None,
+    names: Sequence[str] | None = None,
+    device: str | None = None,
+) -> Generator[CalibrationProgress, None, DefectModel]:
+    """Measure what is normal on other defect-free images, such as the paper's fifth one.
+
+    Parameters
+    ----------
+    model
+        The trained model.
+    images
+        Defect-free images or stacks that it was not trained on; sampled as for `train`.
+    threshold
+        How the automatic threshold follows from them; None: as before.
+    channel_axis
+        Axis of the channels, if it differs from the training images'.
+    names
+        What error messages call the images.
+    device
+        Where the network runs; None: the fastest there is.
+
+    Yields
+    ------
+    CalibrationProgress
+        At least twice a second.
+
+    Returns
+    -------
+    DefectModel
+        The same network with new calibrations of all its residuals.
+
+    Raises
+    ------
+    InputError
+        If there are no images, or one cannot be used.
+    """
+    if not len(images):
+        raise InputError("There is no image to calibrate with; choose one without defects.")
+    names = names or [f"image {number}" for number in range(1, len(images) + 1)]
+    where = choose_device(device)
+    stacks = [
+        model.planes(image, channel_axis, name) for image, name in zip(images, names, strict=True)
+    ]
+    areas = [
+        area.normalised(model.intensity)
+        for area in read_areas(stacks, None, model.config.patch_size)
+    ]
+    scorings = yield from measure(
+        model.network_on(where),
+        areas,
+        model.config,
+        [scoring.residual for scoring in model.scorings],
+        where,
+        held_out=True,
+        image_pixels=usual_pixels(stacks),
+    )
+    return replace(model.with_scorings(scorings), threshold=threshold or model.threshold)
+
+
+def usual_pixels(stacks: Sequence[Planes]) -> int:
+    """Return the median number of pixels of a plane."""
+    return int(np.median([stack.height * stack.width for stack in stacks]))
+
+
+def measure(
+    network: Autoencoder,
+    areas: Sequence[TrainingArea],
+    config: TrainingConfig,
+    residuals: Sequence[ResidualConfig],
+    device: torch.device,
+    *,
+    held_out: bool,
+    image_pixels: int,
+) -> Generator[CalibrationProgress, None, list[Scoring]]:
+    """Measure residuals of a network on normalised defect-free areas of images of so many pixels.
+
+    Returns
+    -------
+    list of Scoring
+        One per residual, in their order; rarities with their levels measured.
+    """
+    rarities = [residual for residual in residuals if residual.kind == "rarity"]
+    simple: list[ResidualConfig] = [residual for residual in residuals if residual.kind != "rarity"]
+    views = [view.residual for rarity in rarities for view in rarity.views]
+    simple += [view for view in dict.fromkeys(views) if view not in simple]
+    measurements: dict[ResidualConfig, Measurement] = {
+        kind: Measurement(image_pixels) for kind in simple
+    }
+    maps: dict[ResidualConfig, list[npt.NDArray[np.float32]]] = {view: [] for view in views}
+    done, work = 0, len(areas) * (1 + len(rarities))
+
+    def progress(fraction: float) -> CalibrationProgress:
+        return CalibrationProgress((done + fraction) / work)
+
+    for area in areas:
+        # Residuals that need the same reconstruction share it.
+        for sampled in (False, True):
+            sharing = [
+                residual
+                for residual in simple
+                if (residual.kind == "reconstruction_probability") == sampled
+            ]
+            if not sharing:
+                continue
+            recipe = config.replace(residual=sharing[0])
+            steps = predict_plane(network, area.pixels, recipe, config.stride, device, sharing)
+            outputs = yield from relayed(steps, progress)
+            for residual in sharing:
+                found = score_plane(area.pixels, outputs, residual)
+                if area.allowed is not None:
+                    found = np.where(area.allowed, found, np.float32(np.nan))
+                measurements[residual].add(found)
+                if residual in maps:
+                    maps[residual].append(found)
+                yield progress(1)
+        done += 1
+    fitted: dict[ResidualConfig, RarityResidual] = {}
+    for rarity in rarities:
+        seen = [maps[view.residual] for view in rarity.views]
+        fitted[rarity] = fit_rarity(rarity, seen)
+        measurements[rarity] = Measurement(image_pixels)
+        for together in zip(*seen, strict=True):
+            excess = offsets(together, fitted[rarity])
+            measurements[rarity].add(combined_rarity(together, fitted[rarity], excess))
+            done += 1
+            yield progress(0)
+    return [
+        Scoring(fitted.get(residual, residual), measurements[residual].result(held_out))
+        for residual in residuals
+    ]

@@ -1,0 +1,293 @@
+"""What residuals of good images look like, and the thresholds that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..common.array_checks import finite_number, number_array, whole_number
+from ..common.errors import InputError
+from ..config import ResidualConfig, SegmentationConfig
+from ..segmentation.regions import label_regions
+from ..segmentation.segment import ThresholdIndex, prepare, segment_prepared
+
+__all__ = ["Calibration", "Measurement", "Scoring"]
+
+# Dense in the upper tail, where thresholds lie: 1 - level falls from 1 to 1e-6.
+_TAIL = np.concatenate([np.linspace(1, 0.1, 91), np.geomspace(0.1, 1e-6, 201)[1:], [0.0]])
+
+_AREAS = np.array([1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000.0])
+_DEFAULT = SegmentationConfig()
+
+# Regions per good pixel, from one in a thousand to one in a billion.
+_REGION_RATES = np.geomspace(1e-3, 1e-9, 121)
+_REGION_LEVELS = 100  # residuals at which regions are counted
+_COUNTED = 5  # regions that are enough to tell their rate
+# Of good material, to know half of how images differ (benchmarks/EXPERIMENTS.md).
+_ENOUGH_IMAGES = 20
+_TAIL_REGIONS = 20  # regions that the tail beyond is estimated from
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """Distribution of the residual on defect-free pixels.
+
+    Attributes
+    ----------
+    tail
+        False positive rates, falling from 1 to 0; float64 of shape (Q,).
+    thresholds
+        Residual that each rate of defect-free pixels exceeds; float64 of shape (Q,).
+    pixels
+        Number of pixels that it was measured on.
+    held_out
+        Whether these pixels were kept out of the training.
+    areas
+        Numbers of pixels, rising from 1; float64 of shape (A,).
+    area_thresholds
+        Lowest residual above which every connected defect-free region is smaller than each of
+        the areas, after an opening of the default diameter; float64 of shape (A,).
+    region_rates
+        Regions per defect-free pixel, falling; float64 of shape (R,).
+    region_thresholds
+        Residual at which so many at most are outlined by the default segmentation; float64 of
+        shape (R,).
+    image_pixels
+        Number of pixels of a usual image.
+    """
+
+    tail: npt.NDArray[np.float64]
+    thresholds: npt.NDArray[np.float64]
+    pixels: int
+    held_out: bool
+    areas: npt.NDArray[np.float64]
+    area_thresholds: npt.NDArray[np.float64]
+    region_rates: npt.NDArray[np.float64]
+    region_thresholds: npt.NDArray[np.float64]
+    image_pixels: int
+
+    @classmethod
+    def of(cls, residuals: Iterable[npt.NDArray[np.float32]], held_out: bool) -> Calibration:
+        """Measure the distribution on residual maps of defect-free images.
+
+        Parameters
+        ----------
+        residuals
+            Maps of shape (..., H, W); pixels that are NaN do not count.
+        held_out
+            Whether the images were kept out of the training.
+
+        Raises
+        ------
+        InputError
+            If a map holds anything but real numbers, or there is no finite pixel.
+        """
+        measurement = Measurement()
+        for residual in residuals:
+            measurement.add(residual)
+        return measurement.result(held_out)
+
+    def threshold(self, false_positive_rate: float) -> float:
+        """Return the threshold that this fraction of defect-free pixels exceeds.
+
+        Parameters
+        ----------
+        false_positive_rate
+            Fraction of defect-free pixels, in [0, 1] (paper section 4.1).
+        """
+        false_positive_rate = finite_number(false_positive_rate, "false positive rate")
+        if not 0 <= false_positive_rate <= 1:
+            raise InputError(
+                f"A false positive rate lies between 0 and 1, not {false_positive_rate}."
+            )
+        return float(np.interp(1 - false_positive_rate, 1 - self.tail, self.thresholds))
+
+    def threshold_of_area(self, area: int) -> float:
+        """Return a threshold at which every defect-free region has fewer pixels than ``area``.
+
+        It is the lowest such one that was measured, for the next smaller area if need be. Regions
+        are 8-connected, after an opening of the default diameter, before holes are filled.
+        """
+        area = whole_number(area, "smallest area")
+        if area < 1:
+            raise InputError(f"A smallest area is at least one pixel, not {area}.")
+        area = min(area, int(self.areas[-1]))
+        return float(self.area_thresholds[np.searchsorted(self.areas, area, side="right") - 1])
+
+    def threshold_of_regions(self, per_image: float) -> float:
+        """Return the threshold at which so many regions of a usual good image are outlined.
+
+        So many at most, by the default segmentation: the fewer good pixels were measured, the
+        more cautious it is. Where they are too few, it is extrapolated (see `Measurement`).
+
+        Parameters
+        ----------
+        per_image
+            False regions per image, above 0.
+        """
+        per_image = finite_number(per_image, "number of false regions")
+        if per_image <= 0:
+            raise InputError(f"A number of false regions is above 0, not {per_image}.")
+        wanted = np.log(per_image / self.image_pixels)
+        return float(np.interp(-wanted, -np.log(self.region_rates), self.region_thresholds))
+
+    def regions_per_image(self, threshold: float) -> float:
+        """Return how many regions of a usual good image are outlined at a threshold, at most."""
+        threshold = finite_number(threshold, "threshold")
+        last = _last_of_equals(self.region_thresholds)
+        rates = np.log(self.region_rates[last])
+        rate = np.exp(np.interp(threshold, self.region_thresholds[last], rates, right=-np.inf))
+        return float(rate * self.image_pixels)
+
+    def false_positive_rate(self, threshold: float) -> float:
+        """Return the fraction of defect-free pixels above a threshold, in [0, 1]."""
+        threshold = finite_number(threshold, "threshold")
+        last = _last_of_equals(self.thresholds)
+        rate = np.interp(threshold, self.thresholds[last], self.tail[last], left=1.0, right=0.0)
+        return float(rate)
+
+    @property
+    def contrast_limits(self) -> tuple[float, float]:
+        """Display range that shows good images dark; fixed, never per image."""
+        low, high = self.threshold(0.5), self.threshold(1e-4)
+        return low, max(low + 1.5 * (high - low), low + 1e-6 * max(1, abs(low)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scoring:
+    """A residual, and the calibration that belongs to it and to no other."""
+
+    residual: ResidualConfig
+    calibration: Calibration
+
+
+class Measurement:
+    """Collects residual maps of defect-free images, one after another.
+
+    Parameters
+    ----------
+    image_pixels
+        Number of pixels of a usual image; None: that of the median map.
+
+    Notes
+    -----
+    A threshold that one region per image exceeds takes several images to be measured. Of fewer,
+    the highest regions are counted, and their excess over where a few of them are left is taken
+    for exponential: its mean tells how the rate goes on falling (Pickands 1975).
+    """
+
+    def __init__(self, image_pixels: int | None = None) -> None:
+        self._image_pixels = image_pixels
+        self._prepared: list[npt.NDArray[np.float32]] = []
+        self._values: list[npt.NDArray[np.float32]] = []
+        self._area_thresholds = np.full(len(_AREAS), -np.inf)
+
+    def add(self, residual: npt.NDArray[np.float32]) -> None:
+        """Add a map of shape (..., H, W); pixels that are NaN do not count."""
+        with np.errstate(over="ignore"):
+            residual = number_array(residual, "residual").astype(np.float32, copy=False)
+        good = np.isfinite(residual)
+        self._values.append(residual[good])
+        if not good.any():
+            return
+        planes = np.atleast_2d(np.where(good, residual, residual[good].min()))
+        for plane in planes.reshape(-1, *planes.shape[-2:]):
+            self._prepared.append(prepare(plane, _DEFAULT))
+            found = _area_thresholds(self._prepared[-1], plane)
+            self._area_thresholds = np.maximum(self._area_thresholds, found)
+
+    def result(self, held_out: bool) -> Calibration:
+        """Return what all maps together say."""
+        values = np.concatenate([np.empty(0, np.float32), *self._values])
+        if not values.size:
+            raise InputError(
+                "There is no good pixel to measure the residual on; give images of good material."
+            )
+        thresholds = np.quantile(values, 1 - _TAIL).astype(np.float64)
+        image_pixels = self._image_pixels or int(np.median([p.size for p in self._prepared]))
+        return Calibration(
+            _TAIL,
+            thresholds,
+            values.size,
+            held_out,
+            _AREAS,
+            self._area_thresholds,
+            _REGION_RATES,
+            _region_thresholds(self._prepared, values.size, image_pixels, float(thresholds[-1])),
+            image_pixels,
+        )
+
+
+def _last_of_equals(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Return the places of thresholds that differ; of equal ones, that of the lowest rate.
+
+    They are equal where a residual is flat, and pixels must exceed a threshold.
+    """
+    _, from_end = np.unique(thresholds[::-1], return_index=True)
+    return len(thresholds) - 1 - from_end
+
+
+def _region_thresholds(
+    prepared: list[npt.NDArray[np.float32]], pixels: int, image_pixels: int, highest: float
+) -> npt.NDArray[np.float64]:
+    """Residuals at which there are so many regions as `_REGION_RATES` say, in so many pixels."""
+    inside = np.concatenate([plane[np.isfinite(plane)] for plane in prepared])
+    if not inside.size:  # too narrow for the opening, which leaves nothing
+        return np.full(len(_REGION_RATES), highest)
+    tail = np.append(np.geomspace(0.3, 1 / inside.size, _REGION_LEVELS), 0)
+    levels = np.unique(np.quantile(inside, 1 - tail).astype(np.float64))
+    indices = [ThresholdIndex(plane) for plane in prepared]
+    counts = np.array([
+        sum(segment_prepared(index, level, _DEFAULT).count for index in indices)
+        for level in levels
+    ])  # fmt: skip
+    # From the highest level on: below, regions grow together and are fewer again.
+    counts = np.maximum.accumulate(counts[::-1])[::-1]
+    # Other images differ from those that were measured, and have more: the more so the fewer
+    # these were.
+    images = pixels / image_pixels
+    wanted = _REGION_RATES * pixels * images / (images + _ENOUGH_IMAGES)
+    # The lowest level at which no more are left than are wanted.
+    place = np.minimum(np.searchsorted(-counts, -wanted), len(levels) - 1)
+    thresholds = levels[place]
+    few = wanted < _COUNTED
+    if few.any() and counts[0]:
+        start = int(np.searchsorted(-counts, -min(_TAIL_REGIONS, counts[0])))
+        # What lies beyond the start, summed over the regions, is the area below their number.
+        excess = float(np.sum(counts[start:-1] * np.diff(levels[start:])))
+        scale = excess / max(counts[start], 1)
+        beyond = levels[start] + scale * np.log(max(counts[start], 1) / wanted[few])
+        thresholds[few] = np.maximum(beyond, levels[start])
+    return np.asarray(np.maximum.accumulate(thresholds))
+
+
+def _area_thresholds(
+    opened: npt.NDArray[np.float32], residual: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float64]:
+    """Lowest of a few hundred levels above which all regions are smaller than each of the areas."""
+    inside = opened[np.isfinite(opened)]
+    if not inside.size:  # too narrow for the opening, which leaves nothing
+        return np.full(len(_AREAS), residual.min(), dtype=np.float64)
+    levels = np.quantile(inside, 1 - _TAIL).astype(np.float64)
+    thresholds = np.full(len(_AREAS), levels[-1])
+
+    def search(low: int, high: int, areas: slice) -> None:
+        """Regions reach all these areas at the lower level, and none at the higher one."""
+        if areas.start == areas.stop:
+            return
+        if high - low == 1:
+            thresholds[areas] = levels[high]
+            return
+        middle = (low + high) // 2
+        labels, _ = label_regions(opened > levels[middle])
+        largest = np.bincount(labels.ravel())[1:].max(initial=0)
+        # The areas that no region reaches any more have their threshold here or below.
+        first = areas.start + int(np.searchsorted(_AREAS[areas], largest, side="right"))
+        search(low, middle, slice(first, areas.stop))
+        search(middle, high, slice(areas.start, first))
+
+    search(-1, len(levels) - 1, slice(0, len(_AREAS)))
+    return thresholds

@@ -1,0 +1,344 @@
+"""A trained model: weights, recipe, intensity range and calibration, and what they can do."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..common.array_checks import whole_number
+from ..common.device import choose_device, place
+from ..common.errors import InputError
+from ..config import ResidualKind, TrainingConfig
+from ..detection.predictions import predict_plane
+from ..detection.reconstruction import relayed
+from ..detection.residual import score_plane
+from ..images.intensity import IntensityRange
+from ..images.planes import ImageLike, Planes, as_planes
+from ..networks.autoencoder import Autoencoder
+from ..training.messages import InspectionProgress, PlaneInspected
+from .calibration import Calibration, Scoring
+from .thresholds import FalseRegionsThreshold, FixedThreshold, ThresholdPolicy
+
+__all__ = ["DefectModel", "HistoryEntry"]
+
+_AUTOMATIC = FalseRegionsThreshold()
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One line of the training history: step, seconds since the start, and the losses."""
+
+    step: int
+    seconds: float
+    loss: float
+    validation_loss: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class DefectModel:
+    """What training makes and every later step takes.
+
+    Attributes
+    ----------
+    config
+        The recipe that it was trained by.
+    network
+        The trained network, in evaluation mode, on the CPU.
+    channels
+        Number of image channels C.
+    channel_axis
+        Axis of the channels in the training images, counted from the end; None for grey.
+    intensity
+        Intensities of the training images that are mapped to 0 and 1.
+    calibration
+        Residuals of defect-free pixels.
+    alternatives
+        Other residuals that make sense for the network, with their calibrations.
+    threshold
+        How the automatic threshold is chosen; by default one region of a usual good image is
+        outlined, or none.
+    history
+        Losses over the training.
+    warnings
+        What whoever uses the model should know about how its training went, as sentences.
+    provenance
+        Versions, device, date, duration and names of the training images, which are informative
+        only, and what `trained_by` recognises the training by.
+    """
+
+    config: TrainingConfig
+    network: Autoencoder
+    channels: int
+    channel_axis: int | None
+    intensity: IntensityRange
+    calibration: Calibration
+    alternatives: tuple[Scoring, ...] = ()
+    threshold: ThresholdPolicy = _AUTOMATIC
+    history: tuple[HistoryEntry, ...] = ()
+    warnings: tuple[str, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> DefectModel:
+        """Read a model file; nothing in it is executed.
+
+        Raises
+        ------
+        InputError
+            If it is not a model file, is damaged, or was written by a newer version.
+        """
+        from ...io.artifacts.model_file import read_model
+
+        return read_model(path)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one safetensors file, whole or not at all.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        from ...io.artifacts.model_file import write_model
+
+        write_model(self, path)
+
+    @cached_property
+    def digest(self) -> str:
+        """A text that differs between models that give different residuals."""
+        digest = hashlib.blake2b(digest_size=16)
+        settings = self.config.model_dump_json(), self.channels, self.channel_axis, self.intensity
+        digest.update(repr(settings).encode())
+        for name, weights in self.network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(weights.cpu().numpy()).data)
+        return digest.hexdigest()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out the copies of the network on devices that another computer may not have."""
+        return {name: value for name, value in self.__dict__.items() if name != "_networks"}
+
+    @property
+    def auto_threshold(self) -> float:
+        """The threshold that the model's policy gives, measured on defect-free images."""
+        return self.threshold.of(self.calibration)
+
+    @property
+    def scorings(self) -> tuple[Scoring, ...]:
+        """All residuals that it can be scored by, the one in use first."""
+        return (Scoring(self.config.residual, self.calibration), *self.alternatives)
+
+    def with_scorings(self, scorings: Sequence[Scoring]) -> DefectModel:
+        """Return the same network scored by the first of these; the others are kept beside."""
+        first, *others = scorings
+        threshold = self.threshold
+        if first.residual.kind != self.config.residual.kind and isinstance(
+            threshold, FixedThreshold
+        ):
+            threshold = _AUTOMATIC  # a number means something else there
+        return replace(
+            self,
+            config=self.config.replace(residual=first.residual),
+            calibration=first.calibration,
+            alternatives=tuple(others),
+            threshold=threshold,
+        )
+
+    def with_residual(self, kind: ResidualKind | None) -> DefectModel:
+        """Return the same network, scored by another residual and its own calibration.
+
+        Parameters
+        ----------
+        kind
+            A kind that the model has (see `scorings`); None: as it is.
+
+        Raises
+        ------
+        InputError
+            If the model was not calibrated for this residual.
+        """
+        chosen = [scoring for scoring in self.scorings if scoring.residual.kind == kind]
+        if kind is None or kind == self.config.residual.kind:
+            return self
+        if not chosen:
+            known = ", ".join(scoring.residual.kind for scoring in self.scorings)
+            raise InputError(f"The model cannot be scored by {kind}; choose one of {known}.")
+        return self.with_scorings(
+            [*chosen, *(scoring for scoring in self.scorings if scoring.residual.kind != kind)]
+        )
+
+    def planes(
+        self, image: ImageLike, channel_axis: int | None = None, name: str = "image"
+    ) -> Planes:
+        """See an image as planes that this model can take.
+
+        Parameters
+        ----------
+        image
+            Array of shape (..., H, W), with channels where the training images had them
+            unless ``channel_axis`` says otherwise; or planes, which are only checked.
+        channel_axis
+            Axis of the channels, if it differs from the training images'.
+        name
+            What error messages call the image.
+
+        Raises
+        ------
+        InputError
+            If the array is no image (see `as_planes`) or has other channels than the model.
+        """
+        if isinstance(image, Planes):
+            return self._checked(image)
+        axis = self.channel_axis if channel_axis is None else channel_axis
+        if axis is not None and channel_axis is None and len(np.shape(image)) < 3:
+            axis = None  # a grey image: said so below
+        if axis == -1 and self.channels == 3:
+            axis = None  # as_planes finds RGB and RGBA by itself
+        return self._checked(as_planes(image, axis, name=name))
+
+    def _checked(self, planes: Planes) -> Planes:
+        """Refuse planes of other channels than the model's."""
+        if planes.channels != self.channels:
+            kinds = {1: "grey images", 3: "RGB images"}
+            needs = kinds.get(self.channels, f"images of {self.channels} channels")
+            has = {1: "is grey", 3: "is RGB"}.get(
+                planes.channels, f"has {planes.channels} channels"
+            )
+            raise InputError(
+                f"The model was trained on {needs}, but {planes.name} {has}; convert it, or train "
+                "a model on such images."
+            )
+        return planes
+
+    def inspect(
+        self,
+        image: ImageLike,
+        *,
+        stride: int | None = None,
+        channel_axis: int | None = None,
+        device: str | None = None,
+        name: str = "image",
+        reconstruct: bool = False,
+    ) -> Iterator[InspectionProgress | PlaneInspected]:
+        """Score an image plane by plane, reporting as it goes.
+
+        Parameters
+        ----------
+        image
+            Array as for `planes`.
+        stride
+            Distance between patches, in pixels; None: the recipe's.
+        channel_axis
+            Axis of the channels, if it differs from the training images'.
+        device
+            Where the network runs; None: the fastest there is.
+        name
+            What error messages call the image.
+        reconstruct
+            Whether the reconstruction is wanted, too, even where no residual needs it.
+
+        Yields
+        ------
+        InspectionProgress or PlaneInspected
+            A `PlaneInspected` per plane, in order, with `InspectionProgress` before it.
+
+        Raises
+        ------
+        InputError
+            If the image or the device cannot be used.
+        """
+        if stride is not None and whole_number(stride, "stride") < 1:
+            raise InputError(f"The stride must be at least 1 pixel, not {stride}.")
+        planes = self.planes(image, channel_axis, name)
+        where = choose_device(device)
+        network, residual = self.network_on(where), self.config.residual
+        for index in range(len(planes)):
+            plane = self.intensity.normalise(planes[index], planes.name)
+            steps = predict_plane(
+                network, plane, self.config, stride or self.config.stride, where, [residual],
+                reconstruct=reconstruct,
+            )  # fmt: skip
+
+            def progress(done: float, index: int = index) -> InspectionProgress:
+                return InspectionProgress(index, len(planes), (index + done) / len(planes))
+
+            found = yield from relayed(steps, progress)
+            redrawn = found.reconstruction
+            yield PlaneInspected(
+                index,
+                len(planes),
+                score_plane(plane, found, residual),
+                None if redrawn is None else self.intensity.restore(redrawn[: self.channels]),
+            )
+
+    def residual(
+        self,
+        image: ImageLike,
+        *,
+        stride: int | None = None,
+        channel_axis: int | None = None,
+        device: str | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Return the residual map of an image or a stack; parameters as for `inspect`.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 of shape (..., H, W); 0 = as good as it gets.
+        """
+        maps = [
+            message.residual
+            for message in self.inspect(
+                image, stride=stride, channel_axis=channel_axis, device=device
+            )
+            if isinstance(message, PlaneInspected)
+        ]
+        return np.stack(maps).reshape(self.planes(image, channel_axis).shape)
+
+    def reconstruct(
+        self,
+        image: ImageLike,
+        *,
+        stride: int | None = None,
+        channel_axis: int | None = None,
+        device: str | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Return the reconstruction of an image or a stack; parameters as for `inspect`.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 of the shape of ``image`` (without opacity), in its intensities.
+        """
+        planes = self.planes(image, channel_axis)
+        result = np.stack([
+            message.reconstruction
+            for message in self.inspect(
+                image, stride=stride, channel_axis=channel_axis, device=device, reconstruct=True
+            )
+            if isinstance(message, PlaneInspected) and message.reconstruction is not None
+        ])  # fmt: skip
+        shape = planes.shape
+        if planes.channel_axis is None:
+            return result.reshape(shape)
+        result = result.reshape(*shape[:-2], planes.channels, *shape[-2:])
+        return np.ascontiguousarray(np.moveaxis(result, -3, planes.channel_axis))
+
+    def network_on(self, device: torch.device) -> Autoencoder:
+        """Return a copy of the network on a device; the model itself stays as it is."""
+        if device not in self._networks:
+            self._networks[device] = place(copy.deepcopy(self.network), device)
+        return self._networks[device]
+
+    @cached_property
+    def _networks(self) -> dict[torch.device, Autoencoder]:
+        """Copies of the network by device, so that the model itself stays as it is."""
+        return {}

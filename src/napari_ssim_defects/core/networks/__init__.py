@@ -1,0 +1,1 @@
+"""The networks and statistical models that learn what good material looks like."""

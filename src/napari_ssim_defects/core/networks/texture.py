@@ -1,0 +1,257 @@
+"""The local statistics of a texture: Gaussian mixtures of small neighbourhoods at two scales."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import nn
+
+if TYPE_CHECKING:
+    from ..patches.sampler import TrainingArea
+
+__all__ = ["TEXTURE_REACH", "TextureModel", "fit_texture"]
+
+# Side of the squares that pixels are averaged over first, and number of principal components that
+# are kept of a neighbourhood: a weave needs many, and cracks are found best by few.
+_MIXTURES = ((2, 24), (2, 12), (4, 24), (4, 12))
+_WINDOW = 7
+TEXTURE_REACH = 32
+"""Pixels beyond which nothing changes what a `TextureModel` says of a pixel; 8 coarsest ones."""
+
+_COMPONENTS = 16
+_AT_ONCE = 2048  # points that are looked at together
+_SAMPLES = 20_000  # neighbourhoods that each mixture learns from
+_ITERATIONS = 30
+_NOISE = 0.02  # of normalised intensities: what averaged pixels may differ by without meaning
+_REGULAR = 1e-3  # variance added to each whitened dimension of each component
+
+
+class TextureModel(nn.Module):
+    """How improbable the neighbourhood of a pixel is in a texture.
+
+    Neighbourhoods of 7 x 7 pixels, at two scales, are whitened by many and by few of their
+    principal components; a Gaussian mixture with full covariances gives their likelihood, widened
+    by a little noise: else what good images hardly vary in would count most. It is learnt in
+    seconds and knows nothing of structure beyond the neighbourhood, which the autoencoder does.
+
+    Of several channels, their means over the neighbourhood are looked at, too: colours of most
+    materials vary so little beside brightness that no principal component shows them.
+
+    Parameters
+    ----------
+    channels
+        Number of image channels C.
+
+    References
+    ----------
+    Böttger and Ulrich: Real-time texture error detection on textured surfaces with compressed
+    sensing, Pattern Recognition and Image Analysis 26, 2016.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mixtures = nn.ModuleList(_Mixture(channels, kept) for _, kept in _MIXTURES)
+
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+        """Return how improbable each neighbourhood of planes (N, C, H, W) is, as (N, 1, H, W).
+
+        Minus the log-likelihood in nats, summed over the mixtures, less what it is at the least:
+        not negative.
+        """
+        height, width = planes.shape[2:]
+        total = planes.new_zeros(len(planes), 1, height, width)
+        for (scale, _), mixture in zip(_MIXTURES, self.mixtures, strict=True):
+            coarse = mixture(_shrunk(planes, scale))
+            fine = functional.interpolate(coarse, scale_factor=scale, mode="bilinear")
+            total = total + fine[:, :, :height, :width]
+        return total
+
+
+class _Mixture(nn.Module):
+    """A Gaussian mixture of the whitened neighbourhoods of one scale."""
+
+    # Shape (D, C, 7, 7), (D), (K, D), (K, D, D) and (K).
+    projection: torch.Tensor
+    centre: torch.Tensor
+    means: torch.Tensor
+    whitening: torch.Tensor
+    constants: torch.Tensor
+
+    def __init__(self, channels: int, components: int) -> None:
+        super().__init__()
+        d, k = min(components, channels * _WINDOW**2) + channels - 1, _COMPONENTS
+        self.register_buffer("projection", torch.zeros(d, channels, _WINDOW, _WINDOW))
+        self.register_buffer("centre", torch.zeros(d))
+        self.register_buffer("means", torch.zeros(k, d))
+        self.register_buffer("whitening", torch.eye(d).repeat(k, 1, 1))
+        self.register_buffer("constants", torch.zeros(k))
+
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+        padded = functional.pad(planes, (_WINDOW // 2,) * 4, mode="replicate")
+        points = _convolved(padded, self.projection) - self.centre[:, None]
+        shift = self.whitening @ self.means[:, :, None]
+        # All components at once, of as many points as stay in the processor's cache.
+        likelihood = torch.cat(
+            [
+                (
+                    self.constants[:, None] - 0.5 * (self.whitening @ part - shift).square().sum(1)
+                ).logsumexp(0)
+                for plane in points
+                for part in plane.split(_AT_ONCE, dim=1)
+            ]
+        )
+        improbability = torch.logsumexp(self.constants, dim=0) - likelihood
+        return improbability.reshape(len(planes), 1, *planes.shape[2:])
+
+    def fit(self, neighbourhoods: torch.Tensor, generator: torch.Generator) -> Iterator[float]:
+        """Learn from neighbourhoods of shape (N, C * 7 * 7), float64; yield the part done."""
+        dimensions, channels = self.projection.shape[:2]
+        mean = neighbourhoods.mean(0)
+        covariance = torch.cov((neighbourhoods - mean).T)
+        principal = torch.linalg.eigh(covariance)[1][:, channels - 1 - dimensions :]
+        axes = torch.cat([_contrasts(covariance, channels, principal), principal], 1)
+        variances = torch.einsum("ij,ik,kj->j", axes, covariance, axes)
+        noise = _NOISE**2 * axes.square().sum(0)
+        variances = variances.clamp_min(0) + noise
+        axes = axes / variances.sqrt()
+        means, whitening, constants = yield from _expectation_maximisation(
+            (neighbourhoods - mean) @ axes, noise / variances, len(self.means), generator
+        )
+        self.projection.copy_(axes.T.reshape(self.projection.shape))
+        self.centre.copy_(mean @ axes)
+        self.means.copy_(means)
+        self.whitening.copy_(whitening)
+        self.constants.copy_(constants)
+
+
+def _convolved(planes: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
+    """Convolve planes (N, C, H, W) with kernels (D, C, 7, 7); returns (N, D, pixels)."""
+    if _convolves_exactly(planes.device):
+        return functional.conv2d(planes, kernels).flatten(2)
+    return kernels.flatten(1) @ functional.unfold(planes, _WINDOW)
+
+
+def _convolves_exactly(device: torch.device) -> bool:
+    """Whether convolutions keep float32: those of graphics cards may round to 10 bits (TF32)."""
+    return device.type == "cpu"
+
+
+def _contrasts(covariance: torch.Tensor, channels: int, principal: torch.Tensor) -> torch.Tensor:
+    """Return the axes (C * 7 * 7, C - 1) in which mean channels vary least beside each other.
+
+    Of the means of C channels over a neighbourhood all combinations but the one that varies most,
+    which is about the brightness; less what ``principal`` axes have of them already.
+    """
+    means = torch.eye(channels, dtype=covariance.dtype).repeat_interleave(_WINDOW**2, 0)
+    means = means / _WINDOW**2
+    least: torch.Tensor = torch.linalg.eigh(means.T @ covariance @ means)[1][:, :-1]
+    contrasts = means @ least
+    return contrasts - principal @ (principal.T @ contrasts)
+
+
+def fit_texture(model: TextureModel, areas: Sequence[TrainingArea], seed: int) -> Iterator[float]:
+    """Learn a texture from the good pixels of normalised areas.
+
+    Parameters
+    ----------
+    model
+        What is changed; on the CPU.
+    areas
+        Defect-free areas.
+    seed
+        Seed of the choice of neighbourhoods and of the first guess.
+
+    Yields
+    ------
+    float
+        Fraction of the work that is done, in (0, 1].
+
+    Notes
+    -----
+    Where no neighbourhood of a scale lies in the good pixels, those that reach beyond count too.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for number, ((scale, _), mixture) in enumerate(zip(_MIXTURES, model.mixtures, strict=True)):
+        assert isinstance(mixture, _Mixture)
+        for fraction in mixture.fit(_neighbourhoods(areas, scale, generator), generator):
+            yield (number + fraction) / len(_MIXTURES)
+
+
+def _neighbourhoods(
+    areas: Sequence[TrainingArea],
+    scale: int,
+    generator: torch.Generator,
+    everywhere: bool = False,
+) -> torch.Tensor:
+    """Draw neighbourhoods of good pixels, float64 of shape (N, C * 7 * 7)."""
+    share = -(-_SAMPLES // len(areas))
+    margin = _WINDOW // 2
+    drawn = []
+    for area in areas:
+        plane = _shrunk(torch.as_tensor(np.array(area.pixels))[None], scale)
+        allowed = np.ones(area.pixels.shape[1:], dtype=bool)
+        if area.allowed is not None and not everywhere:
+            allowed = area.allowed
+        forbidden = functional.max_pool2d(
+            _shrunk(torch.as_tensor(~allowed, dtype=torch.float32)[None, None], scale),
+            _WINDOW, stride=1, padding=margin,
+        )  # fmt: skip
+        places = torch.nonzero(forbidden[0, 0] == 0)
+        if not len(places):
+            continue
+        places = places[torch.randint(len(places), (share,), generator=generator)]
+        padded = functional.pad(plane, (margin,) * 4, mode="replicate")[0]
+        windows = padded.unfold(1, _WINDOW, 1).unfold(2, _WINDOW, 1)
+        drawn.append(windows[:, places[:, 0], places[:, 1]].transpose(0, 1).flatten(1))
+    if not drawn:
+        return _neighbourhoods(areas, scale, generator, everywhere=True)
+    return torch.cat(drawn).double()
+
+
+def _shrunk(planes: torch.Tensor, scale: int) -> torch.Tensor:
+    """Average over squares; at the lower and right border of what there is of them."""
+    return functional.avg_pool2d(planes, scale, ceil_mode=True, count_include_pad=False)
+
+
+def _expectation_maximisation(
+    points: torch.Tensor, noise: torch.Tensor, components: int, generator: torch.Generator
+) -> Generator[float, None, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Fit a Gaussian mixture to points (N, D), and to noise of these variances (D) around them.
+
+    Yields
+    ------
+    float
+        Fraction of the iterations that are done.
+
+    Returns
+    -------
+    means, whitening, constants
+        Of shape (K, D), (K, D, D) and (K): the log-density of a component, weighted, is its
+        constant minus half the square of the whitened distance to its mean.
+    """
+    count, dimensions = points.shape
+    means = points[torch.randperm(count, generator=generator)[:components]]
+    if len(means) < components:  # hardly any pixels: several components start from one
+        means = means.repeat(-(-components // len(means)), 1)[:components]
+    shares = functional.one_hot(torch.cdist(points, means).argmin(1), components).double()
+    regular = torch.diag(noise + _REGULAR)
+    for iteration in range(_ITERATIONS):
+        mass = shares.sum(0) + 1e-10
+        means = shares.T @ points / mass[:, None]
+        moments = torch.stack([(share[:, None] * points).T @ points for share in shares.T])
+        covariances = moments / mass[:, None, None] - means[:, :, None] * means[:, None, :]
+        whitening = torch.linalg.inv(torch.linalg.cholesky(covariances + regular))
+        constants = (mass / mass.sum()).log() + whitening.diagonal(dim1=1, dim2=2).log().sum(1)
+        constants -= 0.5 * dimensions * math.log(2 * math.pi)
+        distances = torch.stack([
+            ((points - mean) @ factor.T).square().sum(1)
+            for mean, factor in zip(means, whitening, strict=True)
+        ], dim=1)  # fmt: skip
+        shares = torch.softmax(constants - 0.5 * distances, dim=1)
+        yield (iteration + 1) / _ITERATIONS
+    return means, whitening, constants

@@ -1,0 +1,1 @@
+"""What a training learns from: defect-free areas, and patches cut from them."""

@@ -1,0 +1,1 @@
+"""From a residual to labelled and measured regions."""

@@ -1,0 +1,274 @@
+"""From residual to labelled regions (paper section 4.2), fast enough to follow a slider.
+
+Opening and closing commute with thresholding, so they are applied once to the residual itself
+(`prepare`). Everything after the threshold works on the runs of the few pixels above it: a step
+of the slider costs time for contours, not for pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..common.array_checks import finite_number, number_array, plane_shaped
+from ..common.errors import InputError
+from ..config import SegmentationConfig
+from ..images.tiles import Box
+from .morphology import closing, opening
+from .runs import Runs
+from .threshold_index import ThresholdIndex
+
+__all__ = [
+    "Prepared",
+    "Segmented",
+    "ThresholdIndex",
+    "prepare",
+    "refuse_reversed",
+    "segment",
+    "segment_planes",
+    "segment_prepared",
+]
+
+
+def prepare(
+    residual: npt.NDArray[np.float32], config: SegmentationConfig
+) -> npt.NDArray[np.float32]:
+    """Apply the morphology that commutes with thresholding to a residual (H, W).
+
+    ``prepare(residual, config) > threshold`` is the mask that opening, and then closing, of
+    ``residual > threshold`` gives, for every threshold.
+    """
+    return closing(opening(residual, config.opening), config.closing)
+
+
+class Prepared(Protocol):
+    """A prepared plane, wherever it is kept, of which a threshold leaves runs of pixels."""
+
+    def above(self, threshold: float) -> Runs:
+        """Return the runs of the pixels above a threshold."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmented:
+    """The regions of one plane.
+
+    Attributes
+    ----------
+    runs
+        Their pixels.
+    region
+        Region of each run, 0 to ``count - 1``; int64 (R,).
+    review
+        Whether each region is to be reviewed rather than a defect; bool (``count``,).
+    """
+
+    runs: Runs
+    region: npt.NDArray[np.int64]
+    review: npt.NDArray[np.bool_]
+
+    @property
+    def count(self) -> int:
+        """Number of regions of both kinds."""
+        return len(self.review)
+
+    def areas(self) -> npt.NDArray[np.int64]:
+        """Return the number of pixels of each region."""
+        weights = np.bincount(self.region, self.runs.length, minlength=self.count)
+        return weights.astype(np.int64)
+
+    def labels(self, before: int = 0) -> npt.NDArray[np.int32]:
+        """Return an image (H, W) of the regions' numbers, on from ``before + 1``; 0 is good."""
+        labels = np.zeros((self.runs.height, self.runs.width), dtype=np.int32)
+        numbers = self.region + (before + 1)
+        labels.ravel()[self.runs.pixels()] = np.repeat(numbers, self.runs.length)
+        return labels
+
+    def labels_in(self, box: Box, before: int = 0) -> npt.NDArray[np.int32]:
+        """Return that part of `labels`, without the rest."""
+        runs, index = self.runs.cut(box)
+        return Segmented(runs, self.region[index], self.review).labels(before)
+
+    def kinds(self) -> npt.NDArray[np.uint8]:
+        """Return, for each pixel of ``runs.pixels()``, 1 in a defect and 2 in one to review."""
+        kind = (1 + self.review[self.region]).astype(np.uint8)
+        return np.repeat(kind, self.runs.length)
+
+
+def segment_prepared(prepared: Prepared, threshold: float, config: SegmentationConfig) -> Segmented:
+    """Find the regions of a prepared plane above a threshold.
+
+    A threshold for review that is not below the threshold for defects is left aside.
+
+    Regions are numbered by their first pixels. Where regions to review do not join the defects
+    that they touch (``hysteresis`` off), they are numbered after the defects.
+    """
+    runs, region, count = _regions(prepared.above(threshold), config)
+    low = config.review_threshold
+    if low is None or low >= threshold:
+        return Segmented(runs, region, np.zeros(count, dtype=bool))
+    if config.hysteresis:
+        below, below_region, below_count = _regions(prepared.above(low), config)
+        review = np.ones(below_count, dtype=bool)
+        # Opened and filled, what is above the higher threshold lies in what is above the lower.
+        high = prepared.above(threshold)
+        place = np.searchsorted(below.start, high.start, side="right") - 1
+        inside = (place >= 0) & (high.start < np.append(below.stop, 0)[place])
+        review[below_region[place[inside]]] = False
+        return Segmented(below, below_region, review)
+    below = _regions(prepared.above(low), config)[0].minus(runs)
+    regions = below.regions(config.connectivity)
+    rest, rest_region, rest_count = _kept(below, *regions, config)
+    order = np.argsort(np.concatenate([runs.start, rest.start]), kind="stable")
+    both = Runs(
+        np.concatenate([runs.start, rest.start])[order],
+        np.concatenate([runs.stop, rest.stop])[order],
+        runs.height,
+        runs.width,
+    )
+    return Segmented(
+        both,
+        np.concatenate([region, rest_region + count])[order],
+        np.arange(count + rest_count) >= count,
+    )
+
+
+def segment_planes(
+    residual: npt.NDArray[np.float32], threshold: float, config: SegmentationConfig
+) -> Iterator[tuple[tuple[int, ...], Segmented]]:
+    """Segment a residual (..., H, W) plane by plane; yields index and regions of each.
+
+    Raises
+    ------
+    InputError
+        If the residual has fewer than two dimensions, no pixels or NaN, or the threshold is no
+        number.
+    """
+    plane_shaped(residual, "residual")
+    threshold = finite_number(threshold, "threshold")
+    if np.isnan(residual).any():
+        raise InputError("The residual holds NaN; replace it by finite values first.")
+    for index in np.ndindex(residual.shape[:-2]):
+        prepared = ThresholdIndex(prepare(residual[index], config))
+        yield index, segment_prepared(prepared, threshold, config)
+
+
+def segment(
+    residual: npt.NDArray[np.float32],
+    threshold: float,
+    *,
+    opening: int = 4,
+    closing: int = 0,
+    fill_holes: bool = True,
+    min_area: int = 20,
+    max_area: int | None = None,
+    clear_border: bool = False,
+    connectivity: Literal[4, 8] = 8,
+    convex_hull: bool = True,
+    review_threshold: float | None = None,
+    hysteresis: bool = True,
+) -> npt.NDArray[np.int32]:
+    """Outline the defects in a residual.
+
+    Parameters
+    ----------
+    residual
+        Residual of shape (..., H, W); each plane is segmented by itself.
+    threshold
+        Pixels above it are candidates.
+    opening, closing, fill_holes, min_area, max_area, clear_border, connectivity, convex_hull
+        Post-processing; see `SegmentationConfig`.
+    review_threshold, hysteresis
+        A second, lower threshold; regions above it are outlined too. See `SegmentationConfig`,
+        and `segment_planes` for telling them from defects.
+
+    Returns
+    -------
+    numpy.ndarray
+        int32 of the shape of ``residual``: 0 = good, 1 to n the regions of a plane, numbered
+        onward from plane to plane.
+
+    Raises
+    ------
+    InputError
+        If the residual has fewer than two dimensions, no pixels, NaN, masked pixels or values that
+        are no real numbers, or a setting is out of range.
+
+    References
+    ----------
+    Bergmann et al. 2018, section 4.2.
+
+    Examples
+    --------
+    >>> residual = np.zeros((64, 64), np.float32)
+    >>> residual[20:40, 20:40] = 0.9
+    >>> int(segment(residual, threshold=0.5).max())
+    1
+    """
+    config = SegmentationConfig(
+        opening=opening,
+        closing=closing,
+        fill_holes=fill_holes,
+        min_area=min_area,
+        max_area=max_area,
+        clear_border=clear_border,
+        connectivity=connectivity,
+        convex_hull=convex_hull,
+        review_threshold=review_threshold,
+        hysteresis=hysteresis,
+    )
+    threshold = finite_number(threshold, "threshold")
+    refuse_reversed(threshold, config)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is above or below any threshold
+        residual = number_array(residual, "residual").astype(np.float32, copy=False)
+    labels = np.zeros(residual.shape, dtype=np.int32)
+    found = 0
+    for index, plane in segment_planes(residual, threshold, config):
+        labels[index] = plane.labels(found)
+        found += plane.count
+    return labels
+
+
+def refuse_reversed(threshold: float, config: SegmentationConfig) -> None:
+    """Raise `InputError` if the threshold for review does not lie below that for defects."""
+    review = config.review_threshold
+    if review is not None and review >= threshold:
+        raise InputError(
+            f"The threshold for review, {review:g}, must lie below the threshold for defects, "
+            f"{threshold:g}."
+        )
+
+
+def _regions(runs: Runs, config: SegmentationConfig) -> tuple[Runs, npt.NDArray[np.int64], int]:
+    """Fill holes, drop regions by size and place, and make hulls."""
+    connectivity = config.connectivity
+    if config.fill_holes:
+        runs, region, count = runs.filled(connectivity)
+    else:
+        region, count = runs.regions(connectivity)
+    runs, region, count = _kept(runs, region, count, config)
+    if config.convex_hull and count:
+        runs = runs.hulls(region)  # hulls that touch become one region
+        region, count = runs.regions(connectivity)
+    return runs, region, count
+
+
+def _kept(
+    runs: Runs, region: npt.NDArray[np.int64], count: int, config: SegmentationConfig
+) -> tuple[Runs, npt.NDArray[np.int64], int]:
+    """Drop the regions that are too small, too large or, if so wanted, touch the border."""
+    area = np.bincount(region, runs.length, minlength=count)
+    keep = area >= config.min_area
+    if config.max_area is not None:
+        keep &= area <= config.max_area
+    if config.clear_border:
+        keep[region[runs.touches_border()]] = False
+    if keep.all():
+        return runs, region, count
+    number = np.cumsum(keep) - 1
+    kept = keep[region]
+    return runs[kept], number[region[kept]], int(np.count_nonzero(keep))

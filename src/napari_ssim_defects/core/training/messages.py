@@ -1,0 +1,206 @@
+"""Typed messages that long computations yield instead of calling back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from ..model.defect_model import DefectModel
+    from .checkpoint import TrainingState
+
+__all__ = [
+    "CalibrationProgress",
+    "InspectionProgress",
+    "PlaneInspected",
+    "PreparationProgress",
+    "TrainingCheckpoint",
+    "TrainingFinished",
+    "TrainingMessage",
+    "TrainingNotice",
+    "TrainingPreview",
+    "TrainingStarted",
+    "TrainingStep",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparationProgress:
+    """Part, in [0, 1], of what has to be done before the first step; ``text`` says what it is."""
+
+    text: str
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStarted:
+    """The training is set up and its first step comes next.
+
+    Attributes
+    ----------
+    device, precision
+        Where and in which number format the network runs, for example ``"cpu"``, ``"bfloat16"``.
+    parameters
+        Number of trainable parameters.
+    planes
+        Number of training planes.
+    fraction
+        Part of the training that was done before it was interrupted, in [0, 1].
+    """
+
+    device: str
+    precision: str
+    parameters: int
+    planes: int
+    fraction: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """State of the training after a group of steps; at most half a second after the last one.
+
+    Attributes
+    ----------
+    step
+        Optimiser steps done.
+    fraction
+        Part of the training that is done, in [0, 1].
+    loss
+        Mean training loss over the group.
+    validation_loss
+        Latest loss on the held-out patches; None before the first one and without them.
+    elapsed, remaining
+        Seconds since the first step, and estimated until the last one.
+    patches_per_second
+        Throughput since the first step.
+    """
+
+    step: int
+    fraction: float
+    loss: float
+    validation_loss: float | None
+    elapsed: float
+    remaining: float
+    patches_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPreview:
+    """Fixed patches with their current reconstruction and residual.
+
+    Attributes
+    ----------
+    patches, reconstructions
+        float32 arrays of shape (N, C, H, W), in normalised intensities.
+    residuals
+        float32 array of shape (N, H, W).
+    """
+
+    patches: npt.NDArray[np.float32]
+    reconstructions: npt.NDArray[np.float32]
+    residuals: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingNotice:
+    """Something that the person should read, in one plain sentence."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingCheckpoint:
+    """A copy of the training as it is now; give it to `train` to go on from here.
+
+    Attributes
+    ----------
+    state
+        What to keep.
+    """
+
+    state: TrainingState
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationProgress:
+    """The network is trained; its residuals on defect-free images are being measured.
+
+    Attributes
+    ----------
+    fraction
+        Part that is done, in [0, 1].
+    """
+
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFinished:
+    """The last message of every training that was not closed.
+
+    Attributes
+    ----------
+    model
+        The model with the best weights so far.
+    stopped
+        Whether the training was stopped before its end.
+    share
+        Part of the training that was done, in (0, 1]; below 1 also where its time was up.
+    """
+
+    model: DefectModel
+    stopped: bool
+    share: float = 1.0
+
+
+TrainingMessage: TypeAlias = (
+    PreparationProgress
+    | TrainingStarted
+    | TrainingStep
+    | TrainingPreview
+    | TrainingNotice
+    | TrainingCheckpoint
+    | CalibrationProgress
+    | TrainingFinished
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InspectionProgress:
+    """Part of one plane that has been reconstructed.
+
+    Attributes
+    ----------
+    plane, planes
+        Index of the plane, and number of planes.
+    fraction
+        Part of the whole image that is done, in [0, 1].
+    """
+
+    plane: int
+    planes: int
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneInspected:
+    """One inspected plane.
+
+    Attributes
+    ----------
+    plane, planes
+        Index of the plane in C order over the leading axes, and number of planes.
+    residual
+        float32 array of shape (H, W); 0 = as good as it gets.
+    reconstruction
+        float32 array of shape (C, H, W), in the intensities of the input; None if there is none,
+        as neither the residual nor the caller needed it.
+    """
+
+    plane: int
+    planes: int
+    residual: npt.NDArray[np.float32]
+    reconstruction: npt.NDArray[np.float32] | None

@@ -1,0 +1,1 @@
+"""Models, checkpoints and recipes as files, and pretrained weights."""

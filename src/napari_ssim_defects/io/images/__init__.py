@@ -1,0 +1,1 @@
+"""Image files and their masks: found, opened and checked."""

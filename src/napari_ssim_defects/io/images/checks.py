@@ -1,0 +1,94 @@
+"""What is said about image files that a model or their masks hardly fit, so that nobody wonders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.images.intensity import IntensityRange
+from ...core.images.planes import Planes
+from .image_file import ImageFile
+
+__all__ = ["as_grey", "intensity_notice", "is_grey", "mask_notice", "odd_intensities", "sample"]
+
+_PLANES = 16  # of a stack that are looked at
+_SIDE = 2048  # of a plane that is looked at whole
+_BLOCK = 256
+_BLOCKS = 5  # along each side of a larger plane
+_PIXELS = 100_000
+_USUAL = (1.0, 99.0)  # percentiles between which the intensities of an image are
+
+
+def is_grey(image: ImageFile) -> bool:
+    """Whether it is RGB in form only: grey that was saved with three equal channels."""
+    data = image.data
+    return (
+        isinstance(data, np.ndarray)
+        and image.channel_axis == -1
+        and data.shape[-1] == 3
+        and bool((data[..., :1] == data[..., 1:]).all())
+    )
+
+
+def as_grey(image: ImageFile) -> ImageFile:
+    """Return one of three equal channels."""
+    data = np.ascontiguousarray(image.data[..., 0])
+    return replace(image, data=data, spatial=image.spatial.without_channels())
+
+
+def sample(planes: Planes) -> npt.NDArray[np.float32]:
+    """Return pixels from all over an image, of shape (C, N); some hundred thousand of a plane."""
+    parts = []
+    for index in np.linspace(0, len(planes) - 1, min(len(planes), _PLANES)).astype(int):
+        if max(planes.height, planes.width) <= _SIDE:
+            parts.append(planes[int(index)])
+            continue
+        for rows in _blocks(planes.height):
+            parts += [planes.read(int(index), rows, part) for part in _blocks(planes.width)]
+    return np.concatenate([_thinned(part.reshape(len(part), -1)) for part in parts], axis=1)
+
+
+def _thinned(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return pixels[:, :: 1 + pixels.shape[1] // _PIXELS]
+
+
+def _blocks(side: int) -> list[slice]:
+    starts = np.linspace(0, max(0, side - _BLOCK), _BLOCKS).astype(int)
+    return [slice(int(start), int(start) + _BLOCK) for start in starts]
+
+
+def intensity_notice(intensity: IntensityRange, planes: Planes) -> str | None:
+    """Say that an image was saved on another scale than the training images; None if it was not."""
+    return intensity.mismatch(sample(planes), planes.name, "those of the training images")
+
+
+def odd_intensities(images: Sequence[Planes]) -> list[str]:
+    """Say which images were saved on another scale than most of the others."""
+    samples = [sample(planes) for planes in images]
+    limits = np.median([np.percentile(pixels, _USUAL) for pixels in samples], axis=0)
+    if limits[0] >= limits[1]:
+        return []
+    notices = (
+        IntensityRange(
+            (float(limits[0]),) * len(pixels), (float(limits[1]),) * len(pixels)
+        ).mismatch(pixels, planes.name, "those of the other images")
+        for planes, pixels in zip(images, samples, strict=True)
+    )
+    return [notice for notice in notices if notice is not None]
+
+
+def mask_notice(mask: Path, marked: npt.NDArray[np.bool_]) -> str | None:
+    """Say that a mask marks nothing, or more than half of its image; None if it is plausible."""
+    fraction = float(np.mean(marked))
+    if fraction == 0:
+        return f"Mask '{mask}' marks nothing: its image counts as free of defects."
+    if fraction > 0.5:
+        return (
+            f"Mask '{mask}' marks {100 * fraction:.0f} % of its image as defective; invert it if "
+            "it marks what is good."
+        )
+    return None

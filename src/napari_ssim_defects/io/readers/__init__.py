@@ -1,0 +1,1 @@
+"""Formats that are read: TIFF, Zarr, PNG, JPEG and BMP."""

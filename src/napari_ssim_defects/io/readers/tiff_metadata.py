@@ -1,0 +1,126 @@
+"""How far apart the pixels of a TIFF image are, by what the maker of the file says about it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import tifffile
+
+from ..files.spatial import converted, unit_symbol
+from .ome_metadata import ome_distances
+
+__all__ = ["Distances", "tiff_distances"]
+
+Distances: TypeAlias = dict[str, tuple[float, str]]
+"""Distance between neighbours and its unit, for each axis where both are known."""
+
+_UNITS = {2: "in", 3: "cm"}  # TIFF's ResolutionUnit
+# What programs write who know no size, in dots per inch; nothing was measured by these.
+_SCREEN_AND_PRINT = (72, 96, 120, 144, 150, 200, 240, 300, 600)
+
+
+def tiff_distances(tif: tifffile.TiffFile, page: tifffile.TiffPage, image: int) -> Distances:
+    """Return distances that the file gives, if they are sensible.
+
+    OME comes first, then the tags of microscopes (Thermo Fisher and FEI, Zeiss, Olympus,
+    MetaMorph), then ImageJ, then the resolution of the page, but for that of screens and printers.
+
+    Parameters
+    ----------
+    tif
+        The file.
+    page
+        First page of the image.
+    image
+        Number of the image in the file.
+    """
+    if tif.ome_metadata:
+        found = ome_distances(tif.ome_metadata, image)
+    else:
+        found = _microscope_distances(tif) or _resolution_distances(page, tif.imagej_metadata or {})
+    sensible = {}
+    for letter, (size, unit) in found.items():
+        symbol = unit_symbol(unit)
+        if symbol is not None and _is_size(size):
+            sensible[letter] = float(size), symbol
+    return sensible
+
+
+def _is_size(size: object) -> bool:
+    return isinstance(size, int | float) and math.isfinite(size) and size > 0
+
+
+def _microscope_distances(tif: tifffile.TiffFile) -> dict[str, tuple[Any, object]]:
+    """Read what microscopes note beside the resolution, which they leave at that of a screen."""
+    fei = tif.fei_metadata or {}
+    for section in fei.values():
+        if isinstance(section, dict) and "PixelWidth" in section:
+            width = section["PixelWidth"]
+            height = section.get("PixelHeight", width)
+            return {"X": _from_metres(width, "nm"), "Y": _from_metres(height, "nm")}
+    zeiss = tif.sem_metadata or {}
+    for key in ("ap_image_pixel_size", "ap_pixel_size"):
+        if len(zeiss.get(key, ())) == 3:
+            return dict.fromkeys("XY", zeiss[key][1:])
+    if len(zeiss.get("", ())) > 3:  # values without names, of which the fourth is the size
+        return dict.fromkeys("XY", _from_metres(zeiss[""][3], "nm"))
+    olympus = tif.sis_metadata or {}
+    if "pixelsizex" in olympus:
+        return {
+            letter: _from_metres(olympus.get(f"pixelsize{letter.lower()}"), "µm") for letter in "XY"
+        }
+    lsm = tif.lsm_metadata or {}
+    if "VoxelSizeX" in lsm:
+        return {letter: _from_metres(lsm.get(f"VoxelSize{letter}"), "µm") for letter in "XYZ"}
+    metamorph = tif.stk_metadata or {}
+    if "XCalibration" in metamorph:
+        unit = metamorph.get("CalibrationUnits")
+        return {letter: (metamorph.get(f"{letter}Calibration"), unit) for letter in "XY"}
+    return {}
+
+
+def _from_metres(size: Any, unit: str) -> tuple[Any, str]:
+    return (converted(size, "m", unit) if _is_size(size) else None), unit
+
+
+def _resolution_distances(
+    page: tifffile.TiffPage, imagej: dict[str, Any]
+) -> dict[str, tuple[Any, object]]:
+    """Read the resolution, in pixels per unit; ImageJ has units and axes of its own."""
+    found: dict[str, tuple[Any, object]] = {}
+    unit = _UNITS.get(page.tags.valueof("ResolutionUnit", 2))
+    for letter, tag in (("X", "XResolution"), ("Y", "YResolution")):
+        numerator, denominator = page.tags.valueof(tag, (0, 0))
+        if numerator == 0:
+            continue
+        size = denominator / numerator
+        if imagej:
+            # Units of other axes are named where they differ from that of x.
+            found[letter] = size, imagej.get(f"{letter.lower()}unit", imagej.get("unit"))
+        else:
+            found[letter] = size, unit
+    if found and all(_is_of_screen_or_print(*distance) for distance in found.values()):
+        found = {}
+    if not imagej:  # nobody measures in inches
+        found = {
+            letter: (converted(size, unit, "µm"), "µm")
+            for letter, (size, _) in found.items()
+            if unit
+        }
+    if "spacing" in imagej:
+        found["Z"] = abs(float(imagej["spacing"])), imagej.get("zunit", imagej.get("unit"))
+    if "finterval" in imagej:
+        found["T"] = float(imagej["finterval"]), imagej.get("tunit", "s")
+    return found
+
+
+def _is_of_screen_or_print(size: float, unit: object) -> bool:
+    """Whether a size is that of a usual resolution; ImageJ keeps those of others in their unit."""
+    symbol = unit_symbol(unit)
+    if symbol is None or symbol not in _UNITS.values():
+        return False
+    inches = converted(size, symbol, "in")
+    return inches is not None and any(
+        math.isclose(inches * dots, 1.0, rel_tol=0.005) for dots in _SCREEN_AND_PRINT
+    )

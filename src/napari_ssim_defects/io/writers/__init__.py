@@ -1,0 +1,1 @@
+"""What is written about images: TIFF, OME-Zarr, tables, figures and reports."""

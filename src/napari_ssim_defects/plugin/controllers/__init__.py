@@ -1,0 +1,1 @@
+"""What the buttons of each section do; no Qt widgets."""

@@ -1,0 +1,201 @@
+"""What the Folder section does: many image files at once, as the command ``detect`` does them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core.common.errors import InputError
+from .. import layers
+from ..jobs.batch_job import (
+    BatchSettings,
+    BatchStep,
+    ResultOpened,
+    inspecting_files,
+    opening_result,
+)
+from ..jobs.runner import Runner
+from ..layers.model_text import model_origin
+from ..layers.provenance import provenance
+from ..previews.segmentation_preview import SegmentationPreview
+from ..state.batch_state import BatchImage, BatchSummary
+from ..state.panel_state import PanelState
+from ..state.preferences import preferences
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+__all__ = ["BatchController"]
+
+_RESULTS = "results"  # the folder beside the images that is proposed
+
+
+class BatchController:
+    """Inspects files in a thread, and opens what was found in one of them.
+
+    Parameters
+    ----------
+    viewer
+        Gets the images that are opened.
+    state
+        What to work on.
+    runner
+        Runs the job.
+    preview
+        Gives way to the labels of an image that is opened.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        state: PanelState,
+        runner: Runner,
+        preview: SegmentationPreview,
+    ) -> None:
+        self._viewer = viewer
+        self._state = state
+        self._runner = runner
+        self._preview = preview
+        self._settings: BatchSettings | None = None
+        self._origin: dict[str, Any] = {}
+        self._opened: dict[Path, str] = {}  # unique ids of layers
+        for signal in self._signals():
+            signal.connect(self._show_threshold)
+        self._show_threshold()
+
+    def close(self) -> None:
+        """Listen no more."""
+        for signal in self._signals():
+            signal.disconnect(self._show_threshold)
+
+    def choose(self, inputs: Sequence[str | Path]) -> None:
+        """Take the files and folders to inspect, and propose a folder for the results."""
+        batch = self._state.batch
+        batch.inputs = tuple(Path(path) for path in inputs)
+        if batch.inputs and batch.folder is None:
+            first = batch.inputs[0]
+            batch.folder = (first if first.is_dir() else first.parent) / _RESULTS
+
+    def start(self) -> None:
+        """Inspect the chosen files that are not finished yet."""
+        state, batch = self._state, self._state.batch
+        if self._runner.refuse_while_busy():
+            return
+        try:
+            if state.model is None or batch.threshold is None:
+                raise InputError("There is no model yet; train one or open a model file.")
+            if not batch.inputs:
+                raise InputError("Choose the folder or the files to inspect.")
+            if batch.folder is None:
+                raise InputError("Choose the folder for the results.")
+        except InputError as error:
+            self._runner.fail(str(error))
+            return
+        chosen = preferences()
+        segmentation = state.segmentation.usable_at(batch.threshold)  # as the preview shows it
+        self._settings = BatchSettings(
+            state.model, batch.threshold, segmentation, state.outputs, state.stride,
+            batch.overwrite, batch.report, chosen.device, chosen.threads, chosen.cluster,
+        )  # fmt: skip
+        self._origin = model_origin(state.model, state.model_name, state.stride)
+        batch.summary = None
+        where = "" if chosen.cluster is None else f" on {chosen.cluster}"
+        self._runner.begin(
+            "inspecting",
+            f"Inspecting{where} …",
+            partial(inspecting_files, self._settings, batch.inputs, batch.folder),
+            self._on_message,
+        )
+
+    def stop(self) -> None:
+        """End; the file that is being worked on is done again the next time."""
+        self._runner.finish()
+        self._runner.say("Stopped; what is finished stays, and Start goes on with the rest.")
+
+    def open(self, image: BatchImage) -> None:
+        """Show an image with its residual and its regions; again if it is there already."""
+        heatmap = self._heatmap_of(image)
+        if heatmap is not None:
+            self._viewer.layers.selection.active = heatmap
+            self._state.heatmap = heatmap
+            return
+        if self._settings is None or self._runner.refuse_while_busy():
+            return
+        self._runner.begin(
+            "opening",
+            f"Opening '{image.path.name}' …",
+            partial(opening_result, self._settings, image),
+            partial(self._on_opened, image),
+        )
+
+    def _on_message(self, message: object) -> None:
+        batch = self._state.batch
+        if isinstance(message, BatchSummary):
+            batch.summary = message
+            if message.ended:
+                self._conclude(message)
+        elif isinstance(message, BatchStep):
+            self._state.remaining = message.remaining
+            self._runner.advance(message.fraction)
+            tried = batch.summary.done + len(batch.summary.failures)
+            number = min(tried + 1, batch.summary.total)
+            self._runner.say(
+                f"Inspecting '{message.path.name}', {number} of {batch.summary.total} …"
+            )
+
+    def _conclude(self, summary: BatchSummary) -> None:
+        text = f"Inspected {summary.done - summary.earlier} of {summary.total} images"
+        if summary.earlier:
+            text += f"; {summary.earlier} had been finished earlier"
+        if not summary.failures:
+            self._runner.say(f"{text}.")
+            return
+        names = ", ".join(f"'{path.name}'" for path, _ in summary.failures[:3])
+        more = len(summary.failures) - 3
+        others = f" and {more} more" if more > 0 else ""
+        self._runner.fail(f"{text}; {names}{others} could not be used.")
+
+    def _on_opened(self, image: BatchImage, message: object) -> None:
+        if not isinstance(message, ResultOpened):
+            self._runner.report(message)
+            return
+        assert self._settings is not None
+        model, state = self._settings.model, self._state
+        shown = layers.new_image(message.data, message.rgb, message.spatial, image.path.stem)
+        self._viewer.add_layer(shown)
+        source = layers.source_of(shown)
+        heatmap = layers.new_heatmap(
+            message.residual, source, model.calibration.contrast_limits, self._origin,
+            message.channel_axis,
+        )  # fmt: skip
+        self._viewer.add_layer(heatmap)
+        self._opened[image.path] = str(heatmap.unique_id)
+        state.heatmap = heatmap
+        state.threshold = self._settings.threshold
+        created = message.created
+        settings = {"threshold": state.threshold, **self._settings.segmentation.model_dump()}
+        self._viewer.add_layer(
+            layers.new_labels(created.labels, created.measured, heatmap, settings)
+        )
+        self._preview.hide(heatmap)
+        self._runner.say(f"Opened '{image.path.name}' with its residual and its regions.")
+
+    def _heatmap_of(self, image: BatchImage) -> Any:
+        key = self._opened.get(image.path)
+        return next((layer for layer in self._viewer.layers if str(layer.unique_id) == key), None)
+
+    def _signals(self) -> tuple[Any, ...]:
+        events = self._state.events
+        return events.model, events.threshold, events.heatmap
+
+    def _show_threshold(self) -> None:
+        """Take the panel's threshold if it is one of the current model's heatmaps."""
+        state = self._state
+        if state.model is None:
+            state.batch.threshold = None
+            return
+        made = provenance(state.heatmap).get("model_created") if state.heatmap is not None else None
+        current = made is not None and made == state.model.provenance.get("created", "")
+        state.batch.threshold = state.threshold if current else state.model.auto_threshold

@@ -1,0 +1,234 @@
+"""What the Detect section does: a heatmap for each chosen image."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ...core.common.errors import InputError
+from .. import layers
+from ..jobs import jobs, workers
+from ..jobs.runner import Runner
+from ..layers.model_text import model_origin
+from ..layers.spatial import visible_plane
+from ..previews.segmentation_preview import SegmentationPreview
+from ..state.panel_state import PanelState
+from ..state.preferences import preferences
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ..jobs.large_job import Sight
+    from ..layers.large import LargeResidual
+
+__all__ = ["DetectionController"]
+
+_REST = 150  # milliseconds without a move of the camera after which the job is told
+_BETWEEN = 1.0  # seconds from one drawing of a growing heatmap to the next
+
+
+class DetectionController:
+    """Inspects layers in a thread and puts heatmaps into the viewer.
+
+    Parameters
+    ----------
+    viewer
+        Gets the heatmaps; a removed layer is inspected no more.
+    state
+        What to work on.
+    runner
+        Runs the job.
+    preview
+        Segments the heatmaps.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        state: PanelState,
+        runner: Runner,
+        preview: SegmentationPreview,
+    ) -> None:
+        self._viewer = viewer
+        self._state = state
+        self._runner = runner
+        self._preview = preview
+        self._growing: Any = None
+        self._shown = 0.0, 0  # when the growing heatmap was last drawn, and what was left then
+        self._moved = workers.Later(self._tell_sight, _REST)
+        viewer.layers.events.removed.connect(self._on_layer_removed)
+        for signal in self._view():
+            signal.connect(self._moved.request)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        for signal in self._view():
+            signal.disconnect(self._moved.request)
+        self._moved.cancel()
+
+    def start(self) -> None:
+        """Make a heatmap of every chosen layer.
+
+        Those of images that are larger than memory are there at once, and grow from where one looks
+        at; they go on growing where they were stopped.
+        """
+        state = self._state
+        if self._runner.refuse_while_busy():
+            return
+        try:
+            if state.model is None:
+                raise InputError("There is no model yet; train one or open a model file.")
+            if not state.detection_layers:
+                raise InputError("Choose at least one image layer to inspect.")
+            sources = [layers.source_of(layer) for layer in state.detection_layers]
+        except InputError as error:
+            self._runner.fail(str(error))
+            return
+        chosen = preferences()
+        origin = model_origin(state.model, state.model_name, state.stride)
+        self._runner.begin(
+            "detecting",
+            "Inspecting …",
+            partial(
+                jobs.inspection,
+                state.model,
+                sources,
+                state.stride,
+                chosen.device,
+                chosen.threads,
+                state.keep_reconstruction,
+                self._stopped(sources),
+                {str(layer.unique_id): self._sight(layer) for layer in state.detection_layers},
+                chosen.data_folder / "scratch",
+            ),
+            partial(self._on_message, state.model.calibration.contrast_limits, origin),
+        )
+
+    def _on_message(
+        self, limits: tuple[float, float], origin: dict[str, Any], message: object
+    ) -> None:
+        if isinstance(message, jobs.Inspected):
+            self._show_reconstruction(message, origin)
+            self._show_heatmap(message, limits, origin)
+            return
+        if isinstance(message, jobs.Growing):
+            self._finish_growing()
+            self._begin_growing(message, limits, origin)
+            return
+        self._runner.report(message)
+        if isinstance(message, jobs.Fraction):
+            self._show_growth()
+        elif isinstance(message, jobs.Done):
+            self._finish_growing()
+
+    def _begin_growing(
+        self, message: jobs.Growing, limits: tuple[float, float], origin: dict[str, Any]
+    ) -> None:
+        source, viewer = message.source, self._viewer
+        heatmap = layers.find_derived(viewer.layers, "residual", source.key)
+        if heatmap is None or layers.large_residual(heatmap) is not message.residual:
+            if heatmap is not None:
+                viewer.layers.remove(heatmap)
+            heatmap = layers.new_heatmap(
+                message.residual, source, limits, origin, message.channel_axis
+            )
+            viewer.add_layer(heatmap)
+            self._state.export_layers = (*self._state.export_layers, heatmap)
+        self._growing = heatmap
+        self._state.heatmap = heatmap
+        self._tell_sight()
+
+    def _show_growth(self) -> None:
+        """Draw what has come, but not all the time."""
+        if self._growing is None:
+            return
+        large = layers.large_residual(self._growing)
+        before, left = self._shown
+        if large is not None and large.store.left != left and time.monotonic() - before > _BETWEEN:
+            self._draw_growth()
+            self._shown = time.monotonic(), large.store.left
+
+    def _finish_growing(self) -> None:
+        if self._growing is not None:
+            self._draw_growth()
+            self._growing = None
+
+    def _draw_growth(self) -> None:
+        if self._growing in self._viewer.layers:
+            layers.show_growth(self._growing)
+            self._preview.grow(self._growing)
+
+    def _tell_sight(self) -> None:
+        """Tell the job what is looked at."""
+        if self._growing is not None and self._state.activity == "detecting":
+            self._runner.send(self._sight(self._growing))
+
+    def _sight(self, layer: Any) -> Sight:
+        """Return which plane of a layer is looked at, and where in it."""
+        dims = self._viewer.dims
+        point = list(dims.point)
+        if dims.ndisplay == 2:
+            for axis, centre in zip(dims.displayed, self._camera.center[-2:], strict=True):
+                point[axis] = centre
+        row, column = layer.world_to_data(point[-layer.ndim :])[-2:]
+        return visible_plane(layer, point), (float(row), float(column))
+
+    def _stopped(self, sources: list[layers.Source]) -> dict[str, LargeResidual]:
+        """Return what was begun of images with this model and stride, by their keys."""
+        state, found = self._state, {}
+        for source in sources:
+            heatmap = layers.find_derived(self._viewer.layers, "residual", source.key)
+            large = None if heatmap is None else layers.large_residual(heatmap)
+            if large is not None and large.store.left:
+                store = large.store
+                if store.model is state.model and store.stride == state.stride:
+                    found[source.key] = large
+        return found
+
+    @property
+    def _camera(self) -> Any:
+        return getattr(self._viewer, "scene", self._viewer).camera  # 0.9, 0.7
+
+    def _view(self) -> tuple[Any, ...]:
+        """Return what tells that something else is looked at."""
+        camera = self._camera.events
+        return camera.center, camera.zoom, self._viewer.dims.events.current_step
+
+    def _show_reconstruction(self, message: jobs.Inspected, origin: dict[str, Any]) -> None:
+        if message.reconstruction is None:
+            return
+        layer = layers.new_reconstruction(message.reconstruction, message.source, origin)
+        old = layers.find_derived(self._viewer.layers, "reconstruction", message.source.key)
+        if old is None:
+            self._viewer.add_layer(layer)
+        else:
+            old.data = layer.data
+            old.metadata = layer.metadata
+
+    def _show_heatmap(
+        self, message: jobs.Inspected, limits: tuple[float, float], origin: dict[str, Any]
+    ) -> None:
+        source = message.source
+        heatmap = layers.find_derived(self._viewer.layers, "residual", source.key)
+        if heatmap is None:
+            heatmap = layers.new_heatmap(
+                message.residual, source, limits, origin, message.channel_axis
+            )
+            self._viewer.add_layer(heatmap)
+            self._state.export_layers = (*self._state.export_layers, heatmap)
+        else:
+            layers.update_heatmap(heatmap, message.residual, source, limits, origin)
+        if self._state.heatmap is heatmap:
+            self._preview.reload(heatmap)
+        else:
+            self._state.heatmap = heatmap
+
+    def _on_layer_removed(self, event: Any) -> None:
+        state, removed = self._state, event.value
+        state.detection_layers = tuple(
+            layer for layer in state.detection_layers if layer is not removed
+        )
+        if removed is self._growing:
+            self._growing = None

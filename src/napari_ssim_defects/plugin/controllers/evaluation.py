@@ -1,0 +1,175 @@
+"""What the Evaluate section does: a heatmap against ground truth that a person has drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Labels, Layer
+
+from ...core.common.errors import InputError
+from ...core.config import SegmentationConfig
+from ..jobs import jobs
+from ..jobs.runner import Runner
+from ..layers import refuse_large, source_name
+from ..layers.provenance import provenance
+from ..layers.regions_of_interest import region_mask
+from ..state.panel_state import Curve, CurveSet, EvaluationSummary, PanelState
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ...core.evaluation.scores import Evaluation, ImageScores
+
+__all__ = ["EvaluationController", "is_truth"]
+
+
+def is_truth(layer: Layer) -> bool:
+    """Whether a layer can be ground truth: labels that detection has not made."""
+    return isinstance(layer, Labels) and not provenance(layer)
+
+
+class EvaluationController:
+    """Scores the current heatmap in a thread and puts the scores into the state.
+
+    Parameters
+    ----------
+    viewer
+        Whose layers are followed: a removed one is ground truth no more.
+    state
+        What to work on.
+    runner
+        Runs the job.
+    """
+
+    def __init__(self, viewer: ViewerModel, state: PanelState, runner: Runner) -> None:
+        self._viewer = viewer
+        self._state = state
+        self._runner = runner
+        viewer.layers.events.removed.connect(self._on_layer_removed)
+        state.events.heatmap.connect(self._forget)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self._state.events.heatmap.disconnect(self._forget)
+
+    def start(self) -> None:
+        """Score the current heatmap at the current threshold."""
+        state = self._state
+        if self._runner.refuse_while_busy():
+            return
+        try:
+            if state.heatmap is None:
+                raise InputError("There is no heatmap to evaluate; detect first.")
+            if state.truth_layer is None:
+                raise InputError("Choose the Labels layer that shows where the defects are.")
+            refuse_large(state.heatmap, "evaluate smaller images")
+            truth = region_mask(state.truth_layer, state.heatmap)
+        except InputError as error:
+            self._runner.fail(str(error))
+            return
+        self._runner.begin(
+            "evaluating",
+            "Evaluating …",
+            partial(evaluation, state.heatmap.data, truth, state.threshold, state.segmentation),
+            partial(self._on_message, source_name(state.heatmap)),
+        )
+
+    def _on_message(self, name: str, message: object) -> None:
+        if isinstance(message, jobs.Fraction):
+            self._runner.advance(message.value)
+        elif isinstance(message, EvaluationSummary):
+            self._state.evaluation = message
+            self._runner.say(f"Evaluated '{name}'.")
+
+    def _forget(self) -> None:
+        self._state.evaluation = None
+
+    def _on_layer_removed(self, event: Any) -> None:
+        if event.value is self._state.truth_layer:
+            self._state.truth_layer = None
+
+
+def evaluation(
+    residual: npt.NDArray[np.float32],
+    truth: npt.NDArray[np.bool_],
+    threshold: float,
+    config: SegmentationConfig,
+) -> Generator[jobs.Fraction | EvaluationSummary, None, None]:
+    """Score a residual plane by plane; `EvaluationSummary` comes last.
+
+    Parameters
+    ----------
+    residual
+        float32 of shape (..., H, W).
+    truth
+        Which pixels are defective, bool of the same shape or of shape (H, W).
+    threshold, config
+        What is outlined, for the scores at the threshold.
+    """
+    from ...core.evaluation.scores import Evaluator
+    from ...core.segmentation.segment import segment
+
+    truth = np.broadcast_to(truth, residual.shape)
+    count = int(np.prod(residual.shape[:-2]))
+    evaluator, names = Evaluator(), []
+    for number, index in enumerate(np.ndindex(residual.shape[:-2])):
+        found = segment(residual[index], threshold, **config.model_dump()) > 0
+        yield jobs.Fraction((number + 0.5) / count)
+        evaluator.add(residual[index], truth[index], found)
+        names.append(f"plane {', '.join(map(str, index))}")
+        yield jobs.Fraction((number + 1) / count)
+    yield _summary(evaluator.result(), names)
+
+
+def _summary(scores: Evaluation, names: list[str]) -> EvaluationSummary:
+    from ...core.evaluation.scores import thinned
+
+    assert scores.confusion is not None
+    pooled = (
+        "all" if len(names) > 1 else "image",
+        *(_text(score) for score in (scores.auroc, scores.auprc, scores.aupro)),
+        _text(scores.confusion.iou),
+        _text(scores.confusion.f1),
+    )
+    rows = [pooled]
+    if len(names) > 1:
+        rows += [_row(name, image) for name, image in zip(names, scores.per_image, strict=True)]
+    roc = thinned(scores.false_positive_rates, scores.true_positive_rates)
+    recall = thinned(scores.true_positive_rates[1:], scores.precisions[1:])
+    limit = float(scores.overlap_rates[-1])
+    return EvaluationSummary(
+        columns=("", "AUROC", "AUPRC", "AUPRO", "IoU", "F1"),
+        rows=tuple(rows),
+        curves=(
+            CurveSet(
+                "ROC", "false positive rate", "true positive rate", 1.0,
+                (Curve(f"AUROC {scores.auroc:.3f}", *roc),),
+            ),
+            CurveSet(
+                "Precision and recall", "recall", "precision", 1.0,
+                (Curve(f"AUPRC {scores.auprc:.3f}", *recall),),
+            ),
+            CurveSet(
+                "Overlap of defects", "false positive rate", "overlap", limit,
+                tuple(
+                    Curve(name, scores.overlap_rates, scores.overlap_curves[quantile])
+                    for name, quantile in (("quarter", 0.25), ("median", 0.5), ("3 quarters", 0.75))
+                ),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _row(name: str, image: ImageScores) -> tuple[str, ...]:
+    assert image.confusion is not None
+    areas = (_text(image.auroc), _text(image.auprc), "")
+    return (name, *areas, _text(image.confusion.iou), _text(image.confusion.f1))
+
+
+def _text(score: float | None) -> str:
+    return "–" if score is None else f"{score:.3f}"

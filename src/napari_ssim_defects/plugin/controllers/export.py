@@ -1,0 +1,183 @@
+"""What the Export section does: results as files, and the job as a command or a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ...core.common.errors import InputError
+from ...core.config import SegmentationConfig
+from ...io.artifacts.recipe_program import detection_line, detection_program
+from .. import layers
+from ..jobs.export_job import Exportable, exporting
+from ..jobs.panel_recipe import RecipeReady, writing_down
+from ..jobs.runner import Runner
+from ..layers.provenance import provenance
+from ..layers.region_features import regions_to_review
+from ..layers.spatial import file_metadata
+from ..previews.segmentation_preview import SegmentationPreview
+from ..state.panel_state import Activity, PanelState
+from ..state.preferences import preferences
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+__all__ = ["ExportController"]
+
+
+_LANGUAGES = {
+    "command": (detection_line, "command"),
+    "script": (detection_program, "Python program"),
+}
+
+
+class ExportController:
+    """Writes what is chosen in a thread.
+
+    Parameters
+    ----------
+    viewer
+        Holds images and committed regions; a removed layer is exported no more.
+    state
+        What to work on.
+    runner
+        Runs the job.
+    preview
+        Knows the threshold of each heatmap.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        state: PanelState,
+        runner: Runner,
+        preview: SegmentationPreview,
+    ) -> None:
+        self._viewer = viewer
+        self._state = state
+        self._runner = runner
+        self._preview = preview
+        viewer.layers.events.removed.connect(self._on_layer_removed)
+        state.export_folder = state.export_folder or preferences().export_folder
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+
+    def start(self, folder: str | Path | None = None) -> None:
+        """Write the chosen results of the chosen heatmaps to a folder."""
+        state = self._state
+        where = Path(folder) if folder else self.folder()
+        self._begin(
+            "exporting",
+            "Exporting …",
+            partial(exporting, folder=where, outputs=state.outputs, overwrite=state.replace_files),
+            self._runner.report,
+        )
+
+    def copy(self, language: Literal["command", "script"], put: Callable[[str], None]) -> None:
+        """Write down the job as a line of the shell or a Python program.
+
+        Parameters
+        ----------
+        language
+            Which of the two.
+        put
+            Gets the text, once it is sure that it gives the same files.
+        """
+        state = self._state
+        try:
+            for heatmap in state.export_layers:
+                layers.refuse_large(heatmap, "the section Folder inspects files of any size")
+        except InputError as error:
+            self._runner.fail(str(error))
+            return
+        self._begin(
+            "comparing",
+            "Comparing with the files …",
+            partial(
+                writing_down,
+                model=state.model,
+                model_path=state.model_path,
+                folder=self.folder(),
+                outputs=state.outputs,
+                device=preferences().device,
+            ),
+            partial(self._on_recipe, language, put),
+        )
+
+    def _on_recipe(
+        self, language: Literal["command", "script"], put: Callable[[str], None], message: object
+    ) -> None:
+        if isinstance(message, RecipeReady):
+            write, what = _LANGUAGES[language]
+            put(write(message.model, message.recipe))
+            self._runner.say(f"Copied the {what} that writes the same files.")
+        else:
+            self._runner.report(message)
+
+    def items(self) -> list[Exportable]:
+        """Return what is chosen to be exported, for a thread."""
+        return [self._exportable(layer) for layer in self._state.export_layers]
+
+    def folder(self) -> Path:
+        """Return where it goes to."""
+        return Path(self._state.export_folder or preferences().export_folder)
+
+    def _begin(
+        self,
+        activity: Activity,
+        text: str,
+        job: Callable[..., Generator[Any, None, None]],
+        on_message: Callable[[object], None],
+    ) -> None:
+        """Start a job on the chosen heatmaps."""
+        if self._runner.refuse_while_busy():
+            return
+        try:
+            if not self._state.export_layers:
+                raise InputError("Choose at least one heatmap to export; detection makes them.")
+            items = self.items()
+        except InputError as error:
+            self._runner.fail(str(error))
+            return
+        self._runner.begin(activity, text, partial(job, items), on_message)
+
+    def _exportable(self, heatmap: Image) -> Exportable:
+        image = self._source(heatmap)
+        path = None if image is None else image.source.path
+        labels = layers.created_labels(heatmap, self._viewer.layers)
+        large = layers.large_residual(heatmap)
+        if large is not None:
+            large.refuse_incomplete(heatmap)
+        made = {} if labels is None else provenance(labels)
+        names = SegmentationConfig.model_fields
+        return Exportable(
+            name=layers.source_name(heatmap) if image is None else image.name,
+            source=None if image is None else layers.source_of(image),
+            path=None if path is None else Path(path),
+            origin=provenance(heatmap),
+            residual=heatmap.data if large is None else large.levels[0],
+            spatial=file_metadata(heatmap),
+            labels=None if labels is None else labels.data,
+            review=frozenset() if labels is None else regions_to_review(labels),
+            painted=labels is not None and layers.is_painted(labels),
+            threshold=made.get("threshold", self._preview.threshold_of(heatmap)),
+            segmentation=SegmentationConfig(**{name: made[name] for name in names})
+            if made
+            else self._state.segmentation,
+            large=large,
+            large_labels=None if labels is None else layers.large_labels(labels),
+        )
+
+    def _source(self, heatmap: Image) -> Image | None:
+        """Return the image that a heatmap was made from, if it is still there."""
+        key = provenance(heatmap)["source_id"]
+        return next((layer for layer in self._viewer.layers if str(layer.unique_id) == key), None)
+
+    def _on_layer_removed(self, event: Any) -> None:
+        state, removed = self._state, event.value
+        state.export_layers = tuple(layer for layer in state.export_layers if layer is not removed)

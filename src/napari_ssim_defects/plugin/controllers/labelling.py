@@ -1,0 +1,162 @@
+"""What "Create labels" does: regions that stay, and that a person may correct."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.common.errors import InputError
+from ...core.config import SegmentationConfig
+from .. import layers
+from ..jobs import jobs
+from ..jobs.large_job import outlining
+from ..jobs.runner import Runner
+from ..layers.large import LargeLabels, LargeResidual
+from ..layers.provenance import provenance
+from ..layers.region_features import RegionsMeasured, Spacing, region_features
+from ..layers.spatial import pixel_size
+from ..previews.segmentation_preview import SegmentationPreview
+from ..state.panel_state import PanelState
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels
+
+__all__ = ["Created", "LabellingController", "creating"]
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The regions of a heatmap.
+
+    Attributes
+    ----------
+    labels
+        int32 of the heatmap's shape, numbered onward from plane to plane; on disk if they are
+        larger than memory.
+    measured
+        Their measurements.
+    """
+
+    labels: npt.NDArray[np.int32] | LargeLabels
+    measured: RegionsMeasured
+
+
+class LabellingController:
+    """Numbers and measures the regions of the current heatmap in a thread.
+
+    Parameters
+    ----------
+    viewer
+        Gets the Labels layer.
+    state
+        What to work on.
+    runner
+        Runs the job.
+    preview
+        Gives way to the labels until the threshold moves.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        state: PanelState,
+        runner: Runner,
+        preview: SegmentationPreview,
+    ) -> None:
+        self._viewer = viewer
+        self._state = state
+        self._runner = runner
+        self._preview = preview
+
+    def start(self) -> None:
+        """Turn what the threshold finds in the heatmap into a layer of numbered regions."""
+        state = self._state
+        if self._runner.refuse_while_busy():
+            return
+        if state.heatmap is None:
+            self._runner.fail("There is no heatmap to segment; detect first.")
+            return
+        large = layers.large_residual(state.heatmap)
+        try:
+            if large is not None:
+                large.refuse_incomplete(state.heatmap)
+        except InputError as error:
+            self._runner.fail(str(error))
+            return
+        settings = {"threshold": state.threshold, **state.segmentation.model_dump()}
+        self._runner.begin(
+            "labelling",
+            "Labelling …",
+            partial(
+                creating,
+                state.heatmap.data if large is None else large,
+                state.threshold,
+                state.segmentation,
+                pixel_size(state.heatmap),
+            ),
+            partial(self._on_message, state.heatmap, settings),
+        )
+
+    def _on_message(self, heatmap: Any, settings: dict[str, Any], message: object) -> None:
+        if not isinstance(message, Created):
+            self._runner.report(message)
+            return
+        self._preview.hide(heatmap)
+        key = provenance(heatmap)["source_id"]
+        layer = layers.find_derived(reversed(self._viewer.layers), "labels", key)
+        if layer is None or layers.is_painted(layer):
+            layer = self._add(message, heatmap, settings)
+        elif (
+            isinstance(message.labels, LargeLabels)
+            or layers.large_labels(layer) is not None
+            or layer.data.shape != message.labels.shape
+        ):
+            self._viewer.layers.remove(layer)
+            layer = self._add(message, heatmap, settings)
+        else:
+            self._state.selected_region = None  # its number means another region now
+            layers.update_labels(layer, message.labels, message.measured, heatmap, settings)
+            self._viewer.layers.selection.active = layer
+        count = len(message.measured.features["index"])
+        self._runner.say(f"Created {count} region{'s' * (count != 1)} in '{layer.name}'.")
+
+    def _add(self, found: Created, heatmap: Any, settings: dict[str, Any]) -> Labels:
+        layer = layers.new_labels(found.labels, found.measured, heatmap, settings)
+        self._viewer.add_layer(layer)
+        return layer
+
+
+def creating(
+    residual: npt.NDArray[np.float32] | LargeResidual,
+    threshold: float,
+    config: SegmentationConfig,
+    spacing: Spacing,
+) -> Generator[jobs.Fraction | Created, None, None]:
+    """Segment and measure a residual (..., H, W).
+
+    Parameters
+    ----------
+    residual
+        In memory, or on disk.
+    threshold, config
+        How to segment it.
+    spacing
+        Of its pixels.
+    """
+    if isinstance(residual, LargeResidual):
+        found = yield from outlining(residual, threshold, config)
+        features = region_features(found.regions, len(found.shape), spacing)
+        yield Created(found, RegionsMeasured(features, 0))
+        return
+    for message in jobs.labelling(residual, threshold, config):
+        if isinstance(message, jobs.Labelled):
+            measured = RegionsMeasured.of(message.labels, message.regions, spacing)
+            yield Created(message.labels, measured)
+        else:
+            yield message

@@ -1,0 +1,130 @@
+"""What the panel's buttons do: models here, each step in a part of its own."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..jobs import jobs
+from ..jobs.runner import Runner
+from ..previews.segmentation_preview import SegmentationPreview
+from ..state.panel_state import PanelState
+from .batch import BatchController
+from .detection import DetectionController
+from .evaluation import EvaluationController
+from .export import ExportController
+from .labelling import LabellingController
+from .proposals import ProposalController
+from .recipe_files import RecipeController
+from .region_table import RegionTableController
+from .training import TrainingController
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ...core.model.defect_model import DefectModel
+
+__all__ = ["Controller"]
+
+
+class Controller:
+    """Does what the panel asks for.
+
+    With its parts it is the only code that knows layers, threads and the core. It takes layers
+    from the viewer, lets a thread work on their arrays, and puts what the thread reports into the
+    state and into new layers. One job runs at a time; starting another is refused with a
+    sentence.
+
+    Parameters
+    ----------
+    viewer
+        Where layers come from and go to.
+    state
+        What to work on; views show it.
+    """
+
+    def __init__(self, viewer: ViewerModel, state: PanelState | None = None) -> None:
+        self.viewer = viewer
+        self.state = state or PanelState()
+        self._closed = False
+        self._runner = Runner(self.state)
+        self._preview = SegmentationPreview(viewer, self.state, self._runner.fail)
+        shared = viewer, self.state, self._runner
+        self.training = TrainingController(*shared, self._on_trained)
+        self.detection = DetectionController(*shared, self._preview)
+        self.proposals = ProposalController(*shared, self._preview.show_calibration)
+        self.labelling = LabellingController(*shared, self._preview)
+        self.regions = RegionTableController(*shared)
+        self.evaluation = EvaluationController(*shared)
+        self.export = ExportController(*shared, self._preview)
+        self.recipes = RecipeController(*shared, self.export, self._adopt)
+        self.batch = BatchController(*shared, self._preview)
+
+    def close(self) -> None:
+        """End every thread and listen no more; for when the viewer closes."""
+        if self._closed:
+            return
+        self._closed = True
+        for part in (
+            self.training, self.detection, self.proposals, self.regions, self.evaluation,
+            self.export, self.batch,
+        ):  # fmt: skip
+            part.close()
+        self._preview.close()
+        self._runner.finish()
+
+    def stop(self) -> None:
+        """End what is running: a training keeps its best model, detection its finished layers."""
+        if not self.state.busy or self.state.stopping:
+            return
+        if self.state.activity == "training":
+            self.training.stop()
+        elif self.state.activity == "inspecting":
+            self.batch.stop()
+        else:
+            self._runner.finish()
+            self._runner.say("Stopped.")
+
+    # Models
+
+    def open_model(self, path: str | Path) -> None:
+        """Read a model file; the current model stays if that fails."""
+        if not self._runner.refuse_while_busy():
+            job = partial(jobs.opening, Path(path))
+            self._runner.begin("opening", "Opening the model …", job, self._on_opened)
+
+    def save_model(self, path: str | Path) -> None:
+        """Write the current model to a file."""
+        if self._runner.refuse_while_busy():
+            return
+        if self.state.model is None:
+            self._runner.fail("There is no model to save; train one first.")
+            return
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            path = path.with_name(f"{path.name}.safetensors")
+        job = partial(jobs.saving, self.state.model, path)
+        handle = partial(self._on_saved, self.state.model, path)
+        self._runner.begin("saving", "Saving the model …", job, handle)
+
+    def _on_opened(self, message: object) -> None:
+        if isinstance(message, jobs.ModelOpened):
+            self.recipes.forget()
+            self._adopt(message.model, message.path)
+            self._runner.say(f"Opened the model '{message.path.name}'.")
+
+    def _on_saved(self, model: DefectModel, path: Path, message: object) -> None:
+        if isinstance(message, jobs.Done):
+            self.training.saved(model)
+            self.state.model_path = path
+            self.state.model_name = path.stem
+            self._runner.say(message.text)
+
+    def _on_trained(self, model: DefectModel) -> None:
+        self._adopt(self.recipes.fit(model))
+
+    def _adopt(self, model: DefectModel, path: Path | None = None) -> None:
+        self.state.model_path = path
+        self.state.model_name = path.stem if path is not None else "unsaved model"
+        self.state.model = model

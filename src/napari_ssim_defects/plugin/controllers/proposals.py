@@ -1,0 +1,145 @@
+"""Thresholds without a single defect: measured on good images, taken over into the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.common.errors import InputError
+from ..jobs.runner import Runner
+from ..layers import is_heatmap, refuse_large, source_name
+from ..layers.provenance import provenance, update_provenance
+from ..state.panel_state import PanelState
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ...core.model.calibration import Calibration
+    from ...core.model.thresholds import ThresholdPolicy
+
+__all__ = ["GoodMeasured", "ProposalController", "measuring"]
+
+_MAKER = ("model_created", "training_images", "system", "stride")
+
+
+@dataclass(frozen=True, slots=True)
+class GoodMeasured:
+    """Residuals of a defect-free image have been measured."""
+
+    calibration: Calibration
+
+
+class ProposalController:
+    """Proposes thresholds for the heatmaps of a model (paper section 4.1).
+
+    Parameters
+    ----------
+    viewer
+        Whose heatmaps get a new automatic threshold.
+    state
+        What to work on.
+    runner
+        Runs the measurement.
+    on_calibration
+        Called when what is known about good pixels of the current heatmap has changed.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        state: PanelState,
+        runner: Runner,
+        on_calibration: Callable[[], None],
+    ) -> None:
+        self._viewer = viewer
+        self._state = state
+        self._runner = runner
+        self._on_calibration = on_calibration
+        viewer.layers.events.removed.connect(self._on_layer_removed)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+
+    def use_automatic(self) -> None:
+        """Take the automatic threshold of the model that made the heatmap."""
+        if self._state.auto_threshold is not None:
+            self._state.threshold = self._state.auto_threshold
+
+    def propose(self, policy: ThresholdPolicy) -> None:
+        """Take the threshold that a policy gives, and make it the automatic one.
+
+        It is measured on the chosen defect-free heatmap, or else on what the model was calibrated
+        with. The current model remembers both if it made the heatmap.
+        """
+        state = self._state
+        if self._runner.refuse_while_busy():
+            return
+        try:
+            if state.heatmap is None:
+                raise InputError("There is no heatmap to propose a threshold for; detect first.")
+            if state.good_layer is None:
+                self._take(policy, provenance(state.heatmap)["calibration"])
+                return
+            refuse_large(state.good_layer, "measure thresholds on a smaller defect-free image")
+            if _maker(state.good_layer) != _maker(state.heatmap):
+                raise InputError(
+                    f"'{state.good_layer.name}' and '{state.heatmap.name}' were not made by the "
+                    "same model with the same stride; detect both again."
+                )
+        except InputError as error:
+            self._runner.fail(str(error))
+            return
+        self._runner.begin(
+            "measuring",
+            f"Measuring '{source_name(state.good_layer)}' …",
+            partial(measuring, state.good_layer.data),
+            partial(self._on_measured, policy),
+        )
+
+    def _on_measured(self, policy: ThresholdPolicy, message: object) -> None:
+        if isinstance(message, GoodMeasured) and self._state.heatmap is not None:
+            self._take(policy, message.calibration)
+
+    def _take(self, policy: ThresholdPolicy, calibration: Calibration) -> None:
+        state = self._state
+        threshold = policy.of(calibration)
+        maker = _maker(state.heatmap)
+        for layer in self._viewer.layers:
+            if is_heatmap(layer) and _maker(layer) == maker:
+                update_provenance(layer, auto_threshold=threshold, calibration=calibration)
+        kept = ""
+        model = state.model
+        if model is not None and model.provenance.get("created", "") == maker[0]:
+            state.model = replace(model, calibration=calibration, threshold=policy)
+            kept = " The model keeps it; save the model to keep it for good."
+        self._on_calibration()
+        state.threshold = threshold
+        share = 100 * calibration.false_positive_rate(threshold)
+        regions = calibration.regions_per_image(threshold)
+        self._runner.say(
+            f"Threshold {threshold:.4g}: {regions:.2g} false regions per good image are expected, "
+            f"and {share:.2g} % of its pixels lie above.{kept}"
+        )
+
+    def _on_layer_removed(self, event: Any) -> None:
+        if event.value is self._state.good_layer:
+            self._state.good_layer = None
+
+
+def measuring(residual: npt.NDArray[np.float32]) -> Generator[GoodMeasured, None, None]:
+    """Measure the residual (..., H, W) of a defect-free image that was not trained on."""
+    from ...core.model.calibration import Calibration
+
+    yield GoodMeasured(Calibration.of([np.asarray(residual, dtype=np.float32)], held_out=True))
+
+
+def _maker(heatmap: Any) -> tuple[Any, ...]:
+    """What tells the models and settings apart whose residuals cannot be compared."""
+    origin = provenance(heatmap)
+    return tuple(origin.get(name, "") for name in _MAKER)

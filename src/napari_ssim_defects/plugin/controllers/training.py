@@ -1,0 +1,195 @@
+"""What the Train section does: a model of the chosen layers, through a crash if need be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_info
+
+from ...core.common.errors import InputError
+from ...core.training.messages import (
+    CalibrationProgress,
+    PreparationProgress,
+    TrainingFinished,
+    TrainingNotice,
+    TrainingPreview,
+    TrainingStarted,
+    TrainingStep,
+)
+from .. import layers
+from ..jobs.last_training import LastTraining, LayerRecord, checkpoint_file
+from ..jobs.runner import Runner
+from ..jobs.training_job import Resumed, TrainingImage, training
+from ..layers.regions_of_interest import is_region, region_mask
+from ..state.panel_state import LossPoint, PanelState
+from ..state.preferences import preferences
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ...core.model.defect_model import DefectModel
+
+__all__ = ["TrainingController", "training_image"]
+
+
+class TrainingController:
+    """Trains on layers in a thread.
+
+    Parameters
+    ----------
+    viewer
+        Where the layers are; a removed one is trained on no more, but a training goes on.
+    state
+        What to work on.
+    runner
+        Runs the job.
+    adopt
+        Called with the model.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        state: PanelState,
+        runner: Runner,
+        adopt: Callable[[DefectModel], None],
+    ) -> None:
+        self._viewer = viewer
+        self._state = state
+        self._runner = runner
+        self._adopt = adopt
+        self._network: Any = None  # of the model that needs no further training
+        viewer.layers.events.removed.connect(self._on_layer_removed)
+        state.events.activity.connect(self._look_for_checkpoint)
+        self._look_for_checkpoint()
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self._state.events.activity.disconnect(self._look_for_checkpoint)
+
+    def start(self) -> None:
+        """Train a model on the chosen layers."""
+        if not self._runner.refuse_while_busy():
+            self._begin(resume=False)
+
+    def resume(self) -> None:
+        """Go on with the last training, on the same layers and by the same recipe."""
+        state = self._state
+        if self._runner.refuse_while_busy():
+            return
+        images = [layer for layer in self._viewer.layers if layers.is_inspectable(layer)]
+        regions = [layer for layer in self._viewer.layers if is_region(layer)]
+        try:
+            last = LastTraining.read(preferences().data_folder)
+            chosen = tuple(record.find(images) for record in last.images)
+            region = None if last.region is None else last.region.find(regions)
+        except InputError as error:
+            self._runner.fail(str(error))
+            return
+        state.config = last.config
+        state.training_layers, state.region_layer = chosen, region
+        self._begin(resume=True)
+
+    def set_paused(self, paused: bool) -> None:
+        """Hold the training, or let it go on."""
+        if self._state.activity == "training":
+            self._runner.set_paused(paused)
+            self._runner.say("Training is paused." if paused else "Training goes on …")
+
+    def stop(self) -> None:
+        """End the training; the best model so far is kept."""
+        self._state.stopping = True
+        self._runner.send(True)
+        self._runner.say("Stopping; the best model so far is kept …")
+
+    def saved(self, model: DefectModel) -> None:
+        """Forget a checkpoint whose training is over, as its model is safe now."""
+        if self._network is not None and model.network is self._network:
+            checkpoint_file(preferences().data_folder).unlink(missing_ok=True)
+
+    def _begin(self, resume: bool) -> None:
+        state = self._state
+        try:
+            if not state.training_layers:
+                raise InputError("Choose at least one image layer without defects to train on.")
+            images = [training_image(layer, state.region_layer) for layer in state.training_layers]
+        except InputError as error:
+            self._runner.fail(str(error))
+            return
+        region = state.region_layer
+        origin = LastTraining(
+            state.config,
+            tuple(LayerRecord.of(layer) for layer in state.training_layers),
+            None if region is None else LayerRecord.of(region),
+        )
+        state.losses = ()
+        state.preview = None
+        self._network = None
+        self._runner.begin(
+            "training",
+            "Preparing the training …",
+            partial(training, images, state.config, preferences(), origin, resume),
+            self._on_message,
+        )
+
+    def _on_message(self, message: object) -> None:
+        state = self._state
+        if isinstance(message, TrainingStarted):
+            self._runner.say(f"Training on {message.device} ({message.precision}) …")
+        elif isinstance(message, Resumed):
+            state.losses = tuple(
+                LossPoint(entry.seconds, entry.loss, entry.validation_loss)
+                for entry in message.history
+            )
+        elif isinstance(message, PreparationProgress):
+            self._runner.say(f"{message.text} …")
+            self._runner.advance(message.fraction)
+        elif isinstance(message, TrainingStep):
+            point = LossPoint(message.elapsed, message.loss, message.validation_loss)
+            state.losses = (*state.losses, point)
+            state.remaining = message.remaining
+            self._runner.advance(message.fraction)
+        elif isinstance(message, TrainingPreview):
+            state.preview = message
+        elif isinstance(message, TrainingNotice):
+            self._runner.say(message.text)
+            show_info(message.text)
+        elif isinstance(message, CalibrationProgress):
+            state.remaining = None
+            self._runner.say("Measuring the residuals of defect-free pixels …")
+            self._runner.advance(message.fraction)
+        elif isinstance(message, TrainingFinished):
+            self._adopt(message.model)
+            if not message.stopped and message.share >= 1:
+                self._network = message.model.network
+            early = message.stopped or message.share < 1
+            stopped = "Ended early; the" if early else "The"
+            self._runner.say(f"{stopped} model is trained but not saved yet.")
+
+    def _look_for_checkpoint(self) -> None:
+        """Offer to resume what was interrupted, in this session or in one before it."""
+        exists = checkpoint_file(preferences().data_folder).exists()
+        self._state.resumable = exists and self._network is None and not self._state.busy
+
+    def _on_layer_removed(self, event: Any) -> None:
+        state, removed = self._state, event.value
+        state.training_layers = tuple(
+            layer for layer in state.training_layers if layer is not removed
+        )
+        if state.region_layer is removed:
+            state.region_layer = None
+
+
+def training_image(layer: Any, region: Any) -> TrainingImage:
+    """Take from an image layer, and the layer that limits it or None, what a training needs.
+
+    Raises
+    ------
+    InputError
+        If the layer cannot be trained on, or none of it lies in the region.
+    """
+    mask = None if region is None else region_mask(region, layer)
+    return TrainingImage(layers.source_of(layer), mask)

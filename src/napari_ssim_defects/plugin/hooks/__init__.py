@@ -1,0 +1,1 @@
+"""What napari finds in the manifest, and the viewer of the demo."""

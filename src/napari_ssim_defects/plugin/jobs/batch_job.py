@@ -1,0 +1,205 @@
+"""The background jobs of the Folder section: to inspect files, and to open what was found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.common.errors import InputError
+from ...core.config import SegmentationConfig
+from ...core.config.outputs import OutputConfig
+from ..controllers.labelling import Created, creating
+from ..state.batch_state import BatchImage, BatchSummary
+from .jobs import Fraction
+from .torch_loading import load_torch
+
+if TYPE_CHECKING:
+    from ...core.model.defect_model import DefectModel
+    from ...io.files.spatial import SpatialMetadata
+
+__all__ = ["BatchSettings", "BatchStep", "ResultOpened", "inspecting_files", "opening_result"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchSettings:
+    """What is done to every image, as `detect_files` takes it.
+
+    Attributes
+    ----------
+    model, threshold, segmentation, outputs, stride, overwrite, report
+        As for `detect_files`.
+    device, threads, cluster
+        Where it runs.
+    """
+
+    model: DefectModel
+    threshold: float
+    segmentation: SegmentationConfig
+    outputs: OutputConfig
+    stride: int | None
+    overwrite: bool
+    report: bool
+    device: str
+    threads: int
+    cluster: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStep:
+    """How far the job is.
+
+    Attributes
+    ----------
+    path
+        The image that is being worked on, or was last finished on a cluster.
+    fraction
+        Part of the images left at the start that is done, in [0, 1].
+    remaining
+        Seconds until all are done; None if not known.
+    """
+
+    path: Path
+    fraction: float
+    remaining: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResultOpened:
+    """An image, and what was found in it.
+
+    Attributes
+    ----------
+    data, rgb, spatial
+        The image, whether its last axis is colour, and its axes.
+    residual
+        float32 of shape (..., H, W).
+    channel_axis
+        Axis of the image that the residual lacks, counted from the end; None for grey and RGB.
+    created
+        Its regions.
+    """
+
+    data: npt.NDArray[Any]
+    rgb: bool
+    spatial: SpatialMetadata
+    residual: npt.NDArray[np.float32]
+    channel_axis: int | None
+    created: Created
+
+
+def inspecting_files(
+    settings: BatchSettings, inputs: Sequence[Path], folder: Path
+) -> Generator[BatchSummary | BatchStep, None, None]:
+    """Inspect image files and write what is found, as the command ``detect`` does.
+
+    Parameters
+    ----------
+    settings
+        What to do.
+    inputs
+        Files and folders.
+    folder
+        Where results are written.
+
+    Yields
+    ------
+    BatchSummary or BatchStep
+        What is finished whenever an image is, and how far the next one is.
+
+    Raises
+    ------
+    InputError
+        As for `find_images` and `detect_files`.
+    """
+    load_torch()
+    import torch
+
+    from ...io.images.image_file import find_images
+    from ...io.writers.report import REPORT_NAME
+    from ...scale.folders import FileDetected, FileFailed, FileProgress, detect_files
+    from ...scale.graphics_cards import several_cards, worker_per_card
+
+    torch.set_num_threads(settings.threads)
+    paths = find_images(inputs)
+    summary = BatchSummary(len(paths), folder)
+    yield summary
+    start: float | None = None
+    cards = () if settings.cluster else several_cards(settings.device, len(paths))
+    with worker_per_card(cards) as here:
+        for message in detect_files(
+            settings.model, paths, folder, settings.threshold, settings.segmentation,
+            settings.outputs, stride=settings.stride, device=settings.device,
+            overwrite=settings.overwrite, report=settings.report, cluster=settings.cluster or here,
+        ):  # fmt: skip
+            if isinstance(message, FileProgress):
+                now = time.monotonic()
+                start = now if start is None else start
+                done = message.fraction
+                left = (now - start) * (1 - done) / done if done else None
+                yield BatchStep(message.path, done, left)
+                continue
+            if isinstance(message, FileFailed):
+                summary = summary.with_failure(message.path, message.reason)
+            else:
+                earlier = not isinstance(message, FileDetected) and message.earlier
+                summary = summary.with_image(
+                    BatchImage(
+                        message.path,
+                        message.regions,
+                        message.defective_fraction,
+                        earlier,
+                        message.files.get("residual", (None,))[0],
+                    )
+                )
+            yield summary
+    yield summary.finished(folder / REPORT_NAME if settings.report else None)
+
+
+def opening_result(
+    settings: BatchSettings, image: BatchImage
+) -> Generator[Fraction | ResultOpened, None, None]:
+    """Read an image and its residual, and outline the same regions again.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, is too large to be shown at once, or there is no residual.
+    """
+    from ...io.images.image_file import open_image
+    from ...scale.file_detection import file_planes, inspected_in_blocks
+
+    if image.residual is None:
+        raise InputError(
+            f"There is no residual of '{image.path.name}' to show; choose Residual in the Export "
+            "section, and start again."
+        )
+    file = open_image(image.path)
+    planes = file_planes(settings.model, file)
+    if inspected_in_blocks(planes):
+        raise InputError(
+            f"'{image.path.name}' is too large to be read at once; open it in napari and press "
+            "Detect, which shows it part by part."
+        )
+    yield Fraction(0.1)
+    data = np.asarray(file.data)
+    residual = np.asarray(open_image(image.residual).data, dtype=np.float32)
+    if residual.shape != planes.shape:
+        raise InputError(
+            f"'{image.path}' is not the image that '{image.residual}' was made from; start again."
+        )
+    yield Fraction(0.4)
+    sizes = file.pixel_size or (1.0, 1.0)
+    spacing = sizes, file.unit
+    for message in creating(residual, settings.threshold, settings.segmentation, spacing):
+        if isinstance(message, Created):
+            rgb = file.channel_axis == -1
+            axis = None if rgb else file.channel_axis
+            yield ResultOpened(data, rgb, file.spatial, residual, axis, message)
+        else:
+            yield message

@@ -1,0 +1,175 @@
+"""The background job that writes what was found to files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...core.config import SegmentationConfig
+from ...core.config.outputs import OutputConfig
+from ..layers.large import LargeLabels
+from .jobs import Done, Fraction, Labelled, labelling
+from .large_job import outlining
+
+if TYPE_CHECKING:
+    from ...core.images.planes import ImageLike, Planes
+    from ...core.segmentation.regions import Region
+    from ...io.files.spatial import SpatialMetadata
+    from ..layers import Source
+    from ..layers.large import LargeResidual
+
+__all__ = ["Exportable", "exporting"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exportable:
+    """One heatmap to export.
+
+    Attributes
+    ----------
+    name
+        Name of the image layer that it came from.
+    source, path
+        The image and its file; None if it is gone, or has none.
+    origin
+        What the heatmap knows about model and settings.
+    residual
+        float32 of shape (..., H, W).
+    spatial
+        Its axes, distances and units.
+    labels
+        Committed regions, int32 of the same shape; None: segment it now.
+    review, painted
+        Which of them are to be reviewed, and whether a person has changed them.
+    threshold, segmentation
+        How they were segmented, or are to be.
+    large, large_labels
+        Instead of residual and labels those that are larger than memory; None: they are not.
+    """
+
+    name: str
+    source: Source | None
+    path: Path | None
+    origin: Mapping[str, Any]
+    residual: ImageLike
+    spatial: SpatialMetadata
+    labels: ImageLike | None
+    review: frozenset[int]
+    painted: bool
+    threshold: float
+    segmentation: SegmentationConfig
+    large: LargeResidual | None = None
+    large_labels: LargeLabels | None = None
+
+
+def exporting(
+    items: Sequence[Exportable], folder: Path, outputs: OutputConfig, *, overwrite: bool
+) -> Generator[Fraction | Done, None, None]:
+    """Write results as `ResultWriter` does; named after the image's file, or else its layer.
+
+    Parameters
+    ----------
+    items
+        What to export.
+    folder
+        Where to; made if it does not exist.
+    outputs
+        Which files, and as which kind of TIFF.
+    overwrite
+        Whether files that are there already are replaced.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be written, or is there already and must stay.
+    """
+    from ...io.writers.results import Result, ResultWriter
+
+    writer = ResultWriter(folder, outputs)
+    names, stems = _names(items), _stems(items)
+    if not overwrite:
+        writer.refuse_existing(
+            (stem, item.residual.shape[:-2]) for item, stem in zip(items, stems, strict=True)
+        )
+    written = 0
+    for number, (item, name, stem) in enumerate(zip(items, names, stems, strict=True)):
+        yield Fraction(number / len(items))
+        labels: ImageLike = np.zeros(item.residual.shape, dtype=np.int32)
+        regions: Sequence[tuple[int, Region]] = ()
+        found: LargeLabels | None = None  # its files stay as long as it is referred to
+        if outputs.kinds != ("residual",):
+            for message in _regions(item):
+                if isinstance(message, Labelled):
+                    labels, regions = message.labels, message.regions
+                elif isinstance(message, LargeLabels):
+                    found, labels, regions = message, message.levels[0], message.regions
+                else:
+                    yield Fraction((number + message.value) / len(items))
+        result = Result(name, stem, item.spatial, item.residual, labels, regions, _planes(item))
+        written += sum(map(len, writer.write(result).values()))
+        del found
+    written += len(writer.finish())
+    yield Done(f"Wrote {written} file{'s' * (written != 1)} to '{folder}'.")
+
+
+def _regions(item: Exportable) -> Generator[Fraction | Labelled | LargeLabels, None, None]:
+    """Measure the committed regions, or segment now."""
+    from ...core.segmentation.regions import measure_regions
+
+    if item.large is not None:
+        found = item.large_labels
+        if found is None:
+            found = yield from outlining(item.large, item.threshold, item.segmentation)
+        yield found
+        return
+    if item.labels is None:
+        yield from labelling(item.residual, item.threshold, item.segmentation)
+        return
+    regions: list[tuple[int, Region]] = []
+    planes = list(np.ndindex(item.residual.shape[:-2]))
+    for plane, index in enumerate(planes):
+        regions += [
+            (plane, replace(region, review=region.label in item.review))
+            for region in measure_regions(item.labels[index], item.residual[index])
+        ]
+        yield Fraction((plane + 1) / len(planes))
+    yield Labelled(item.labels, tuple(regions))
+
+
+def _planes(item: Exportable) -> Planes | None:
+    """See the image as the planes that the heatmap has; None if it is gone or has changed."""
+    from ...core.images.planes import as_planes
+
+    if item.source is None:
+        return None
+    image, rgb = item.source.image, item.source.rgb
+    for axis in (None, *range(-1, -image.ndim - 1, -1)):
+        kept = image.shape if axis is None else image.shape[:axis] + image.shape[axis:][1:]
+        if kept == item.residual.shape:
+            return as_planes(image, None if rgb else axis, grey=axis is None)
+    return None
+
+
+def _names(items: Sequence[Exportable]) -> list[str]:
+    """Return what the table calls each image: the same as if its file was inspected."""
+    from ...io.files.naming import table_names
+
+    names = iter(table_names([item.path for item in items if item.path is not None]))
+    return [item.name if item.path is None else next(names) for item in items]
+
+
+def _stems(items: Sequence[Exportable]) -> list[str]:
+    """Return what the names of files begin with: every system takes it, and no two are the same."""
+    from ...io.files.naming import image_stem, unique_stems
+
+    return unique_stems([
+        re.sub(r'[<>:"/\\|?*\x00-\x1f]+', "_", item.name).strip(" .") or "image"
+        if item.path is None
+        else image_stem(item.path)
+        for item in items
+    ])  # fmt: skip

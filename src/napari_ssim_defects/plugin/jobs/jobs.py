@@ -1,0 +1,305 @@
+"""What runs in the background thread: generators over arrays, without layers and without Qt.
+
+Each imports what it needs when it starts, so that torch is never imported on the GUI thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core.common.errors import InputError
+from ...core.config import SegmentationConfig
+from ...core.training.messages import InspectionProgress, PlaneInspected
+from .torch_loading import load_torch
+
+if TYPE_CHECKING:
+    from ...core.images.planes import ImageLike
+    from ...core.model.defect_model import DefectModel
+    from ...core.segmentation.regions import Region
+    from ...core.segmentation.segment import Segmented, ThresholdIndex
+    from ..layers import Source
+    from ..layers.large import LargeResidual
+    from .large_job import Sight
+
+__all__ = [
+    "Done",
+    "Fraction",
+    "Growing",
+    "Inspected",
+    "Labelled",
+    "ModelOpened",
+    "PlanePrepared",
+    "PlaneSegmented",
+    "Refused",
+    "inspection",
+    "labelling",
+    "opening",
+    "preparation",
+    "saving",
+    "segmentation",
+]
+
+Plane = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Fraction:
+    """Part of the job that is done, in [0, 1]."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The job is done; ``text`` is a sentence about it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One of several images could not be used; ``text`` says why. The others go on."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """One image has been inspected.
+
+    Attributes
+    ----------
+    source
+        The image.
+    residual
+        float32 of shape (..., H, W).
+    reconstruction
+        float32 like the image without opacity, in its intensities; None if not asked for.
+    channel_axis
+        Axis of the source that holds channels, counted from the end; None for grey and RGB.
+    """
+
+    source: Source
+    residual: npt.NDArray[np.float32]
+    reconstruction: npt.NDArray[np.float32] | None
+    channel_axis: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Growing:
+    """The residual of an image that is larger than memory grows on disk.
+
+    Attributes
+    ----------
+    source, channel_axis
+        As of `Inspected`.
+    residual
+        What there is of it.
+    """
+
+    source: Source
+    residual: LargeResidual
+    channel_axis: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOpened:
+    """A model was read from a file."""
+
+    model: DefectModel
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PlanePrepared:
+    """The morphology that commutes with thresholding has been applied to a plane."""
+
+    index: tuple[int, ...]
+    prepared: ThresholdIndex
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneSegmented:
+    """The regions of one plane above the threshold."""
+
+    index: tuple[int, ...]
+    found: Segmented
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """All regions of a residual.
+
+    Attributes
+    ----------
+    labels
+        int32 of the residual's shape, numbered onward from plane to plane.
+    regions
+        Plane and measurements of each region, in the order of the labels.
+    """
+
+    labels: ImageLike
+    regions: tuple[tuple[int, Region], ...]
+
+
+def inspection(
+    model: DefectModel,
+    sources: Sequence[Source],
+    stride: int | None,
+    device: str,
+    threads: int,
+    keep_reconstruction: bool,
+    known: Mapping[str, LargeResidual],
+    sights: Mapping[str, Sight],
+    scratch: Path,
+) -> Generator[Fraction | Inspected | Growing | Refused | Done, Sight | None, None]:
+    """Inspect images one after another; one that cannot be used does not stop the others.
+
+    Parameters
+    ----------
+    model, sources, stride, device, threads, keep_reconstruction
+        What to do. There are no reconstructions of images that are larger than memory.
+    known
+        Residuals on disk to go on with, by the keys of their sources.
+    sights
+        What is looked at in each source, by its key; what is sent is looked at from then on.
+    scratch
+        Where residuals that are larger than memory are kept.
+    """
+    import torch
+
+    from ...scale.file_detection import inspected_in_blocks
+    from .large_job import growing, new_residual
+
+    torch.set_num_threads(threads)
+    refused = without = 0
+    for number, source in enumerate(sources):
+        residuals: list[Plane] = []
+        reconstructions: list[npt.NDArray[np.float32]] = []
+        try:
+            planes = model.planes(source.image, name=source.quoted)
+            axis = planes.channel_axis
+            if inspected_in_blocks(planes):
+                large = known.get(source.key)
+                if large is None:
+                    large = new_residual(model, planes, stride, device, scratch)
+                yield Growing(source, large, None if source.rgb else axis)
+                without += 1
+                yield from _parts(growing(large, sights.get(source.key)), number, len(sources))
+                continue
+            for message in model.inspect(
+                source.image,
+                stride=stride,
+                device=device,
+                name=source.quoted,
+                reconstruct=keep_reconstruction,
+            ):
+                if isinstance(message, PlaneInspected):
+                    residuals.append(message.residual)
+                    if message.reconstruction is not None and keep_reconstruction:
+                        reconstructions.append(message.reconstruction)
+                elif isinstance(message, InspectionProgress):
+                    yield Fraction((number + message.fraction) / len(sources))
+        except InputError as error:
+            yield Refused(str(error))
+            refused += 1
+            continue
+        reconstruction = None
+        if keep_reconstruction:
+            stack = np.stack(reconstructions)
+            stack = stack.reshape(*planes.leading_shape, *stack.shape[1:])
+            # The channel axis of a grey image is the one that as_planes added.
+            reconstruction = stack[..., 0, :, :] if axis is None else np.moveaxis(stack, -3, axis)
+        yield Inspected(
+            source,
+            np.stack(residuals).reshape(planes.shape),
+            reconstruction,
+            None if source.rgb else axis,
+        )
+    if not refused:
+        text = f"Inspected {len(sources)} image{'s' * (len(sources) != 1)}."
+        if keep_reconstruction and without:
+            text += " Reconstructions of images that are larger than memory are left out."
+        yield Done(text)
+
+
+def _parts(
+    steps: Generator[float, Sight | None, None], number: int, count: int
+) -> Generator[Fraction, Sight | None, None]:
+    """Pass on how far one of several images is, and back what is looked at."""
+    with suppress(StopIteration):
+        fraction = next(steps)
+        while True:
+            sight = yield Fraction((number + fraction) / count)
+            fraction = steps.send(sight)
+
+
+def opening(path: Path) -> Generator[ModelOpened, None, None]:
+    """Read a model file."""
+    load_torch()
+    from ...core.model.defect_model import DefectModel
+
+    yield ModelOpened(DefectModel.load(path), path)
+
+
+def saving(model: DefectModel, path: Path) -> Generator[Done, None, None]:
+    """Write a model file."""
+    from ...io.files.atomic import ensure_folder
+
+    ensure_folder(path.parent)
+    model.save(path)
+    yield Done(f"Saved the model to '{path}'.")
+
+
+def preparation(
+    residual: npt.NDArray[np.float32], config: SegmentationConfig, first: tuple[int, ...]
+) -> Generator[PlanePrepared, None, None]:
+    """Make the planes of a residual ready for thresholding, the visible one first."""
+    from ...core.segmentation.segment import ThresholdIndex, prepare
+
+    for index in planes_from(residual.shape, first):
+        yield PlanePrepared(index, ThresholdIndex(prepare(residual[index], config)))
+
+
+def segmentation(
+    prepared: Sequence[tuple[tuple[int, ...], ThresholdIndex]],
+    threshold: float,
+    config: SegmentationConfig,
+) -> Generator[PlaneSegmented, None, None]:
+    """Find the regions of planes, in the given order."""
+    from ...core.segmentation.segment import segment_prepared
+
+    for index, plane in prepared:
+        yield PlaneSegmented(index, segment_prepared(plane, threshold, config))
+
+
+def labelling(
+    residual: npt.NDArray[np.float32], threshold: float, config: SegmentationConfig
+) -> Generator[Fraction | Labelled, None, None]:
+    """Segment and measure a residual plane by plane; `Labelled` comes last."""
+    from ...core.segmentation.regions import measure_plane
+    from ...core.segmentation.segment import segment_planes
+
+    labels = np.zeros(residual.shape, dtype=np.int32)
+    regions: list[tuple[int, Region]] = []
+    count = int(np.prod(residual.shape[:-2]))
+    for number, (index, found) in enumerate(segment_planes(residual, threshold, config)):
+        measured = measure_plane(labels[index], found, residual[index], len(regions))
+        regions += [(number, region) for region in measured]
+        yield Fraction((number + 1) / count)
+    yield Labelled(labels, tuple(regions))
+
+
+def planes_from(shape: tuple[int, ...], first: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Iterate over the planes of a stack of shape (..., H, W), one of them before the others."""
+    yield first
+    for index in np.ndindex(shape[:-2]):
+        if index != first:
+            yield index

@@ -1,0 +1,50 @@
+"""Layers of the viewer: how they are made, told apart, and turned into arrays again."""
+
+from __future__ import annotations
+
+from .build import (
+    new_heatmap,
+    new_image,
+    new_labels,
+    new_preview,
+    new_reconstruction,
+    show_growth,
+    update_heatmap,
+    update_labels,
+)
+from .derived import (
+    created_labels,
+    find_derived,
+    is_committed,
+    is_heatmap,
+    is_inspectable,
+    is_painted,
+    show_only,
+    source_name,
+)
+from .large import large_labels, large_residual, refuse_large
+from .source import Source, source_of
+
+__all__ = [
+    "Source",
+    "created_labels",
+    "find_derived",
+    "is_committed",
+    "is_heatmap",
+    "is_inspectable",
+    "is_painted",
+    "large_labels",
+    "large_residual",
+    "new_heatmap",
+    "new_image",
+    "new_labels",
+    "new_preview",
+    "new_reconstruction",
+    "refuse_large",
+    "show_growth",
+    "show_only",
+    "source_name",
+    "source_of",
+    "update_heatmap",
+    "update_labels",
+]

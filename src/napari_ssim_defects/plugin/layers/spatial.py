@@ -1,0 +1,122 @@
+"""Where a layer lies in the world: what a derived layer takes over from its source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Layer
+
+from ...core.common.errors import InputError
+from ...io.files.spatial import DEFAULT_AXES, SpatialMetadata, unit_symbol
+
+__all__ = [
+    "file_metadata",
+    "pixel_area",
+    "pixel_size",
+    "plane_matrix",
+    "spatial_metadata",
+    "visible_plane",
+    "without_axis",
+]
+
+
+def spatial_metadata(layer: Layer) -> dict[str, Any]:
+    """Return the keyword arguments that put another layer exactly where this one is."""
+    return {
+        "scale": tuple(map(float, layer.scale)),
+        "translate": tuple(map(float, layer.translate)),
+        "rotate": np.array(layer.rotate),
+        "shear": np.array(layer.shear),
+        "affine": np.array(layer.affine.affine_matrix),
+        "units": tuple(layer.units),
+        "axis_labels": tuple(layer.axis_labels),
+    }
+
+
+def without_axis(spatial: Mapping[str, Any], axis: int | None) -> dict[str, Any]:
+    """Leave one axis out of spatial metadata."""
+    if axis is None:
+        return dict(spatial)
+    ndim = len(spatial["scale"])
+    kept = [index for index in range(ndim) if index != ndim + axis]
+    fitting: dict[str, Any] = {
+        name: tuple(spatial[name][index] for index in kept)
+        for name in ("scale", "translate", "units", "axis_labels")
+    }
+    # napari stores shear as the entries above the diagonal.
+    shear = np.eye(ndim)
+    shear[np.triu_indices(ndim, 1)] = spatial["shear"]
+    fitting["shear"] = shear[np.ix_(kept, kept)][np.triu_indices(ndim - 1, 1)]
+    fitting["rotate"] = spatial["rotate"][np.ix_(kept, kept)]
+    fitting["affine"] = spatial["affine"][np.ix_([*kept, ndim], [*kept, ndim])]
+    return fitting
+
+
+def plane_matrix(layer: Layer) -> npt.NDArray[np.float64]:
+    """Return how pixels of the last two axes map to the world, as a 3 x 3 matrix."""
+    origin = np.asarray(layer.data_to_world(np.zeros(layer.ndim)), dtype=float)[-2:]
+    matrix = np.eye(3)
+    for column, axis in enumerate((-2, -1)):
+        step = np.zeros(layer.ndim)
+        step[axis] = 1
+        matrix[:2, column] = np.asarray(layer.data_to_world(step), dtype=float)[-2:] - origin
+    matrix[:2, 2] = origin
+    return matrix
+
+
+def visible_plane(layer: Layer, point: Sequence[float]) -> tuple[int, ...]:
+    """Return the index of the plane of a layer (..., H, W) at a point of the world."""
+    position = layer.world_to_data(point[-layer.ndim :])[:-2]
+    return tuple(
+        int(np.clip(round(float(value)), 0, size - 1))
+        for value, size in zip(position, layer.data.shape, strict=False)
+    )
+
+
+def pixel_area(layer: Layer) -> tuple[float, str]:
+    """Return the area of a pixel in world units, and the unit; "" for plain pixels."""
+    height, width = (unit_symbol(unit) for unit in layer.units[-2:])
+    if height is None or height != width:
+        return 1.0, ""
+    # The determinant, so that rotation and shear do not matter.
+    return float(abs(np.linalg.det(plane_matrix(layer)))), height
+
+
+def pixel_size(layer: Layer) -> tuple[tuple[float, float], str | None]:
+    """Return height and width of a pixel in world units, and the unit; None for plain pixels."""
+    matrix = plane_matrix(layer)
+    height, width = (float(np.hypot(*matrix[:2, column])) for column in (0, 1))
+    symbols = {unit_symbol(unit) for unit in layer.units[-2:]}
+    return (height, width), symbols.pop() if len(symbols) == 1 else None
+
+
+def file_metadata(layer: Layer) -> SpatialMetadata:
+    """Return axes, distances and units of a layer without colour, as image files hold them.
+
+    Axes are called what the layer calls them where these are the letters of TZCYX, and else as
+    usual for their number. Distances include those of an affine transform.
+
+    Raises
+    ------
+    InputError
+        If it has more axes than an image file.
+    """
+    if layer.ndim not in DEFAULT_AXES:
+        raise InputError(
+            f"'{layer.name}' has {layer.ndim} dimensions and TIFF two to five; split it."
+        )
+    axes = "".join(layer.axis_labels).upper()
+    if len(axes) != layer.ndim or len({*axes}) < layer.ndim or not axes.endswith("YX"):
+        axes = DEFAULT_AXES[layer.ndim]
+    if not {*axes} <= {*"TZCYX"}:
+        axes = DEFAULT_AXES[layer.ndim]
+    origin = np.asarray(layer.data_to_world(np.zeros(layer.ndim)), dtype=float)
+    steps = np.array([layer.data_to_world(step) for step in np.eye(layer.ndim)]) - origin
+    sizes, scale = np.linalg.norm(steps, axis=1), np.abs(layer.scale)
+    # Free of the rounding errors of the sums above, so that files say 0.25 and not 0.24999.
+    sizes = np.where(np.isclose(sizes, scale), scale, sizes)
+    units = tuple(unit_symbol(unit) for unit in layer.units)
+    return SpatialMetadata(axes, tuple(map(float, sizes)), units)

@@ -1,0 +1,266 @@
+"""The labels of one heatmap that follow the threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image, Labels
+
+from ...core.config import SegmentationConfig
+from ..jobs import jobs, workers
+from ..layers import new_preview
+from ..layers.spatial import visible_plane
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from ...core.segmentation.segment import Segmented, ThresholdIndex
+
+__all__ = ["Counts", "HeatmapPreview"]
+
+_REST = 80  # milliseconds without a new threshold after which what is left is done in a thread
+_LIVE_SEGMENTS = 120_000  # of 16 pixels: above the threshold there may be two million of them
+_MORPHOLOGY = {"opening", "closing"}  # what is done before the threshold
+
+PlaneIndex = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Numbers of regions and of their pixels: of defects, and of what is to be reviewed."""
+
+    regions: int = 0
+    pixels: int = 0
+    review_regions: int = 0
+    review_pixels: int = 0
+
+    @classmethod
+    def of(cls, found: Segmented) -> Counts:
+        """Count the regions of a plane."""
+        areas, review = found.areas(), found.review
+        reviewed = int(np.count_nonzero(review))
+        return cls(
+            found.count - reviewed, int(areas[~review].sum()), reviewed, int(areas[review].sum())
+        )
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.regions + other.regions,
+            self.pixels + other.pixels,
+            self.review_regions + other.review_regions,
+            self.review_pixels + other.review_pixels,
+        )
+
+
+class HeatmapPreview:
+    """Keeps a Labels layer in step with a heatmap, a threshold and post-processing.
+
+    Opening and closing are applied to the residual once, in a thread, the visible plane first.
+    Each threshold after that is drawn at once in the visible plane: the layer looks at a buffer,
+    in which the pixels of the last regions are cleared and those of the new ones set. The other
+    planes follow in a thread when the threshold rests. So does a plane with so much above the
+    threshold that regions could not keep up; it shows the bare comparison meanwhile.
+
+    Parameters
+    ----------
+    viewer
+        Gets the Labels layer, and says which plane is visible.
+    heatmap
+        What to segment.
+    on_counted
+        Called whenever `counts` has changed.
+    on_failure
+        Called with a sentence when a thread fails.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        heatmap: Image,
+        on_counted: Callable[[HeatmapPreview], None],
+        on_failure: Callable[[str], None],
+    ) -> None:
+        self.heatmap = heatmap
+        self.threshold = 0.0
+        self._viewer = viewer
+        self._on_counted = on_counted
+        self._on_failure = on_failure
+        self._settings: SegmentationConfig | None = None
+        self._job: workers.Job | None = None
+        self._later = workers.Later(self._complete, _REST)
+        self._layer: Labels | None = None
+        self._residual: npt.NDArray[np.float32] = np.asarray(heatmap.data, dtype=np.float32)
+        self._buffer: npt.NDArray[np.uint8] = np.zeros((0, 0), dtype=np.uint8)
+        self._painted: dict[PlaneIndex, npt.NDArray[np.int64] | None] = {}
+        self._ready: dict[PlaneIndex, ThresholdIndex] = {}
+        self._found: dict[PlaneIndex, Counts] = {}
+
+    @property
+    def counts(self) -> tuple[Counts | None, bool]:
+        """What was found, and whether in all planes; else it is that of the visible plane."""
+        if len(self._found) == self._planes:
+            return sum(self._found.values(), Counts()), True
+        return self._found.get(self._visible_plane), False
+
+    def reload(self) -> None:
+        """Take the residual of the heatmap as it is now; `show` has to follow."""
+        self._stop()
+        self._residual = np.asarray(self.heatmap.data, dtype=np.float32)
+        self._settings = None
+        if self._layer is not None and self._buffer.shape != self._residual.shape:
+            self.remove()
+
+    def show(self, threshold: float, settings: SegmentationConfig) -> None:
+        """Follow a threshold and settings."""
+        before, self._settings = self._settings, settings
+        self.threshold = threshold
+        self._found.clear()
+        if before is None or any(
+            getattr(settings, name) != getattr(before, name) for name in _MORPHOLOGY
+        ):
+            self._prepare()
+            return
+        if self._job is not None and len(self._ready) == self._planes:
+            self._stop()  # a completion that is out of date
+        self._draw(self._visible_plane)
+        if self._layer is not None and not self._layer.visible:
+            self._layer.visible = True
+        self._later.request()
+        self._on_counted(self)
+
+    def show_plane(self) -> None:
+        """Draw the plane that has become visible, if it is out of date."""
+        plane = self._visible_plane
+        if plane not in self._found:
+            self._draw(plane)
+            self._on_counted(self)
+
+    def set_visible(self, visible: bool) -> None:
+        """Show or hide the layer; it comes back when the threshold moves."""
+        if self._layer is not None:
+            self._layer.visible = visible
+
+    def remove(self) -> None:
+        """Stop, and take the layer away."""
+        self._stop()
+        layer, self._layer = self._layer, None
+        self._painted.clear()
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+
+    def close(self) -> None:
+        """Stop; the layer stays."""
+        self._stop()
+
+    def forget_layer(self, layer: Any) -> None:
+        """Take note that a layer was removed."""
+        if layer is self._layer:
+            self._layer = None
+            self._painted.clear()
+
+    def _prepare(self) -> None:
+        self._stop()
+        self._ready.clear()
+        assert self._settings is not None
+        self._on_counted(self)
+        self._job = workers.start(
+            partial(jobs.preparation, self._residual, self._settings, self._visible_plane),
+            self._on_prepared,
+            self._later.request,
+        )
+
+    def _on_prepared(self, message: jobs.PlanePrepared | workers.Failure) -> None:
+        if isinstance(message, workers.Failure):
+            self._on_failure(message.text)
+            return
+        self._ready[message.index] = message.prepared
+        if message.index == self._visible_plane:
+            self._draw(message.index)
+            self._on_counted(self)
+
+    def _draw(self, plane: PlaneIndex) -> None:
+        """Show the regions of one plane, or the bare comparison if there is too much of them."""
+        from ...core.segmentation.segment import segment_prepared
+
+        index, settings = self._ready.get(plane), self._settings
+        if index is None or settings is None:
+            return
+        layer = self._ensure_layer()
+        low = settings.review_threshold
+        lowest = self.threshold if low is None else min(low, self.threshold)
+        if index.segments_above(lowest) > _LIVE_SEGMENTS:
+            flat = self._buffer[plane]
+            np.greater(index.plane, self.threshold, out=flat, casting="unsafe")
+            self._painted[plane] = None
+        else:
+            self._paint(plane, segment_prepared(index, self.threshold, settings))
+        layer.refresh(extent=False, highlight=False, thumbnail=False)
+
+    def _paint(self, plane: PlaneIndex, found: Segmented) -> None:
+        flat = self._buffer[plane].reshape(-1)
+        painted = self._painted.get(plane, np.zeros(0, dtype=np.int64))
+        if painted is None:
+            flat[:] = 0
+        else:
+            flat[painted] = 0
+        pixels = found.runs.pixels()
+        flat[pixels] = found.kinds()
+        self._painted[plane] = pixels
+        self._found[plane] = Counts.of(found)
+
+    def _complete(self) -> None:
+        """Find the regions of the planes that are not done, in a thread."""
+        if self._settings is None or len(self._ready) < self._planes:
+            return  # preparation asks again when it is done
+        self._stop()
+        order = jobs.planes_from(self._residual.shape, self._visible_plane)
+        left = [(plane, self._ready[plane]) for plane in order if plane not in self._found]
+        if left:
+            self._job = workers.start(
+                partial(jobs.segmentation, left, self.threshold, self._settings),
+                self._on_segmented,
+            )
+        elif self._layer is not None:
+            self._layer.refresh(extent=False, highlight=False, thumbnail=True)
+
+    def _on_segmented(self, message: jobs.PlaneSegmented | workers.Failure) -> None:
+        if isinstance(message, workers.Failure):
+            self._on_failure(message.text)
+            return
+        layer = self._ensure_layer()
+        self._paint(message.index, message.found)
+        last = len(self._found) == self._planes
+        if message.index == self._visible_plane or last:
+            layer.refresh(extent=False, highlight=False, thumbnail=last)
+        if last:
+            self._on_counted(self)
+
+    def _ensure_layer(self) -> Labels:
+        if self._layer is None:
+            self._buffer = np.zeros(self._residual.shape, dtype=np.uint8)
+            self._painted.clear()
+            self._layer = new_preview(self._buffer, self.heatmap)
+            selection = set(self._viewer.layers.selection)
+            self._viewer.add_layer(self._layer)
+            if selection:  # dragging the threshold must not change what is selected
+                self._viewer.layers.selection = selection
+        return self._layer
+
+    @property
+    def _planes(self) -> int:
+        return int(np.prod(self._residual.shape[:-2]))
+
+    @property
+    def _visible_plane(self) -> PlaneIndex:
+        return visible_plane(self.heatmap, self._viewer.dims.point)
+
+    def _stop(self) -> None:
+        self._later.cancel()
+        if self._job is not None:
+            self._job.discard()
+            self._job = None

@@ -1,0 +1,1 @@
+"""Everything that the panel shows, edits and remembers; no Qt."""

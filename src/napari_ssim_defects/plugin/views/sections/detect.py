@@ -1,0 +1,153 @@
+"""The section that opens and saves models and makes heatmaps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...controllers.panel_controller import Controller
+from ...layers import is_inspectable
+from ...layers.model_text import model_details
+from ...state.preferences import preferences
+from ..widgets.fields import IntegerBox, form, heading
+from ..widgets.layer_picker import LayerPicker
+from ..widgets.lifetime import while_alive
+
+__all__ = ["DetectView"]
+
+_FILTER = "Defect models (*.safetensors)"
+
+
+class DetectView(QWidget):
+    """Shows the current model and inspects layers with it."""
+
+    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._controller = controller
+        self._state = controller.state
+        tip = "Image layers to look for defects in."
+        self.model_label = QLabel()
+        self.model_label.setWordWrap(True)
+        self.open_button = QPushButton("Open …")
+        self.open_button.setToolTip("Open a model file (.safetensors).")
+        self.save_button = QPushButton("Save …")
+        self.save_button.setToolTip("Save the model with its recipe and calibration to one file.")
+        self.picker = LayerPicker(controller.viewer.layers, is_inspectable)
+        self.picker.setToolTip(tip)
+        self.stride = IntegerBox(
+            0, 1024, suffix=" px",
+            tip="Stride: distance between overlapping patches whose reconstructions are averaged. "
+            "Smaller is smoother and slower.",
+        )  # fmt: skip
+        self.stride.setSpecialValueText("as trained")
+        self.reconstruction = QCheckBox("Also add the reconstruction")
+        self.reconstruction.setToolTip(
+            "Add what the network makes of each image as a hidden layer, to see why a place is hot."
+        )
+        self.detect_button = QPushButton("Detect")
+
+        files = QHBoxLayout()
+        files.addWidget(self.open_button)
+        files.addWidget(self.save_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 2, 4, 6)
+        layout.setSpacing(4)
+        layout.addWidget(self.model_label)
+        layout.addLayout(files)
+        layout.addWidget(heading("Images to inspect", tip))
+        layout.addWidget(self.picker)
+        layout.addLayout(form(("Stride", self.stride)))
+        layout.addWidget(self.reconstruction)
+        layout.addWidget(self.detect_button)
+        self._connect()
+        self._show_model()
+        self._show_choices()
+        self._show_activity()
+
+    def _connect(self) -> None:
+        state = self._state
+        self.open_button.clicked.connect(self._on_open)
+        self.save_button.clicked.connect(self._on_save)
+        self.picker.selection_changed.connect(self._on_picked)
+        self.stride.edited.connect(lambda value: setattr(state, "stride", value or None))
+        self.reconstruction.toggled.connect(
+            lambda checked: setattr(state, "keep_reconstruction", checked)
+        )
+        self.detect_button.clicked.connect(self._on_detect)
+        for signal in (state.events.model, state.events.model_name, state.events.model_path):
+            signal.connect(self._show_model)
+        for signal in (
+            state.events.detection_layers,
+            state.events.stride,
+            state.events.keep_reconstruction,
+        ):
+            signal.connect(self._show_choices)
+        for signal in (state.events.activity, state.events.model):
+            signal.connect(self._show_activity)
+
+    def _on_open(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open a model", _folder(), _FILTER)
+        if path:
+            self._controller.open_model(path)
+
+    def _on_save(self) -> None:
+        current = self._state.model_path or Path(_folder(), "model.safetensors")
+        path, _ = QFileDialog.getSaveFileName(self, "Save the model", str(current), _FILTER)
+        if path:
+            self._controller.save_model(path)
+
+    def _on_picked(self) -> None:
+        self._state.detection_layers = tuple(self.picker.selected())
+
+    def _on_detect(self) -> None:
+        if self._state.activity == "detecting":
+            self._controller.stop()
+        else:
+            self._controller.detection.start()
+
+    @while_alive
+    def _show_model(self) -> None:
+        state = self._state
+        if state.model is None:
+            self.model_label.setText("No model yet: train one, or open a model file.")
+            self.model_label.setToolTip("")
+            return
+        name = state.model_name if state.model_path else "Not saved yet"
+        warnings = (f"⚠ {text}" for text in state.model.warnings)
+        self.model_label.setText("\n".join([f"{name}: {model_details(state.model)}", *warnings]))
+        self.model_label.setToolTip(str(state.model_path or "Save the model to keep it."))
+
+    @while_alive
+    def _show_choices(self) -> None:
+        state = self._state
+        if tuple(self.picker.selected()) != state.detection_layers:
+            self.picker.set_selected(state.detection_layers)
+        self.stride.show_value(state.stride or 0)
+        self.reconstruction.setChecked(state.keep_reconstruction)
+
+    @while_alive
+    def _show_activity(self) -> None:
+        state = self._state
+        detecting = state.activity == "detecting"
+        self.detect_button.setText("Stop" if detecting else "Detect")
+        self.detect_button.setToolTip(
+            "Stop; heatmaps that are done stay."
+            if detecting
+            else "Make a heatmap of each chosen image: where it differs from its reconstruction."
+        )
+        self.detect_button.setEnabled(detecting or not state.busy)
+        self.open_button.setEnabled(not state.busy)
+        self.save_button.setEnabled(not state.busy and state.model is not None)
+
+
+def _folder() -> str:
+    return str(preferences().export_folder)

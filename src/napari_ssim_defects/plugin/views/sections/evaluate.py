@@ -1,0 +1,112 @@
+"""The section that scores a heatmap against ground truth."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
+
+from ...controllers.evaluation import is_truth
+from ...controllers.panel_controller import Controller
+from ..plots.curve_plot import CurvePlot
+from ..widgets.fields import Choice, LayerCombo, column, form, heading
+from ..widgets.lifetime import while_alive
+
+__all__ = ["EvaluateView"]
+
+_MOST_ROWS = 6
+
+
+class EvaluateView(QWidget):
+    """Chooses ground truth, and shows scores and curves of the current heatmap."""
+
+    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._controller = controller
+        self._state = controller.state
+        self.heatmap_label = heading("")
+        self.heatmap_label.setWordWrap(True)
+        self.truth = LayerCombo(
+            controller.viewer.layers,
+            is_truth,
+            "choose a Labels layer",
+            "Labels layer in which every pixel of a defect has a label.",
+        )
+        self.evaluate_button = QPushButton("Evaluate")
+        self.evaluate_button.setToolTip(
+            "Compare heatmap and ground truth: areas under curves, and what the threshold and "
+            "the settings of Segment outline (IoU, F1)."
+        )
+        self.table = QTableWidget()
+        self.table.setAccessibleName("Scores")
+        self.table.setToolTip("AUPRO is integrated to a false positive rate of 0.3.")
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        for header in (self.table.horizontalHeader(), self.table.verticalHeader()):
+            assert header is not None
+            header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        vertical = self.table.verticalHeader()
+        assert vertical is not None
+        vertical.setVisible(False)
+        self.curve = Choice({}, "Which curves to show.")
+        self.curve.setAccessibleName("Curves")
+        self.plot = CurvePlot()
+        self.setLayout(
+            column(self.heatmap_label, self.evaluate_button, self.table, self.curve, self.plot)
+        )
+        layout = self.layout()
+        assert layout is not None
+        layout.insertLayout(1, form(("Ground truth", self.truth)))  # type: ignore[attr-defined]
+        state = self._state
+        self.truth.chosen.connect(lambda layer: setattr(state, "truth_layer", layer))
+        self.evaluate_button.clicked.connect(lambda: controller.evaluation.start())
+        self.curve.chosen.connect(self._show_curve)
+        for signal in (state.events.heatmap, state.events.truth_layer, state.events.activity):
+            signal.connect(self._show_choices)
+        state.events.evaluation.connect(self._show_scores)
+        self._show_choices()
+        self._show_scores()
+
+    @while_alive
+    def _show_choices(self) -> None:
+        state = self._state
+        name = "none yet; Detect makes them" if state.heatmap is None else state.heatmap.name
+        self.heatmap_label.setText(f"Heatmap: {name}")
+        self.truth.show_layer(state.truth_layer)
+        ready = state.heatmap is not None and state.truth_layer is not None
+        self.evaluate_button.setEnabled(ready and not state.busy)
+
+    @while_alive
+    def _show_scores(self) -> None:
+        summary = self._state.evaluation
+        for widget in (self.table, self.curve, self.plot):
+            widget.setVisible(summary is not None)
+        if summary is None:
+            return
+        self.table.setColumnCount(len(summary.columns))
+        self.table.setHorizontalHeaderLabels(summary.columns)
+        self.table.setRowCount(len(summary.rows))
+        for row, texts in enumerate(summary.rows):
+            for place, text in enumerate(texts):
+                self.table.setItem(row, place, QTableWidgetItem(text))
+        header = self.table.horizontalHeader()
+        assert header is not None
+        rows = min(len(summary.rows), _MOST_ROWS)
+        self.table.setFixedHeight(header.sizeHint().height() + rows * self.table.rowHeight(0) + 8)
+        chosen = self.curve.currentData()
+        self.curve.clear()
+        for curves in summary.curves:
+            self.curve.addItem(curves.title, curves.title)
+        self.curve.show_value(chosen if chosen is not None else summary.curves[0].title)
+        self._show_curve(self.curve.currentData())
+
+    def _show_curve(self, title: object) -> None:
+        summary = self._state.evaluation
+        found = [] if summary is None else [c for c in summary.curves if c.title == title]
+        self.plot.show_curves(found[0] if found else None)

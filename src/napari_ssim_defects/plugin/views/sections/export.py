@@ -1,0 +1,197 @@
+"""The section that writes results to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ....core.config.outputs import OutputKind
+from ...controllers.panel_controller import Controller
+from ...layers import is_heatmap
+from ..widgets.fields import Choice, form, heading
+from ..widgets.layer_picker import LayerPicker
+from ..widgets.lifetime import while_alive
+
+__all__ = ["ExportView"]
+
+_KINDS: dict[OutputKind, tuple[str, str]] = {
+    "residual": ("Residual", "<image>.residual: the heatmap, 32-bit float."),
+    "labels": (
+        "Labels",
+        "<image>.labels: the numbered regions; those of Create labels if there are any, else what "
+        "the threshold finds now.",
+    ),
+    "mask": ("Mask", "<image>.mask: 255 in all regions, also those to review; 0 elsewhere."),
+    "table": ("Table", "regions.csv: area, position and residual of every region."),
+    "overlay": (
+        "Overlay",
+        "<image>.overlay.png: the image with its regions outlined, defects in cyan, what is to be "
+        "reviewed in green; one picture for each plane of a stack.",
+    ),
+}
+_COLUMNS = 3
+_RECIPES = "Recipes (*.toml)"
+
+
+class ExportView(QWidget):
+    """Chooses heatmaps, files and a folder."""
+
+    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._controller = controller.export
+        self._recipes = controller.recipes
+        self._state = controller.state
+        tip = "The images whose results are written."
+        self.picker = LayerPicker(
+            controller.viewer.layers, is_heatmap, hint="None yet: Detect makes them"
+        )
+        self.picker.setToolTip(tip)
+        self.kinds = {kind: QCheckBox(text) for kind, (text, _) in _KINDS.items()}
+        for kind, box in self.kinds.items():
+            box.setToolTip(_KINDS[kind][1])
+        self.tiff = Choice(
+            {"ome": "OME-TIFF", "imagej": "ImageJ TIFF"},
+            "Both keep scale and unit. OME-TIFF (.ome.tif) holds everything; "
+            "ImageJ TIFF (.tif) opens in any Fiji at once, up to 4 GB and 65535 regions.",
+        )
+        self.folder = QLineEdit()
+        self.folder.setToolTip("Folder that the files are written to.")
+        self.folder.setAccessibleName("Folder")
+        self.browse_button = QPushButton("Folder …")
+        self.browse_button.setToolTip("Choose the folder.")
+        self.replace = QCheckBox("Replace files")
+        self.replace.setToolTip("Otherwise files that are there already stay, and you are told.")
+        self.export_button = QPushButton("Export")
+        self.export_button.setToolTip("Write the files, in the background.")
+        self.command_button = QPushButton("Copy as command")
+        self.command_button.setToolTip(
+            "Copy the line for a terminal that writes the same files without napari."
+        )
+        self.script_button = QPushButton("Copy as Python")
+        self.script_button.setToolTip("Copy the Python program that writes the same files.")
+        self.save_recipe_button = QPushButton("Save recipe …")
+        self.save_recipe_button.setToolTip(
+            "Save what is set here, training and detection, to a readable file: "
+            "napari-ssim-defects run does it without napari."
+        )
+        self.open_recipe_button = QPushButton("Open recipe …")
+        self.open_recipe_button.setToolTip(
+            "Set everything as a recipe says; its images are chosen where they are open."
+        )
+
+        checks = QGridLayout()
+        for number, box in enumerate(self.kinds.values()):
+            checks.addWidget(box, *divmod(number, _COLUMNS))
+        how = QHBoxLayout()
+        how.addLayout(form(("Images as", self.tiff)), 1)
+        how.addWidget(self.replace)
+        where = QHBoxLayout()
+        where.addWidget(self.folder, 1)
+        where.addWidget(self.browse_button)
+        copies = QHBoxLayout()
+        copies.addWidget(self.command_button)
+        copies.addWidget(self.script_button)
+        recipes = QHBoxLayout()
+        recipes.addWidget(self.save_recipe_button)
+        recipes.addWidget(self.open_recipe_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 2, 4, 6)
+        layout.setSpacing(4)
+        layout.addWidget(heading("Heatmaps", tip))
+        layout.addWidget(self.picker)
+        layout.addLayout(checks)
+        layout.addLayout(how)
+        layout.addLayout(where)
+        layout.addWidget(self.export_button)
+        layout.addLayout(copies)
+        layout.addLayout(recipes)
+        self._connect()
+        self._show()
+
+    def _connect(self) -> None:
+        state = self._state
+        self.picker.selection_changed.connect(self._on_picked)
+        for box in self.kinds.values():
+            box.toggled.connect(self._on_kinds)
+        self.tiff.chosen.connect(
+            lambda tiff: setattr(state, "outputs", state.outputs.replace(tiff=tiff))
+        )
+        self.folder.editingFinished.connect(self._on_folder)
+        self.browse_button.clicked.connect(self._on_browse)
+        self.replace.toggled.connect(lambda checked: setattr(state, "replace_files", checked))
+        self.export_button.clicked.connect(lambda: self._controller.start())
+        self.command_button.clicked.connect(lambda: self._controller.copy("command", _put))
+        self.script_button.clicked.connect(lambda: self._controller.copy("script", _put))
+        self.save_recipe_button.clicked.connect(self._on_save_recipe)
+        self.open_recipe_button.clicked.connect(self._on_open_recipe)
+        for signal in (
+            state.events.export_layers,
+            state.events.export_folder,
+            state.events.outputs,
+            state.events.replace_files,
+            state.events.activity,
+        ):
+            signal.connect(self._show)
+
+    def _on_picked(self) -> None:
+        self._state.export_layers = tuple(self.picker.selected())
+
+    def _on_kinds(self) -> None:
+        kinds = tuple(kind for kind, box in self.kinds.items() if box.isChecked())
+        self._state.outputs = self._state.outputs.replace(kinds=kinds)
+
+    def _on_folder(self) -> None:
+        text = self.folder.text().strip()
+        if text:
+            self._state.export_folder = Path(text).expanduser()
+
+    def _on_browse(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Export to", self.folder.text())
+        if folder:
+            self._state.export_folder = Path(folder)
+
+    def _on_save_recipe(self) -> None:
+        start = str(Path(self.folder.text(), "recipe.toml"))
+        path, _ = QFileDialog.getSaveFileName(self, "Save the recipe", start, _RECIPES)
+        if path:
+            self._recipes.save(path)
+
+    def _on_open_recipe(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open a recipe", self.folder.text(), _RECIPES)
+        if path:
+            self._recipes.open(path)
+
+    @while_alive
+    def _show(self) -> None:
+        state = self._state
+        if tuple(self.picker.selected()) != state.export_layers:
+            self.picker.set_selected(state.export_layers)
+        self.folder.setText(str(state.export_folder or ""))
+        for kind, box in self.kinds.items():
+            box.blockSignals(True)  # the boxes change one after another, and only all of them count
+            box.setChecked(kind in state.outputs.kinds)
+            box.blockSignals(False)
+        self.tiff.show_value(state.outputs.tiff)
+        self.replace.setChecked(state.replace_files)
+        ready = not state.busy and bool(state.export_layers)
+        for button in (self.export_button, self.command_button, self.script_button):
+            button.setEnabled(ready)
+        for button in (self.save_recipe_button, self.open_recipe_button):
+            button.setEnabled(not state.busy)
+
+
+def _put(text: str) -> None:
+    clipboard = QApplication.clipboard()
+    if clipboard is not None:
+        clipboard.setText(text)

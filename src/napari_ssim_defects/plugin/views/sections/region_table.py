@@ -1,0 +1,209 @@
+"""The section that lists the regions, and leads to each of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
+from qtpy.QtGui import QKeyEvent, QKeySequence, QShowEvent
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
+    QFileDialog,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QTableView,
+    QWidget,
+)
+
+from ...controllers.panel_controller import Controller
+from ...layers import is_committed
+from ..widgets.fields import Choice, LayerCombo, column
+from ..widgets.lifetime import while_alive
+from ..widgets.region_model import RegionModel
+
+__all__ = ["RegionTableView"]
+
+_SELECT = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+_HEIGHT = 180  # pixels; some seven rows
+
+
+class RegionTableView(QWidget):
+    """Shows the regions of a layer; a row leads to its region, a click on a region to its row."""
+
+    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._controller = controller
+        self._state = controller.state
+        self._in_units = True
+        self.layer = LayerCombo(
+            controller.viewer.layers,
+            is_committed,
+            "Create labels first",
+            "The layer whose regions are listed: the one that was created or selected last.",
+        )
+        self.layer.setAccessibleName("Regions of")
+        self.units = Choice({}, "Whether sizes are in pixels or in the unit of the layer.")
+        self.units.setAccessibleName("Units")
+        self.units.setMinimumContentsLength(3)
+        self.table = _Table()
+        self.table.setAccessibleName("Regions")
+        self.table.setToolTip(
+            "Choose a row to go to its region, or click a region in the canvas to find its row. "
+            "Click a heading to sort. Ctrl+C copies the selected rows, with every column of "
+            "regions.csv."
+        )
+        self.model = RegionModel(self.table)
+        self.table.setModel(self.model)
+        self.count = QLabel()
+        self.copy_button = QPushButton("Copy all")
+        self.copy_button.setToolTip(
+            "Copy the table as it is sorted, to be pasted into a spreadsheet."
+        )
+        self.save_button = QPushButton("Save …")
+        self.save_button.setToolTip("Save the table as it is sorted to a CSV file.")
+        top = QHBoxLayout()
+        top.addWidget(self.layer, 3)
+        top.addWidget(self.units, 1)
+        bottom = QHBoxLayout()
+        bottom.addWidget(self.count, 1)
+        bottom.addWidget(self.copy_button)
+        bottom.addWidget(self.save_button)
+        layout = column(self.table)
+        layout.insertLayout(0, top)
+        layout.addLayout(bottom)
+        self.setLayout(layout)
+        self._connect()
+        self._show_layer()
+        self._show_table()
+
+    def _connect(self) -> None:
+        state = self._state
+        self.layer.chosen.connect(self._on_layer)
+        self.units.chosen.connect(self._on_units)
+        self.table.copy_asked.connect(lambda: self._copy(self._selected()))
+        self.copy_button.clicked.connect(lambda: self._copy(self.model.regions()))
+        self.save_button.clicked.connect(self._on_save)
+        selection = self.table.selectionModel()
+        assert selection is not None
+        selection.selectionChanged.connect(self._on_selection)
+        self.table.activated.connect(self._on_activated)
+        state.events.labels_layer.connect(self._show_layer)
+        state.events.regions.connect(self._show_table)
+        state.events.selected_region.connect(self._select_row)
+
+    def _on_layer(self, layer: object) -> None:
+        if layer is not None:
+            self._state.labels_layer = layer
+        self.layer.show_layer(self._state.labels_layer)
+
+    def _on_selection(self) -> None:
+        regions, table = self._selected(), self._state.regions
+        if table is None or len(regions) != 1:
+            return
+        if table.key(regions[0]) != self._state.selected_region:
+            self._controller.regions.select(regions[0])
+
+    def _on_activated(self, index: QModelIndex) -> None:
+        self._controller.regions.select(self.model.region(index.row()))
+
+    def _selected(self) -> list[int]:
+        selection = self.table.selectionModel()
+        assert selection is not None
+        rows = sorted(index.row() for index in selection.selectedRows())
+        return [self.model.region(row) for row in rows]
+
+    def _copy(self, regions: list[int]) -> None:
+        clipboard = QApplication.clipboard()
+        if regions and clipboard is not None:
+            clipboard.setText(self._controller.regions.text(regions))
+
+    def _on_save(self) -> None:
+        start = str(Path(self._state.export_folder or "") / "regions.csv")
+        path, _ = QFileDialog.getSaveFileName(self, "Save the table", start, "Tables (*.csv)")
+        if path:
+            self._controller.regions.save(path, self.model.regions())
+
+    @while_alive
+    def _show_layer(self) -> None:
+        self.layer.show_layer(self._state.labels_layer)
+
+    def _on_units(self, units: object) -> None:
+        self._in_units = units != "px"
+        self._show_table()
+
+    @while_alive
+    def _show_table(self) -> None:
+        table = self._state.regions
+        unit = table.unit if table is not None else ""
+        self.units.clear()
+        for text in ("px", unit) if unit else ("px",):
+            self.units.addItem(text, text)
+        self.units.show_value(unit if unit and self._in_units else "px")
+        self.units.setEnabled(bool(unit))
+        bar = self.table.verticalScrollBar()
+        assert bar is not None
+        before = bar.value()
+        number = 0 if table is None else len(table)
+        self.table.setVisible(number > 0)
+        self.model.show_table(table, in_units=self._in_units)
+        self.table.fit_columns()
+        self._select_row()
+        bar.setValue(before)  # what a person looks at stays where it is while they paint
+        self.count.setText(f"{number:,} region{'s' * (number != 1)}")
+        for button in (self.copy_button, self.save_button):
+            button.setEnabled(number > 0)
+
+    @while_alive
+    def _select_row(self) -> None:
+        table, key = self._state.regions, self._state.selected_region
+        region = None if table is None or key is None else table.row(key)
+        selection = self.table.selectionModel()
+        if region is None or selection is None:
+            return
+        column = max(0, self.table.columnAt(0))  # or it would scroll sideways to the first
+        selection.setCurrentIndex(self.model.index(self.model.place(region), column), _SELECT)
+
+
+class _Table(QTableView):
+    """A table of whole rows that can be copied."""
+
+    copy_asked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setTabKeyNavigation(False)  # Tab leaves the table; arrow keys move in it
+        self.setWordWrap(False)
+        self.setMinimumHeight(_HEIGHT)
+        self.setSortingEnabled(True)
+        self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        rows, columns = self.verticalHeader(), self.horizontalHeader()
+        assert rows is not None
+        assert columns is not None
+        rows.setVisible(False)
+        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)  # rows out of sight are not asked
+        rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
+        columns.setResizeContentsPrecision(0)  # what is in sight only
+        columns.setHighlightSections(False)
+
+    def fit_columns(self) -> None:
+        """Make columns as wide as what is in sight."""
+        if self.isVisible():  # Qt would ask for every row of a table that is not
+            self.resizeColumnsToContents()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Fit the columns to what came while the table was hidden."""
+        super().showEvent(event)
+        self.fit_columns()
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Copy rows; Qt would copy one cell."""
+        if event is not None and event.matches(QKeySequence.StandardKey.Copy):
+            self.copy_asked.emit()
+        else:
+            super().keyPressEvent(event)

@@ -1,0 +1,237 @@
+"""The section that turns a heatmap into regions."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from ...controllers.panel_controller import Controller
+from ...layers import is_heatmap
+from ..plots.threshold_slider import ThresholdSlider
+from ..widgets.fields import Choice, IntegerBox, LayerCombo, NumberBox, form
+from ..widgets.lifetime import while_alive
+from ..widgets.section import Section
+from .proposals import ProposalsView
+
+__all__ = ["SegmentView"]
+
+
+class SegmentView(QWidget):
+    """Edits threshold and post-processing; the labels in the viewer follow."""
+
+    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._controller = controller
+        self._state = controller.state
+        tip = (
+            "Pixels with a residual above the threshold are defects. Behind the slider: how many "
+            "pixels have which residual (logarithmic), in this image and in defect-free ones. "
+            "After the presets Quick and Best quality, 3 is the residual of one good pixel in a "
+            "thousand, 4 of one in ten thousand. "
+            "Arrow keys move the threshold, with Shift the one for review."
+        )
+        self.heatmap = LayerCombo(
+            controller.viewer.layers, is_heatmap, "none", "The heatmap that is segmented."
+        )
+        self.slider = ThresholdSlider()
+        self.slider.setToolTip(tip)
+        self.auto_button = QPushButton("Auto threshold")
+        self.auto_button.setToolTip(
+            "The threshold that the model proposes: the one that 0.1 % of the defect-free pixels "
+            "exceed (false positive rate), unless it was measured anew below."
+        )
+        self.proposals = ProposalsView(controller)
+        self.opening = IntegerBox(
+            0, 255, suffix=" px",
+            tip="Diameter of the circular structuring element of the opening: removes what is "
+            "thinner (the paper: 4). Below 2 nothing is opened.",
+        )  # fmt: skip
+        self.closing = IntegerBox(
+            0, 255, suffix=" px",
+            tip="Diameter of the circular structuring element of the closing: bridges gaps that "
+            "are narrower. Below 2 nothing is closed.",
+        )  # fmt: skip
+        self.min_area = IntegerBox(
+            0, 10**9, suffix=" px", tip="Regions of fewer pixels are dropped."
+        )
+        self.max_area = IntegerBox(
+            0, 10**9, suffix=" px", tip="Regions of more pixels are dropped; 0 for no limit."
+        )
+        self.max_area.setSpecialValueText("no limit")
+        self.connectivity = Choice(
+            {8: "8, by corners too", 4: "4, by edges only"},
+            "Whether pixels that share a corner only belong to one region.",
+        )
+        self.clear_border = QCheckBox("Drop at border")
+        self.clear_border.setToolTip("Drop regions that touch the border: they are cut off.")
+        self.two_thresholds = QCheckBox("Review from")
+        self.two_thresholds.setToolTip(
+            "A second, lower threshold: below it is good, above the other is a defect, and what "
+            "lies between is shown in green, for a person to review."
+        )
+        self.review = NumberBox(
+            0, 1e6, decimals=4, tip="Residual from which a pixel is to be reviewed."
+        )
+        self.review.setAccessibleName("Review from")
+        self.hysteresis = QCheckBox("Join defects")
+        self.hysteresis.setToolTip(
+            "Hysteresis: what is to be reviewed and touches a defect is part of the defect."
+        )
+        self.shared = QCheckBox("One threshold for all heatmaps in sight")
+        self.shared.setToolTip("Otherwise each keeps its own; choose it above to change it.")
+        self.fill_holes = QCheckBox("Fill holes")
+        self.fill_holes.setToolTip("Background enclosed by a region becomes part of it.")
+        self.convex_hull = QCheckBox("Convex hulls")
+        self.convex_hull.setToolTip("Replace each region by its convex hull, as in the paper.")
+        self.summary = QLabel()
+        self.summary.setWordWrap(True)
+        self.create_button = QPushButton("Create labels")
+        self.create_button.setToolTip(
+            "Add a layer of numbered regions with a table of their area, position and residual."
+        )
+
+        checks = QHBoxLayout()
+        checks.setSpacing(4)
+        for box in (self.fill_holes, self.convex_hull, self.clear_border):
+            checks.addWidget(box)
+        review = QHBoxLayout()
+        review.setSpacing(4)
+        review.addWidget(self.two_thresholds)
+        review.addWidget(self.review, 1)
+        review.addWidget(self.hysteresis)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 2, 4, 6)
+        layout.setSpacing(4)
+        layout.addLayout(form(("Heatmap", self.heatmap)))
+        layout.addWidget(self.slider)
+        layout.addWidget(self.auto_button)
+        layout.addWidget(Section("Threshold without defects", self.proposals, main=False))
+        layout.addLayout(review)
+        layout.addWidget(self.shared)
+        layout.addLayout(
+            form(
+                ("Opening", self.opening),
+                ("Closing", self.closing),
+                ("Minimum area", self.min_area),
+                ("Maximum area", self.max_area),
+                ("Connectivity", self.connectivity),
+            )
+        )
+        layout.addLayout(checks)
+        layout.addWidget(self.summary)
+        layout.addWidget(self.create_button)
+        self._connect()
+        self._show_heatmap()
+        self._show_settings()
+        self._show_summary()
+
+    def _connect(self) -> None:
+        state = self._state
+        self.heatmap.chosen.connect(lambda layer: setattr(state, "heatmap", layer))
+        self.slider.value_changed.connect(lambda value: setattr(state, "threshold", value))
+        self.slider.review_changed.connect(self._on_review)
+        self.auto_button.clicked.connect(self._controller.proposals.use_automatic)
+        for name in ("opening", "closing", "min_area"):
+            getattr(self, name).edited.connect(
+                lambda value, name=name: self._on_setting(name, value)
+            )
+        self.max_area.edited.connect(lambda value: self._on_setting("max_area", value or None))
+        self.connectivity.chosen.connect(lambda value: self._on_setting("connectivity", value))
+        self.two_thresholds.toggled.connect(self._on_two_thresholds)
+        self.review.edited.connect(self._on_review)
+        self.shared.toggled.connect(lambda checked: setattr(state, "shared_threshold", checked))
+        state.events.shared_threshold.connect(self._show_settings)
+        for name in ("fill_holes", "convex_hull", "clear_border", "hysteresis"):
+            getattr(self, name).toggled.connect(
+                lambda checked, name=name: self._on_setting(name, checked)
+            )
+        self.create_button.clicked.connect(self._controller.labelling.start)
+        for signal in (
+            state.events.heatmap,
+            state.events.histogram,
+            state.events.good_histogram,
+            state.events.auto_threshold,
+            state.events.auto_regions,
+            state.events.activity,
+        ):
+            signal.connect(self._show_heatmap)
+        state.events.threshold.connect(self._show_threshold)
+        state.events.segmentation.connect(self._show_settings)
+        for signal in (state.events.summary, state.events.fraction_above):
+            signal.connect(self._show_summary)
+
+    def _on_setting(self, name: str, value: object) -> None:
+        self._state.segmentation = self._state.segmentation.replace(**{name: value})
+
+    def _on_two_thresholds(self, wanted: bool) -> None:
+        if wanted != (self._state.segmentation.review_threshold is not None):
+            self._on_setting("review_threshold", self._state.threshold / 2 if wanted else None)
+
+    def _on_review(self, value: float) -> None:
+        self._on_setting("review_threshold", min(value, self._state.threshold))
+
+    @while_alive
+    def _show_heatmap(self) -> None:
+        state = self._state
+        self.heatmap.show_layer(state.heatmap)
+        there = state.heatmap is not None
+        for widget in (
+            self.slider, self.two_thresholds, self.shared, self.opening, self.closing,
+            self.min_area, self.max_area, self.connectivity, self.fill_holes, self.convex_hull,
+            self.clear_border,
+        ):  # fmt: skip
+            widget.setEnabled(there)
+        self.auto_button.setEnabled(state.auto_threshold is not None)
+        self.create_button.setEnabled(there and not state.busy)
+        if state.histogram is not None:
+            counts, edges = state.histogram
+            # Where all of an image is good, the threshold lies beyond its largest residual.
+            self.slider.set_range(0.0, max(float(edges[-1]), state.auto_threshold or 0.0))
+            self.slider.set_histogram(counts, edges)
+            self.slider.set_reference_histogram(*(state.good_histogram or (None, None)))
+        regions = state.auto_regions
+        text = "auto" if regions is None else f"{regions:.2g} false per image"
+        self.slider.set_marker(state.auto_threshold, text)
+        self._show_threshold()
+
+    @while_alive
+    def _show_threshold(self) -> None:
+        if self.slider.value() != self._state.threshold:
+            self.slider.set_value(self._state.threshold)
+
+    @while_alive
+    def _show_settings(self) -> None:
+        settings = self._state.segmentation
+        self.opening.show_value(settings.opening)
+        self.min_area.show_value(settings.min_area)
+        self.closing.show_value(settings.closing)
+        self.max_area.show_value(settings.max_area or 0)
+        self.connectivity.show_value(settings.connectivity)
+        self.clear_border.setChecked(settings.clear_border)
+        self.hysteresis.setChecked(settings.hysteresis)
+        self.shared.setChecked(self._state.shared_threshold)
+        two = settings.review_threshold is not None
+        self.two_thresholds.setChecked(two)
+        self.slider.set_review(settings.review_threshold)
+        self.review.setEnabled(two)
+        self.hysteresis.setEnabled(two)
+        if settings.review_threshold is not None:
+            self.review.show_value(settings.review_threshold)
+        self.fill_holes.setChecked(settings.fill_holes)
+        self.convex_hull.setChecked(settings.convex_hull)
+
+    @while_alive
+    def _show_summary(self) -> None:
+        found, above = self._state.summary, self._state.fraction_above
+        if found is None and above is not None:
+            part = f"About {100 * above:.2g} % of the pixels lie above the threshold"
+            self.summary.setText(f"{part}; Create labels finds the regions.")
+            return
+        if found is None:
+            self.summary.setText("…" if self._state.heatmap is not None else "")
+            return
+        regions = "1 region" if found.regions == 1 else f"{found.regions:,} regions"
+        area = f" ({found.area})" if found.area else ""
+        text = f"{regions}, {found.pixels:,} px{area}"
+        if self._state.segmentation.review_threshold is not None:
+            text += f"; {found.review_regions:,} to review, {found.review_pixels:,} px"
+        self.summary.setText(text if found.complete else f"{text} in this plane")

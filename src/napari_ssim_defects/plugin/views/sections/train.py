@@ -1,0 +1,240 @@
+"""The section that trains a model."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from ....core.config.presets import PRESETS
+from ...controllers.panel_controller import Controller
+from ...layers import is_inspectable
+from ...layers.regions_of_interest import is_region
+from ..plots.loss_plot import LossPlot
+from ..widgets.fields import Choice, IntegerBox, LayerCombo, NumberBox, form, heading
+from ..widgets.layer_picker import LayerPicker
+from ..widgets.lifetime import while_alive
+from ..widgets.patch_preview import PatchPreview
+from ..widgets.section import Section
+
+__all__ = ["TrainView"]
+
+_PRESETS = {"quick": "Quick", "best": "Best quality", "paper": "As in the paper"}
+
+
+class TrainView(QWidget):
+    """Chooses defect-free images and a recipe, and shows how the training goes."""
+
+    def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._controller = controller
+        self._state = controller.state
+        self._drawn = 0  # points of the loss curve
+        tip = "Image layers without any defect: the model learns what normal looks like."
+        self.picker = LayerPicker(controller.viewer.layers, is_inspectable)
+        self.picker.setToolTip(tip)
+        self.region = LayerCombo(
+            controller.viewer.layers,
+            is_region,
+            "whole image",
+            "Train only inside the shapes or labels of this layer. Use it when the images have "
+            "defects or borders elsewhere.",
+        )
+        self.preset = Choice(
+            {name: _PRESETS.get(name, name) for name in PRESETS},
+            "Recipe of the training. Quick takes some three minutes on two processor cores, Best "
+            "quality about four times as long. As in the paper repeats the experiment of Bergmann "
+            "et al. (2018) and takes hours.",
+        )
+        self.minutes = NumberBox(
+            0, 10_000, suffix=" min",
+            tip="Limit of the training time. A training that it ends can go on later. You can "
+            "stop at any time, too, and keep the best.",
+        )  # fmt: skip
+        self.minutes.setSpecialValueText("no limit")
+        self.epochs = IntegerBox(
+            1, 1_000_000, suffix=" epochs", tip="Training length in epochs (the paper: 200)."
+        )
+        self.system = Choice(
+            {
+                "ssim": "structural similarity (SSIM)",
+                "l2": "squared error (L2)",
+                "vae": "variational autoencoder",
+                "fmae": "feature matching (AlexNet)",
+            },
+            "What training minimises and what heatmaps show. SSIM sees structure, not only "
+            "intensity, and tolerates small misplacements of edges (paper, section 3.2). The "
+            "others are what the paper compares with; feature matching fetches weights of 233 MB "
+            "once, unless the preferences name a file.",
+        )
+        self.patch_size = IntegerBox(
+            16, 1024, step=16, suffix=" px",
+            tip="Side of the square patches that the network sees; a multiple of 16. It must "
+            "show the texture's repeat (the paper: 128).",
+        )  # fmt: skip
+        self.latent_dimension = IntegerBox(
+            1, 65536,
+            tip="Latent dimension d: how many numbers a patch is squeezed into. Too few blur the "
+            "texture, too many let defects through (the paper: 500).",
+        )  # fmt: skip
+        self.window_size = IntegerBox(
+            3, 255, step=2, suffix=" px",
+            tip="SSIM window size K, odd: the neighbourhood that is compared (the paper: 11).",
+        )  # fmt: skip
+        self.stride = IntegerBox(
+            1, 1024, suffix=" px",
+            tip="Stride on detection: distance between overlapping patches whose reconstructions "
+            "are averaged. Smaller is smoother and slower (the paper: 30).",
+        )  # fmt: skip
+        self.seed = IntegerBox(
+            0, 2**31 - 1, tip="Seed of everything random; the same seed repeats a training."
+        )
+        self.train_button = QPushButton("Train")
+        self.resume_button = QPushButton("Resume last")
+        self.resume_button.setToolTip(
+            "Go on with the last training, which was stopped, or interrupted when napari ended."
+        )
+        self.pause_button = QPushButton("Pause")
+        self.pause_button.setCheckable(True)
+        self.pause_button.setToolTip("Hold the training and free the processor.")
+        self.plot = LossPlot()
+        self.preview = PatchPreview()
+        self._arrange(tip)
+        self._connect()
+        self._show_config()
+        self._show_layers()
+        self._show_activity()
+        self._draw_losses()
+        self._show_preview()
+
+    def _arrange(self, tip: str) -> None:
+        advanced = QWidget()
+        advanced.setLayout(
+            form(
+                ("Patch size", self.patch_size),
+                ("Latent dimension", self.latent_dimension),
+                ("SSIM window", self.window_size),
+                ("Stride", self.stride),
+                ("Seed", self.seed),
+            )
+        )
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.train_button, 2)
+        buttons.addWidget(self.pause_button, 1)
+        buttons.addWidget(self.resume_button, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 2, 4, 6)
+        layout.setSpacing(4)
+        layout.addWidget(heading("Images without defects", tip))
+        layout.addWidget(self.picker)
+        layout.addLayout(
+            form(
+                ("Region", self.region),
+                ("Preset", self.preset),
+                ("Length", self.epochs),
+                ("Time limit", self.minutes),
+                ("Compare by", self.system),
+            )
+        )
+        layout.addWidget(Section("Advanced", advanced, main=False))
+        layout.addLayout(buttons)
+        layout.addWidget(self.plot)
+        layout.addWidget(self.preview)
+
+    def _connect(self) -> None:
+        state = self._state
+        self.picker.selection_changed.connect(self._on_picked)
+        self.region.chosen.connect(lambda layer: setattr(state, "region_layer", layer))
+        self.preset.chosen.connect(state.use_preset)
+        self.system.chosen.connect(state.use_system)
+        self.window_size.edited.connect(state.use_window_size)
+        self.minutes.edited.connect(
+            lambda value: setattr(state, "config", state.config.replace(minutes=value or None))
+        )
+        for name in ("epochs", "patch_size", "latent_dimension", "stride", "seed"):
+            getattr(self, name).edited.connect(
+                lambda value, name=name: setattr(
+                    state, "config", state.config.replace(**{name: value})
+                )
+            )
+        self.train_button.clicked.connect(self._on_train)
+        self.pause_button.clicked.connect(self._controller.training.set_paused)
+        self.resume_button.clicked.connect(self._controller.training.resume)
+        state.events.resumable.connect(self._show_activity)
+        state.events.config.connect(self._show_config)
+        state.events.training_layers.connect(self._show_layers)
+        state.events.region_layer.connect(self._show_layers)
+        state.events.losses.connect(self._add_loss)
+        state.events.preview.connect(self._show_preview)
+        for signal in (state.events.activity, state.events.stopping, state.events.pausing):
+            signal.connect(self._show_activity)
+
+    def _on_picked(self) -> None:
+        self._state.training_layers = tuple(self.picker.selected())
+
+    def _on_train(self) -> None:
+        if self._state.activity == "training":
+            self._controller.stop()
+        else:
+            self._controller.training.start()
+
+    @while_alive
+    def _show_config(self) -> None:
+        config = self._state.config
+        self.preset.show_value(config.name)
+        self.system.show_value(config.system)
+        self.minutes.show_value(config.minutes or 0)
+        self.epochs.show_value(config.epochs)
+        self.patch_size.show_value(config.patch_size)
+        self.latent_dimension.show_value(config.latent_dimension)
+        self.window_size.show_value(config.ssim.window_size)
+        self.window_size.setEnabled(config.system == "ssim")
+        self.stride.show_value(config.stride)
+        self.seed.show_value(config.seed)
+
+    @while_alive
+    def _show_layers(self) -> None:
+        if tuple(self.picker.selected()) != self._state.training_layers:
+            self.picker.set_selected(self._state.training_layers)
+        self.region.show_layer(self._state.region_layer)
+
+    @while_alive
+    def _show_activity(self) -> None:
+        state = self._state
+        training = state.activity == "training"
+        self.train_button.setText("Stop" if training else "Train")
+        self.train_button.setToolTip(
+            "End the training and keep the best model so far."
+            if training
+            else "Train a model on the chosen images, in the background."
+        )
+        self.train_button.setEnabled(not state.stopping and (training or not state.busy))
+        self.resume_button.setVisible(state.resumable)
+        self.pause_button.setVisible(training)
+        self.pause_button.setEnabled(not state.stopping)
+        self.pause_button.setChecked(state.pausing)
+        self.pause_button.setText("Resume" if state.pausing else "Pause")
+
+    @while_alive
+    def _add_loss(self) -> None:
+        losses = self._state.losses
+        if len(losses) == self._drawn + 1:
+            last = losses[-1]
+            self.plot.add(last.seconds, last.loss, last.validation_loss)
+            self._drawn = len(losses)
+            self.plot.setVisible(True)
+        else:  # a training begins, or goes on with the losses it had
+            self._draw_losses()
+
+    def _draw_losses(self) -> None:
+        self.plot.clear()
+        for point in self._state.losses:
+            self.plot.add(point.seconds, point.loss, point.validation_loss)
+        self._drawn = len(self._state.losses)
+        self.plot.setVisible(bool(self._state.losses))
+
+    @while_alive
+    def _show_preview(self) -> None:
+        # The residuals' range is fixed, so that the picture darkens as the training goes on.
+        ranges = {"ssim": 1.0, "squared_error": 0.1, "reconstruction_probability": 10.0}
+        high = ranges[self._state.config.reconstruction_residual.kind]
+        self.preview.show_patches(self._state.preview, high)
+        self.preview.setVisible(self._state.preview is not None)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from napari_ssim_defects.core.config import (
+    DiscriminatorResidual,
+    RarityResidual,
+    RarityView,
+    SSIMResidual,
+    TextureResidual,
+    TrainingConfig,
+)
+from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
+from napari_ssim_defects.core.patches.corruption import corrupt
+from napari_ssim_defects.core.training.losses import Objective
+from napari_ssim_defects.core.training.validation import Validation
+from napari_ssim_defects.io.artifacts.backbone_weights import read_backbone_weights
+
+CONFIG = TrainingConfig(
+    patch_size=16,
+    latent_dimension=4,
+    discriminator=True,
+    texture=True,
+    seed=5,
+    residual=RarityResidual(
+        views=(
+            RarityView(residual=DiscriminatorResidual()),
+            RarityView(residual=TextureResidual()),
+            RarityView(residual=SSIMResidual()),
+        )
+    ),
+)
+
+
+@pytest.fixture
+def network():
+    network = Autoencoder.of(CONFIG, 1)
+    initialise(network, 0)
+    network.backbone.load_pretrained(read_backbone_weights())
+    return network.eval()
+
+
+@pytest.fixture
+def squares():
+    return torch.rand(6, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def validation(config, squares):
+    return Validation(config, Objective(config, torch.Generator()), squares, held_out=True)
+
+
+def test_skill_is_the_area_below_the_roc_curve_of_painted_corruptions(network, squares):
+    looks = validation(CONFIG, squares)
+    skills = looks.skills(network)
+    assert looks.skills(network) == skills  # always of the same corruptions
+    assert set(skills) == {view.residual for view in CONFIG.residual.views[:2]}
+    generator = torch.Generator().manual_seed(CONFIG.seed)
+    residuals, masks = [], []
+    for _ in range(8):
+        corrupted, mask = corrupt(squares, generator)
+        masks.append(mask.numpy())
+        padded = np.pad(corrupted.numpy(), [(0, 0), (0, 0), (64, 64), (64, 64)], mode="symmetric")
+        with torch.no_grad():
+            odds = network.discriminator(network.backbone(torch.as_tensor(padded)))
+        places = 64 + np.arange(32).clip(8, 23)  # at a border, from within
+        residuals.append(odds.exp().log1p()[:, :, places[:, None], places].numpy())
+    truth, found = (np.concatenate(each)[..., ::2, ::2].ravel() for each in (masks, residuals))
+    expected = roc_auc_score(truth > 0, found)
+    assert skills[DiscriminatorResidual()] == pytest.approx(expected, abs=0.02)  # in bfloat16
+
+
+def test_a_view_that_tells_nothing_has_the_skill_of_chance(network, squares):
+    """Here of a texture model that has not learned anything."""
+    skills = validation(CONFIG, squares).skills(network)
+    assert skills[TextureResidual()] == 0.5
+
+
+def test_only_a_rarity_has_views_to_be_judged(network, squares):
+    config = CONFIG.replace(residual=DiscriminatorResidual())
+    assert validation(config, squares).skills(network) == {}

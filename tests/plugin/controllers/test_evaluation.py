@@ -1,0 +1,109 @@
+"""Scores of a heatmap against a Labels layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Labels
+
+from napari_ssim_defects.core.evaluation.scores import evaluate
+from napari_ssim_defects.plugin.controllers.evaluation import is_truth
+
+
+def truth(shape=(96, 80)):
+    labels = np.zeros(shape, np.int32)
+    labels[..., 30:50, 20:40] = 1
+    return labels
+
+
+def test_heatmap_is_scored_against_a_labels_layer(
+    controller, state, viewer, images, detected, wait_idle
+):
+    (heatmap,) = detected(viewer.add_image(images.spoilt(6), name="bad"))
+    state.truth_layer = viewer.add_labels(truth(), name="truth")
+    controller.evaluation.start()
+    wait_idle()
+    expected = evaluate([heatmap.data], [truth() > 0])
+    summary = state.evaluation
+    assert summary.columns == ("", "AUROC", "AUPRC", "AUPRO", "IoU", "F1")
+    (row,) = summary.rows
+    scores = (expected.auroc, expected.auprc, expected.aupro)
+    assert row[1:4] == tuple(f"{score:.3f}" for score in scores)
+    assert 0 <= float(row[4]) <= float(row[5]) <= 1
+    roc = summary.curves[0].curves[0]
+    assert np.trapezoid(roc.y, roc.x) == pytest.approx(expected.auroc, abs=1e-3)
+    assert [len(curves.curves) for curves in summary.curves] == [1, 1, 3]
+    assert state.status == "Evaluated 'bad'."
+
+
+def test_planes_of_a_stack_have_scores_of_their_own(
+    controller, state, viewer, images, detected, wait_idle
+):
+    stack = np.stack([images.spoilt(6), images.texture(5)])
+    (heatmap,) = detected(viewer.add_image(stack, name="stack"))
+    labels = np.stack([truth(), np.zeros((96, 80), np.int32)])
+    state.truth_layer = viewer.add_labels(labels, name="truth")
+    controller.evaluation.start()
+    wait_idle()
+    rows = state.evaluation.rows
+    assert [row[0] for row in rows] == ["all", "plane 0", "plane 1"]
+    expected = evaluate([heatmap.data[0]], [truth() > 0])
+    assert rows[1][1] == f"{expected.auroc:.3f}"
+    assert rows[2][1] == "–"
+
+
+def test_ground_truth_counts_where_it_lies_in_the_world(
+    controller, state, viewer, images, detected, wait_idle
+):
+    (heatmap,) = detected(viewer.add_image(images.spoilt(6), name="bad", scale=(2, 2)))
+    coarse = truth()[::2, ::2]
+    state.truth_layer = viewer.add_labels(coarse, scale=(4, 4), translate=(1, 1), name="truth")
+    controller.evaluation.start()
+    wait_idle()
+    expected = evaluate([heatmap.data], [truth() > 0])
+    assert state.evaluation.rows[0][1] == f"{expected.auroc:.3f}"
+
+
+def test_missing_layers_are_asked_for(controller, state, viewer, images, detected):
+    controller.evaluation.start()
+    assert "detect first" in state.status
+    detected(viewer.add_image(images.spoilt(6)))
+    controller.evaluation.start()
+    assert "Choose the Labels layer" in state.status
+    assert state.status_is_error
+    assert not state.busy
+
+
+def test_labels_without_a_defect_are_refused(
+    controller, state, viewer, images, detected, wait_idle
+):
+    detected(viewer.add_image(images.spoilt(6)))
+    state.truth_layer = viewer.add_labels(np.zeros((96, 80), np.int32))
+    controller.evaluation.start()
+    wait_idle()
+    assert state.status_is_error
+    assert state.evaluation is None
+
+
+def test_scores_go_with_their_heatmap_and_truth_with_its_layer(
+    controller, state, viewer, images, detected, wait_idle
+):
+    detected(viewer.add_image(images.spoilt(6)))
+    state.truth_layer = viewer.add_labels(truth())
+    controller.evaluation.start()
+    wait_idle()
+    viewer.layers.remove(state.truth_layer)
+    assert state.truth_layer is None
+    viewer.layers.remove(state.heatmap)
+    assert state.evaluation is None
+
+
+def test_labels_of_detection_are_no_ground_truth(
+    controller, state, viewer, images, detected, wait_idle
+):
+    detected(viewer.add_image(images.spoilt(6)))
+    controller.labelling.start()
+    wait_idle()
+    drawn = viewer.add_labels(truth(), name="drawn")
+    assert [layer for layer in viewer.layers if is_truth(layer)] == [drawn]
+    assert len([layer for layer in viewer.layers if isinstance(layer, Labels)]) > 1
