@@ -22,12 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_ssim_defects import TrainingConfig, train
-from napari_ssim_defects.core.training.messages import (
-    CalibrationProgress,
-    TrainingNotice,
-    TrainingPreview,
-    TrainingStep,
-)
+from napari_ssim_defects.core.common.progress import CalibrationProgress
+from napari_ssim_defects.core.training.messages import TrainingNotice, TrainingPreview, TrainingStep
 from napari_ssim_defects.io.images.image_file import find_images, read_image
 from napari_ssim_defects.samples import nanofibres
 

@@ -26,16 +26,16 @@ from napari_ssim_defects.core.evaluation.scores import Evaluation
 from napari_ssim_defects.core.images.intensity import IntensityRange
 from napari_ssim_defects.core.model.calibrate import calibrate
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
-from napari_ssim_defects.core.patches.sampler import PatchSource, TrainingArea, training_side
-from napari_ssim_defects.core.training.batches import Batches
-from napari_ssim_defects.core.training.loader import Feed
+from napari_ssim_defects.core.patches.areas import TrainingArea, training_side
+from napari_ssim_defects.core.patches.sampler import PatchSource
+from napari_ssim_defects.core.training.loader import Batches, Feed
 from napari_ssim_defects.core.training.losses import Objective
-from napari_ssim_defects.core.training.memory import memory_kept
 from napari_ssim_defects.core.training.messages import (
     TrainingCheckpoint,
     TrainingFinished,
     TrainingStep,
 )
+from napari_ssim_defects.core.training.resources import memory_kept
 from napari_ssim_defects.core.training.trainer import Optimisation
 from napari_ssim_defects.core.training.validation import Validation
 from napari_ssim_defects.io.artifacts.checkpoint_file import (

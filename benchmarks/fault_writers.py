@@ -20,19 +20,16 @@ from fuzz_targets import TINY, model, texture
 from PIL import Image
 
 from napari_ssim_defects import TrainingConfig, train
-from napari_ssim_defects.core.config import SegmentationConfig
-from napari_ssim_defects.core.config.outputs import OutputConfig
+from napari_ssim_defects.core.config import OutputConfig, SegmentationConfig
 from napari_ssim_defects.core.evaluation.scores import evaluate
 from napari_ssim_defects.core.images.planes import as_planes
 from napari_ssim_defects.core.training.checkpoint import TrainingState
 from napari_ssim_defects.core.training.messages import TrainingCheckpoint
 from napari_ssim_defects.io.artifacts import pretrained_weights as alexnet_weights
 from napari_ssim_defects.io.artifacts.checkpoint_file import write_checkpoint
-from napari_ssim_defects.io.artifacts.recipe import Recipe, TrainingRecipe
-from napari_ssim_defects.io.artifacts.recipe_file import write_recipe
+from napari_ssim_defects.io.artifacts.recipe import Recipe, TrainingRecipe, write_recipe
 from napari_ssim_defects.io.files import pyramid
-from napari_ssim_defects.io.files.scratch import scratch_folder
-from napari_ssim_defects.io.files.scratch_pyramid import ScratchPyramid
+from napari_ssim_defects.io.files.scratch import ScratchPyramid, scratch_folder
 from napari_ssim_defects.io.files.spatial import SpatialMetadata
 from napari_ssim_defects.io.writers.figures import write_curves
 from napari_ssim_defects.io.writers.imagej import write_imagej_tiff

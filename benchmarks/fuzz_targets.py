@@ -37,8 +37,13 @@ from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialis
 from napari_ssim_defects.core.ssim import ssim_map
 from napari_ssim_defects.core.training.messages import TrainingCheckpoint
 from napari_ssim_defects.io.artifacts.checkpoint_file import read_checkpoint, write_checkpoint
-from napari_ssim_defects.io.artifacts.recipe import DetectionRecipe, Recipe, TrainingRecipe
-from napari_ssim_defects.io.artifacts.recipe_file import read_recipe, write_recipe
+from napari_ssim_defects.io.artifacts.recipe import (
+    DetectionRecipe,
+    Recipe,
+    TrainingRecipe,
+    read_recipe,
+    write_recipe,
+)
 from napari_ssim_defects.io.files.safetensors_file import read_safetensors
 from napari_ssim_defects.io.files.spatial import SpatialMetadata
 from napari_ssim_defects.io.images.image_file import find_images, open_image, read_image, read_mask

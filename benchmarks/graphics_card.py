@@ -24,7 +24,8 @@ from experiments import optimisation, seconds
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_ssim_defects import DefectModel, InputError, TrainingConfig, train
-from napari_ssim_defects.core.common.device import choose_device, fast_dtype
+from napari_ssim_defects.core.common.device import choose_device
+from napari_ssim_defects.core.networks.precision import fast_dtype
 from napari_ssim_defects.core.training.loader import CARD_BATCHES
 from napari_ssim_defects.core.training.messages import TrainingFinished
 from napari_ssim_defects.core.training.schedule import Course

@@ -29,9 +29,9 @@ import tifffile
 from scipy import ndimage
 
 from napari_ssim_defects import DefectModel, SegmentationConfig, TrainingConfig, train
+from napari_ssim_defects.core.common.progress import PlaneInspected
 from napari_ssim_defects.core.segmentation.regions import measure_plane
 from napari_ssim_defects.core.segmentation.segment import segment_planes
-from napari_ssim_defects.core.training.messages import PlaneInspected
 from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.scale.folders import FileDetected, FileDone, detect_files
 

@@ -32,11 +32,12 @@ from experiments import fibres, optimisation, seconds
 from torch import nn
 
 from napari_ssim_defects import TrainingConfig
-from napari_ssim_defects.core.common.device import autocast, fast_dtype, place
+from napari_ssim_defects.core.common.device import place
 from napari_ssim_defects.core.config import SSIMConfig
 from napari_ssim_defects.core.detection.reconstruction import reconstruct_plane
 from napari_ssim_defects.core.images.tiles import patch_starts
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
+from napari_ssim_defects.core.networks.precision import autocast, fast_dtype
 from napari_ssim_defects.core.ssim import ssim_loss, ssim_map
 
 CPU = torch.device("cpu")

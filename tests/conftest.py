@@ -33,10 +33,10 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.fixture(scope="session", autouse=True)
 def one_number_format() -> Iterator[None]:
     """Train in float32 everywhere: the race of formats may end otherwise the next time."""
-    from napari_ssim_defects.core.common import device
+    from napari_ssim_defects.core.networks import precision
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device, "step_time", lambda dtype: 1.0)
+        patch.setattr(precision, "step_time", lambda dtype: 1.0)
         yield
 
 

@@ -24,14 +24,26 @@ RINGS = {
     "cli": {"cli", "core", "io", "samples", "scale"},
     "plugin": {"plugin", "core", "io", "samples", "scale"},
 }
+# The folders of a ring, in the order of the data: each may import itself and those before it, for
+# types too.
+FOLDERS = {
+    "core": [
+        "common", "config", "images", "ssim", "patches", "networks", "detection", "segmentation",
+        "model", "training", "evaluation",
+    ],
+    "io": ["files", "readers", "images", "writers", "artifacts"],
+    "plugin": ["state", "layers", "jobs", "previews", "controllers", "views", "hooks"],
+    "plugin.views": ["widgets", "plots", "sections", "panel"],
+}  # fmt: skip
+MOST_MODULES = 12  # of a folder
 # Imported inside functions only. The public interface puts load and save on the model, and fetches
 # the weights that one system needs; core stays free of files for everybody who uses neither. The
 # demo ends in napari where there is a display.
 DEFERRED = {
     ("core.model.defect_model", "io.artifacts.model_file"),
     ("core.networks.alexnet", "io.artifacts.pretrained_weights"),
-    ("core.training.train", "io.artifacts.backbone_weights"),
-    ("cli.demo", "plugin.hooks.demo_viewer"),
+    ("core.training.train", "io.artifacts.pretrained_weights"),
+    ("cli.main", "plugin.hooks.demo_viewer"),
 }
 
 # What each ring must not import of others' packages.
@@ -43,12 +55,13 @@ FORBIDDEN = {
 }
 # What a view may know of the engine: values to show and to edit, never a computation.
 VALUES = {
-    "core.config.settings",
     "core.common.errors",
-    "core.config.outputs",
+    "core.common.progress",
+    "core.config",
     "core.config.presets",
-    "core.training.messages",
+    "core.config.settings",
     "core.model.thresholds",
+    "core.training.messages",
 }
 WORKERS = "plugin.jobs.workers"
 THREADS = {
@@ -81,24 +94,28 @@ def _is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
-def _nodes(node: ast.AST, *, deferred: bool) -> Iterator[ast.AST]:
-    """Walk the code that runs on import, and with ``deferred`` the insides of functions too."""
+def _nodes(node: ast.AST, *, deferred: bool, types: bool = False) -> Iterator[ast.AST]:
+    """Walk the code that runs on import.
+
+    With ``deferred`` the insides of functions too, with ``types`` what only type checkers read.
+    """
     for child in ast.iter_child_nodes(node):
-        if _is_type_checking(child):
+        if _is_type_checking(child) and not types:
             continue
         if not deferred and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
         yield child
-        yield from _nodes(child, deferred=deferred)
+        yield from _nodes(child, deferred=deferred, types=types)
 
 
-def _imports(module: str, *, deferred: bool = True) -> set[str]:
+def _imports(module: str, *, deferred: bool = True, types: bool = False) -> set[str]:
     """Return the absolute names of all modules (and of names in them) that a module imports."""
     path = MODULES[module]
     here = [PACKAGE, *(module.split(".") if module else [])]
     package = here if path.name == "__init__.py" else here[:-1]
     names: set[str] = set()
-    for node in _nodes(ast.parse(path.read_text("utf-8")), deferred=deferred):
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in _nodes(tree, deferred=deferred, types=types):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -108,9 +125,9 @@ def _imports(module: str, *, deferred: bool = True) -> set[str]:
     return names
 
 
-def _own_imports(module: str, *, deferred: bool = True) -> set[str]:
+def _own_imports(module: str, *, deferred: bool = True, types: bool = False) -> set[str]:
     """Return the modules of this package that a module imports."""
-    names = _imports(module, deferred=deferred)
+    names = _imports(module, deferred=deferred, types=types)
     own = {name.removeprefix(PACKAGE + ".") for name in names if name.startswith(PACKAGE + ".")}
     return {name for name in own if name in MODULES} - {module}
 
@@ -152,12 +169,50 @@ def test_inner_rings_know_neither_qt_nor_napari(module: str) -> None:
     assert not {name for name in _imports(module) if _matches(name, forbidden)}
 
 
-def test_core_has_no_import_cycle() -> None:
-    remaining = {name: _own_imports(name, deferred=False) for name in _in_ring("core")}
+def test_no_modules_import_each_other_not_even_for_types() -> None:
+    remaining = {
+        name: {
+            target
+            for target in _own_imports(name, types=True)
+            # A package that holds names of its modules is none of what its modules import.
+            if (name, target) not in DEFERRED and not name.startswith(f"{target}.")
+        }
+        for name in MODULES
+    }
     while remaining:
         free = {name for name, needs in remaining.items() if not needs & remaining.keys()}
         assert free, f"import cycle among {sorted(remaining)}"
         remaining = {name: needs for name, needs in remaining.items() if name not in free}
+
+
+def _place(module: str) -> tuple[str, int] | None:
+    """Return the parent of the folder that a module lies in, and which of its folders it is."""
+    for parent in sorted(FOLDERS, key=len, reverse=True):
+        if module.startswith(f"{parent}."):
+            return parent, FOLDERS[parent].index(module.removeprefix(f"{parent}.").split(".")[0])
+    return None
+
+
+@pytest.mark.parametrize("module", _in_ring(*FOLDERS))
+def test_folders_import_those_before_them_only(module: str) -> None:
+    here = _place(module)
+    if here is None:
+        return
+    later = {
+        name
+        for name in _own_imports(module, types=True)
+        if (there := _place(name)) is not None and there[0] == here[0] and there[1] > here[1]
+    }
+    assert not later
+
+
+def test_folders_can_be_taken_in_at_a_glance() -> None:
+    folders = {path.parent for path in MODULES.values()}
+    sizes = {
+        folder.name: sum(path.name != "__init__.py" for path in folder.glob("*.py"))
+        for folder in folders
+    }
+    assert max(sizes.values()) <= MOST_MODULES, sizes
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -177,7 +232,7 @@ def test_only_the_workers_start_threads(module: str) -> None:
 def test_views_know_values_only(module: str) -> None:
     if module.startswith("plugin.views"):
         engine = {name for name in _own_imports(module) if not name.startswith("plugin")}
-        assert engine - {"core"} <= VALUES
+        assert {name for name in engine if MODULES[name].name != "__init__.py"} <= VALUES
 
 
 def _loads(statement: str) -> set[str]:

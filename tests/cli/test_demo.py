@@ -15,6 +15,7 @@ from PIL import Image
 
 from napari_ssim_defects.cli import demo, main
 from napari_ssim_defects.cli.demo import DemoResults, run_demo
+from napari_ssim_defects.cli.main import show_results
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config.presets import PRESETS
 from napari_ssim_defects.core.model.defect_model import DefectModel
@@ -132,7 +133,7 @@ def test_without_a_display_napari_is_not_opened_and_a_sentence_says_so(
 ) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    assert results.show() == "There is no display, so napari was not opened."
+    assert show_results(results) == "There is no display, so napari was not opened."
 
 
 def test_without_napari_a_sentence_says_how_to_install_it(
@@ -140,7 +141,7 @@ def test_without_napari_a_sentence_says_how_to_install_it(
 ) -> None:
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setitem(sys.modules, "napari_ssim_defects.plugin.hooks.demo_viewer", None)
-    sentence = results.show()
+    sentence = show_results(results)
     assert "pip install" in sentence
     assert "\n" not in sentence
 

@@ -27,13 +27,14 @@ LENGTH = ("--epochs", "6", "--json")
 KILLED = f"""
 import os, signal, sys
 from napari_ssim_defects.cli import main
-from napari_ssim_defects.core import device, training
 from napari_ssim_defects.core.config.presets import PRESETS
-from napari_ssim_defects.io import checkpoint_file
+from napari_ssim_defects.core.networks import precision
+from napari_ssim_defects.core.training import train as training
+from napari_ssim_defects.io.artifacts import checkpoint_file
 
 PRESETS["quick"] = {TINY}
 training._CHECKPOINT_SECONDS = training._REPORT_SECONDS = 0.0
-device.step_time = lambda dtype: 1.0
+precision.step_time = lambda dtype: 1.0
 written = []
 def write(*arguments):
     write_checkpoint(*arguments)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import settings
 
 from napari_ssim_defects.core.networks.backbone import Backbone
-from napari_ssim_defects.io.artifacts.backbone_weights import read_backbone_weights
+from napari_ssim_defects.io.artifacts.pretrained_weights import read_backbone_weights
 
 settings.register_profile("core", derandomize=True, deadline=None, max_examples=40, database=None)
 settings.load_profile("core")

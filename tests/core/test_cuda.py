@@ -8,17 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from napari_ssim_defects.core.common.device import (
-    choose_device,
-    fast_dtype,
-    release_memory,
-    use_dtype,
-)
+from napari_ssim_defects.core.common.device import choose_device, release_memory
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import AugmentationConfig, SSIMConfig, TrainingConfig
 from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
-from napari_ssim_defects.core.patches.sampler import PatchSource, TrainingArea
+from napari_ssim_defects.core.networks.precision import fast_dtype, use_dtype
+from napari_ssim_defects.core.patches.areas import TrainingArea
+from napari_ssim_defects.core.patches.sampler import PatchSource
 from napari_ssim_defects.core.ssim import ssim_loss, ssim_map
 from napari_ssim_defects.core.training.messages import (
     TrainingCheckpoint,

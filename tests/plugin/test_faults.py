@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QLabel
 
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.model.thresholds import QuantileThreshold
-from napari_ssim_defects.plugin.controllers.session import controller_of
+from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.plugin.jobs import workers
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QThreadPool
 
-from napari_ssim_defects.plugin.controllers.session import controller_of
+from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 
 

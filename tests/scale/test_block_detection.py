@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_ssim_defects.core.config import SegmentationConfig
-from napari_ssim_defects.core.config.outputs import OutputConfig
+from napari_ssim_defects.core.config import OutputConfig, SegmentationConfig
 from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.io.files import pyramid
 from napari_ssim_defects.io.images import image_file as images

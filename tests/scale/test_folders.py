@@ -15,8 +15,7 @@ import tifffile
 from PIL import Image
 
 from napari_ssim_defects.core.common.errors import InputError
-from napari_ssim_defects.core.config import SegmentationConfig
-from napari_ssim_defects.core.config.outputs import OutputConfig
+from napari_ssim_defects.core.config import OutputConfig, SegmentationConfig
 from napari_ssim_defects.core.evaluation.scores import evaluate
 from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.core.segmentation.regions import measure_regions

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from napari_ssim_defects.core.common import device
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import SegmentationConfig
 from napari_ssim_defects.core.model.defect_model import DefectModel
+from napari_ssim_defects.core.networks import precision
 from napari_ssim_defects.core.segmentation.segment import segment
-from napari_ssim_defects.scale.lazy_labels import lazy_labels
-from napari_ssim_defects.scale.lazy_residual import lazy_residual
+from napari_ssim_defects.scale.lazy import lazy_labels, lazy_residual
 
 Images = Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]
 Maker = Callable[..., DefectModel]
@@ -39,7 +38,7 @@ def test_residual_of_all_views_is_that_in_memory(
     small_tiles: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(device, "fast_dtype", lambda _: dtype)
+    monkeypatch.setattr(precision, "fast_dtype", lambda _: dtype)
     assert viewed_model.config.augmentation.quarter_turns  # so that orientations count, too
     expected = viewed_model.residual(spoilt, device="cpu")
     lazy = lazy_residual(viewed_model, da.from_array(spoilt, chunks=chunks), device="cpu")

@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from ..core.common.errors import InputError
-from ..core.config import ResidualKind, SegmentationConfig, System, TrainingConfig
-from ..core.config.outputs import OutputConfig, OutputKind, TiffFormat
+from ..core.config import (
+    OutputConfig,
+    OutputKind,
+    ResidualKind,
+    SegmentationConfig,
+    System,
+    TiffFormat,
+    TrainingConfig,
+)
 from ..core.config.presets import PRESETS
 from ..core.model.thresholds import ThresholdPolicy, parse_threshold
 from ..io.artifacts.recipe import DetectionRecipe, TrainingRecipe

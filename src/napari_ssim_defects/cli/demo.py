@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,22 +71,6 @@ class DemoResults:
             f"automatic threshold {s['threshold']:.3f}, in {s['seconds']:.0f} s.\n"
             f"Overview: {s['overview']}\nTIFF files, regions.csv and the model: {s['folder']}"
         )
-
-    def show(self) -> str:
-        """Open napari on the results; return a sentence if it was not opened, else nothing."""
-        if sys.platform.startswith("linux") and not (
-            os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-        ):
-            return "There is no display, so napari was not opened."
-        try:
-            from ..plugin.hooks.demo_viewer import show_demo
-        except ImportError as error:
-            return (
-                f"napari was not opened ({error}); install it with "
-                "pip install 'napari-ssim-defects[all]'."
-            )
-        show_demo(self)
-        return ""
 
 
 def run_demo(folder: str | os.PathLike[str], minutes: float | None = None) -> DemoResults:

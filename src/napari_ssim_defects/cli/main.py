@@ -12,13 +12,16 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.common.errors import NOT_ENOUGH_MEMORY, InputError, is_out_of_memory
 from .arguments import argument_parser, detection_recipe, segmentation_config, training_recipe
 from .terminal import Bar, outline, say_notices
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from .demo import DemoResults
+
+__all__ = ["main", "show_results"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -232,10 +235,27 @@ def _demo(options: argparse.Namespace) -> int:
     results = run_demo(options.out, options.minutes)
     _print(options, results.summary, results.text)
     if not options.no_gui:
-        refusal = results.show()
+        refusal = show_results(results)
         if refusal:
             print(refusal, file=sys.stderr)
     return 0
+
+
+def show_results(results: DemoResults) -> str:
+    """Open napari on the results of the demo; return a sentence if it was not opened."""
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        return "There is no display, so napari was not opened."
+    try:
+        from ..plugin.hooks.demo_viewer import show_demo
+    except ImportError as error:
+        return (
+            f"napari was not opened ({error}); install it with "
+            "pip install 'napari-ssim-defects[all]'."
+        )
+    show_demo(results)
+    return ""
 
 
 def _print(options: argparse.Namespace, result: Mapping[str, Any], text: str) -> None:

@@ -35,7 +35,7 @@ def run_recipe(
     InputError
         If the recipe cannot be read or followed, or would replace the model of another one.
     """
-    from ..io.artifacts.recipe_file import read_recipe
+    from ..io.artifacts.recipe import read_recipe
 
     recipe = _elsewhere(read_recipe(path), device, cluster)
     _refuse_missing(recipe)

@@ -141,9 +141,8 @@ def _follow(
     checkpoint: _Checkpoint,
 ) -> tuple[TrainingFinished, TrainingStep | None]:
     """Show how a training goes, to its end; returns the end and the last step, if one was left."""
+    from ..core.common.progress import CalibrationProgress, PreparationProgress
     from ..core.training.messages import (
-        CalibrationProgress,
-        PreparationProgress,
         TrainingCheckpoint,
         TrainingFinished,
         TrainingNotice,

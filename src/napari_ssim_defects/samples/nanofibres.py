@@ -11,8 +11,7 @@ from scipy import ndimage
 
 from ..core.common.errors import InputError
 from .fibre_defects import Defect, plant
-from .fibre_mesh import random_fibres
-from .fibre_rendering import Canvas, Drawable
+from .fibre_rendering import Canvas, Drawable, random_fibres
 from .noise import Field, generator
 
 __all__ = ["NanofibreSample", "nanofibres"]

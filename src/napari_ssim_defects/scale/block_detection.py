@@ -19,8 +19,8 @@ from ..core.segmentation.regions import Region, RegionSums
 from ..core.segmentation.segment import Segmented
 from ..io.files.atomic import ensure_folder
 from ..io.files.pyramid import BLOCK
-from ..io.files.scratch_pyramid import ScratchPyramid
-from .lazy_labels import LabelImage, segment_steps
+from ..io.files.scratch import ScratchPyramid
+from .lazy import LabelImage, segment_steps
 from .residual_store import ResidualStore
 
 __all__ = ["BlocksDetected", "detect_in_blocks", "outline_blocks"]

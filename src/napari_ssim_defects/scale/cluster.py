@@ -17,9 +17,9 @@ import torch
 from distributed import Client, Future, WorkerPlugin, get_worker
 from distributed.scheduler import KilledWorker
 
-from ..core.common.device import fast_dtype, use_dtype
 from ..core.common.errors import InputError
 from ..core.model.defect_model import DefectModel
+from ..core.networks.precision import fast_dtype, use_dtype
 from ..io.writers.journal import Journal, Record
 from ..io.writers.results import ResultWriter
 from .file_detection import Detection, NotWritten, Target, detect_file, file_done

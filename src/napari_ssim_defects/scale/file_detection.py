@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from ..core.common.errors import InputError
-from ..core.config import SegmentationConfig
-from ..core.config.outputs import OutputConfig
+from ..core.common.progress import InspectionProgress, PlaneInspected
+from ..core.config import OutputConfig, SegmentationConfig
 from ..core.images.planes import ImageLike, Planes, as_planes
 from ..core.model.defect_model import DefectModel
 from ..core.segmentation.regions import Region, measure_plane
 from ..core.segmentation.segment import segment_planes
-from ..core.training.messages import InspectionProgress, PlaneInspected
 from ..io.files.scratch import scratch_folder
 from ..io.images.checks import as_grey, intensity_notice, is_grey
 from ..io.images.image_file import ImageFile, open_image
@@ -221,8 +220,7 @@ def _in_blocks(
     written: Callable[[_Found], Record],
 ) -> Generator[float, None, tuple[_Found, Record]]:
     from .block_detection import detect_in_blocks
-    from .lazy_labels import labels_of
-    from .lazy_residual import lazy_stack
+    from .lazy import labels_of, lazy_stack
 
     stride, device = detection.stride, detection.device
     with scratch_folder(folder) as scratch:

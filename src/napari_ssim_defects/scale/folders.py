@@ -14,13 +14,12 @@ import numpy as np
 
 from ..core.common.device import choose_device
 from ..core.common.errors import InputError
-from ..core.config import SegmentationConfig
-from ..core.config.outputs import OutputConfig
+from ..core.common.progress import PlaneInspected
+from ..core.config import OutputConfig, SegmentationConfig
 from ..core.detection.reconstruction import relayed
 from ..core.evaluation.scores import Evaluation, Evaluator
 from ..core.model.defect_model import DefectModel
 from ..core.segmentation.segment import refuse_reversed, segment
-from ..core.training.messages import PlaneInspected
 from ..io.files.naming import output_stems, table_names
 from ..io.images.checks import mask_notice
 from ..io.images.image_file import match_truth, read_image, read_mask

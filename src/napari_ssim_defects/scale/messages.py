@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.config.outputs import OutputKind
+from ..core.config import OutputKind
 from ..core.images.planes import ImageLike
 
 __all__ = ["FileDetected", "FileDone", "FileFailed", "FileProgress"]

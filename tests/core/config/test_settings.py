@@ -5,7 +5,6 @@ from pydantic import ValidationError
 
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import (
-    PRESETS,
     AugmentationConfig,
     SegmentationConfig,
     SquaredErrorResidual,
@@ -13,6 +12,7 @@ from napari_ssim_defects.core.config import (
     SSIMResidual,
     TrainingConfig,
 )
+from napari_ssim_defects.core.config.presets import PRESETS
 
 
 def test_there_are_three_presets():

@@ -7,8 +7,7 @@ import pytest
 from scipy import ndimage
 
 from napari_ssim_defects.core.common.errors import InputError
-from napari_ssim_defects.core.evaluation.confusion import Confusion
-from napari_ssim_defects.core.evaluation.scores import Evaluator, evaluate, thinned
+from napari_ssim_defects.core.evaluation.scores import Confusion, Evaluator, evaluate, thinned
 
 
 def case(seed, levels=None, images=3):

@@ -25,7 +25,7 @@ from napari_ssim_defects.core.detection.residual import score_plane, score_tiles
 from napari_ssim_defects.core.images import tiles as tiling
 from napari_ssim_defects.core.images.tiles import Box, PatchGrid, patch_starts, spans
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
-from napari_ssim_defects.io.artifacts.backbone_weights import read_backbone_weights
+from napari_ssim_defects.io.artifacts.pretrained_weights import read_backbone_weights
 
 LEVELS = tuple(float(level) for level in np.linspace(0, 3, 41))
 

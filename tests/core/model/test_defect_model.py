@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from napari_ssim_defects.core.common.errors import InputError
+from napari_ssim_defects.core.common.progress import InspectionProgress, PlaneInspected
 from napari_ssim_defects.core.config import SquaredErrorResidual, TrainingConfig
 from napari_ssim_defects.core.detection.reconstruction import reconstruct_plane
 from napari_ssim_defects.core.detection.residual import residual_map
@@ -14,7 +15,6 @@ from napari_ssim_defects.core.images.intensity import IntensityRange
 from napari_ssim_defects.core.model.calibration import Calibration
 from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
-from napari_ssim_defects.core.training.messages import InspectionProgress, PlaneInspected
 
 
 def model_of(channels=1, channel_axis=None, **config):

@@ -6,8 +6,8 @@ import torch
 
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.networks.backbone import BACKBONE_CHANNELS, BACKBONE_STRIDES, Backbone
-from napari_ssim_defects.io.artifacts import backbone_weights
-from napari_ssim_defects.io.artifacts.backbone_weights import read_backbone_weights
+from napari_ssim_defects.io.artifacts import pretrained_weights as backbone_weights
+from napari_ssim_defects.io.artifacts.pretrained_weights import read_backbone_weights
 
 
 def test_maps_are_those_of_the_published_network(backbone):

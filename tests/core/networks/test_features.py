@@ -6,7 +6,7 @@ import torch
 
 from napari_ssim_defects.core.networks.backbone import mirrored
 from napari_ssim_defects.core.networks.features import FeatureModel, fit_features
-from napari_ssim_defects.core.patches.sampler import TrainingArea
+from napari_ssim_defects.core.patches.areas import TrainingArea
 
 
 def grain(rng, height=160, width=192):

@@ -13,7 +13,7 @@ from napari_ssim_defects.core.networks.texture import (
     _expectation_maximisation,
     fit_texture,
 )
-from napari_ssim_defects.core.patches.sampler import TrainingArea
+from napari_ssim_defects.core.patches.areas import TrainingArea
 
 
 def grating(height=96, width=120, channels=1, seed=0):

@@ -9,7 +9,8 @@ from scipy import ndimage
 
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import AugmentationConfig
-from napari_ssim_defects.core.patches.sampler import PatchSource, TrainingArea, split
+from napari_ssim_defects.core.patches.areas import TrainingArea, split
+from napari_ssim_defects.core.patches.sampler import PatchSource
 
 NONE = AugmentationConfig()
 

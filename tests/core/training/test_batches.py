@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from napari_ssim_defects.core.config import AugmentationConfig
-from napari_ssim_defects.core.patches.sampler import PatchSource, TrainingArea
-from napari_ssim_defects.core.training.batches import Batches
+from napari_ssim_defects.core.patches.areas import TrainingArea
+from napari_ssim_defects.core.patches.sampler import PatchSource
+from napari_ssim_defects.core.training.loader import Batches
 
 NONE = AugmentationConfig()
 EVERYTHING = AugmentationConfig(

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from napari_ssim_defects.core.common.errors import InputError
+from napari_ssim_defects.core.common.progress import PreparationProgress
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.model.calibrate import calibrate
 from napari_ssim_defects.core.model.defect_model import DefectModel
@@ -20,7 +21,6 @@ from napari_ssim_defects.core.training import trainer as optimisation
 from napari_ssim_defects.core.training.loader import CARD_BATCHES, Feed
 from napari_ssim_defects.core.training.losses import Objective
 from napari_ssim_defects.core.training.messages import (
-    PreparationProgress,
     TrainingCheckpoint,
     TrainingFinished,
     TrainingNotice,

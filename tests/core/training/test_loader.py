@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from napari_ssim_defects.core.config import AugmentationConfig, TrainingConfig
-from napari_ssim_defects.core.patches.sampler import PatchSource, TrainingArea
+from napari_ssim_defects.core.patches.areas import TrainingArea
+from napari_ssim_defects.core.patches.sampler import PatchSource
 from napari_ssim_defects.core.training import loader as feed
-from napari_ssim_defects.core.training.batches import Batches, step_seed
-from napari_ssim_defects.core.training.loader import Feed
+from napari_ssim_defects.core.training.loader import Batches, Feed, step_seed
 from napari_ssim_defects.core.training.losses import Objective
 
 CPU = torch.device("cpu")

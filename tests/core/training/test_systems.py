@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from napari_ssim_defects.core.common.errors import InputError
+from napari_ssim_defects.core.common.progress import PreparationProgress
 from napari_ssim_defects.core.config import (
     ReconstructionProbabilityResidual,
     SquaredErrorResidual,
@@ -21,7 +22,7 @@ from napari_ssim_defects.core.model.thresholds import FixedThreshold
 from napari_ssim_defects.core.networks.alexnet import AlexNetFeatures
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
 from napari_ssim_defects.core.training.losses import Objective, training_loss
-from napari_ssim_defects.core.training.messages import PreparationProgress, TrainingStep
+from napari_ssim_defects.core.training.messages import TrainingStep
 from napari_ssim_defects.core.training.train import STOP, train
 
 TINY = {

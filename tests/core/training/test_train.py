@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from napari_ssim_defects.core.common.errors import InputError
+from napari_ssim_defects.core.common.progress import CalibrationProgress, PreparationProgress
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.evaluation.scores import evaluate
 from napari_ssim_defects.core.model.calibration import Calibration
@@ -16,8 +17,6 @@ from napari_ssim_defects.core.training import train as training
 from napari_ssim_defects.core.training import trainer as optimisation
 from napari_ssim_defects.core.training.losses import training_loss
 from napari_ssim_defects.core.training.messages import (
-    CalibrationProgress,
-    PreparationProgress,
     TrainingCheckpoint,
     TrainingFinished,
     TrainingNotice,

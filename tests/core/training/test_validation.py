@@ -17,7 +17,7 @@ from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialis
 from napari_ssim_defects.core.patches.corruption import corrupt
 from napari_ssim_defects.core.training.losses import Objective
 from napari_ssim_defects.core.training.validation import Validation
-from napari_ssim_defects.io.artifacts.backbone_weights import read_backbone_weights
+from napari_ssim_defects.io.artifacts.pretrained_weights import read_backbone_weights
 
 CONFIG = TrainingConfig(
     patch_size=16,

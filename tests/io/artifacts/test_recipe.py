@@ -17,8 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_ssim_defects.core.common.errors import InputError
-from napari_ssim_defects.core.config import SegmentationConfig, TrainingConfig
-from napari_ssim_defects.core.config.outputs import OutputConfig
+from napari_ssim_defects.core.config import OutputConfig, SegmentationConfig, TrainingConfig
 from napari_ssim_defects.core.config.presets import PRESETS
 from napari_ssim_defects.core.model.thresholds import (
     FalsePositiveRateThreshold,
@@ -26,9 +25,15 @@ from napari_ssim_defects.core.model.thresholds import (
     LargestRegionThreshold,
     QuantileThreshold,
 )
-from napari_ssim_defects.io.artifacts import recipe_file
-from napari_ssim_defects.io.artifacts.recipe import DetectionRecipe, Recipe, TrainingRecipe
-from napari_ssim_defects.io.artifacts.recipe_file import RECIPE_VERSION, read_recipe, write_recipe
+from napari_ssim_defects.io.artifacts import recipe as recipe_file
+from napari_ssim_defects.io.artifacts.recipe import (
+    RECIPE_VERSION,
+    DetectionRecipe,
+    Recipe,
+    TrainingRecipe,
+    read_recipe,
+    write_recipe,
+)
 from napari_ssim_defects.io.images.image_file import find_images
 
 HEAD = 'schema = "napari-ssim-defects recipe"\nversion = 1\n'

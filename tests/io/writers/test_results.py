@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_ssim_defects.core.common.errors import InputError
-from napari_ssim_defects.core.config.outputs import OutputConfig
+from napari_ssim_defects.core.config import OutputConfig
 from napari_ssim_defects.core.images.planes import as_planes
 from napari_ssim_defects.core.segmentation.regions import measure_regions
 from napari_ssim_defects.io.files.spatial import SpatialMetadata

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_ssim_defects.core.model.thresholds import FalsePositiveRateThreshold
 from napari_ssim_defects.io.images.image_file import find_images, read_image
-from napari_ssim_defects.plugin.controllers.session import controller_of
+from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.plugin.state.preferences import Preferences
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 from napari_ssim_defects.plugin.views.sections.batch import BatchView

@@ -15,7 +15,7 @@ from napari_ssim_defects.core.model.thresholds import (
     QuantileThreshold,
 )
 from napari_ssim_defects.core.segmentation.segment import prepare
-from napari_ssim_defects.plugin.views.sections.proposals import ProposalsView
+from napari_ssim_defects.plugin.views.sections.segment import ProposalsView
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from napari.layers._source import layer_source
 from PIL import Image
 
 from napari_ssim_defects.cli import main
-from napari_ssim_defects.core.config import SegmentationConfig
-from napari_ssim_defects.core.config.outputs import OutputConfig
+from napari_ssim_defects.core.config import OutputConfig, SegmentationConfig
 from napari_ssim_defects.core.model.defect_model import DefectModel
-from napari_ssim_defects.io.artifacts.recipe_file import read_recipe, write_recipe
+from napari_ssim_defects.io.artifacts.recipe import read_recipe, write_recipe
 from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.io.writers.ome_tiff import write_ome_tiff
 

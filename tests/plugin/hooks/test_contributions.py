@@ -13,7 +13,7 @@ import tifffile
 from napari.layers import Image, Labels, Layer
 from npe2 import PluginManifest
 
-from napari_ssim_defects.core.config.outputs import OutputConfig
+from napari_ssim_defects.core.config import OutputConfig
 from napari_ssim_defects.io.files.spatial import SpatialMetadata
 from napari_ssim_defects.io.writers.results import Result, ResultWriter
 
@@ -82,7 +82,7 @@ def test_samples_are_good_and_defective_images_with_the_truth(sample):
 
 
 def test_an_image_layer_is_saved_with_scale_and_units(tmp_path):
-    from napari_ssim_defects.plugin.hooks.writer import write_image
+    from napari_ssim_defects.plugin.hooks.image_files import write_image
 
     layer = Image(
         np.arange(24, dtype=np.float32).reshape(2, 3, 4),
@@ -102,7 +102,7 @@ def test_an_image_layer_is_saved_with_scale_and_units(tmp_path):
 
 @pytest.mark.parametrize("kind", ["rgb", "pyramid", "labels"])
 def test_other_layers_are_saved_too(tmp_path, kind):
-    from napari_ssim_defects.plugin.hooks.writer import write_image, write_labels
+    from napari_ssim_defects.plugin.hooks.image_files import write_image, write_labels
 
     path = str(tmp_path / "layer.ome.tif")
     rng = np.random.default_rng(0)
@@ -150,7 +150,7 @@ def test_opening_the_panel_imports_no_torch():
 import json, sys
 from npe2 import PluginManifest
 
-from napari_ssim_defects.core.config.outputs import OutputConfig
+from napari_ssim_defects.core.config import OutputConfig
 from napari_ssim_defects.io.writers.results import Result, ResultWriter
 from napari_ssim_defects.io.files.spatial import SpatialMetadata
 manifest = PluginManifest.from_file(sys.argv[1])

@@ -11,7 +11,7 @@ import pytest
 
 from napari_ssim_defects.cli.demo import DemoResults
 from napari_ssim_defects.core.segmentation.segment import segment
-from napari_ssim_defects.plugin.controllers.session import controller_of
+from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.samples import nanofibres
 from napari_ssim_defects.scale.folders import FileDetected
 

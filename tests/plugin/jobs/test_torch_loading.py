@@ -14,7 +14,7 @@ import pytest
 # What another thread, which wants to run every millisecond, sees of the import.
 PROGRAM = """
 import sys, threading
-from napari_ssim_defects.plugin import torch_loading
+from napari_ssim_defects.plugin.jobs import torch_loading
 
 opened = []
 load_libraries = torch_loading._load_libraries

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import gc
-import time
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
 from typing import TypeVar
 
 import torch
 from torch import nn
 
-from ..networks.autoencoder import Autoencoder
 from .errors import InputError
 
 __all__ = [
-    "autocast",
     "choose_device",
-    "fast_dtype",
     "full_precision",
     "place",
     "release_memory",
-    "step_time",
-    "use_dtype",
 ]
-
-_CHOSEN: dict[torch.device, torch.dtype] = {}  # by `use_dtype`
-_LAPS = 5  # of the race between number formats
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
@@ -64,46 +54,6 @@ def _available(kind: str) -> bool:
     return kind == "cpu" or (module is not None and bool(module.is_available()))
 
 
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)  # detection, which needs no gradients, may be the first to ask
-@torch.enable_grad()
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """Return the number format that a training step is fastest in: float32 or bfloat16.
-
-    On a GPU, bfloat16 where the hardware has it; on a CPU, whichever wins a brief race.
-    """
-    if device in _CHOSEN:
-        return _CHOSEN[device]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float32
-    if device.type == "xpu":
-        return torch.bfloat16
-    if device.type != "cpu":
-        return torch.float32
-    # They take turns, so that a busy moment does not hit one of them only.
-    laps = [[step_time(dtype) for dtype in (torch.float32, torch.bfloat16)] for _ in range(_LAPS)]
-    single, half = map(min, zip(*laps, strict=True))
-    return torch.bfloat16 if half < 0.9 * single else torch.float32
-
-
-def use_dtype(device: torch.device, dtype: torch.dtype | None) -> None:
-    """Decide the number format of a device in this process, so that several compute the same.
-
-    None: it is chosen by speed again.
-    """
-    _CHOSEN.pop(device, None)
-    if dtype is not None:
-        _CHOSEN[device] = dtype
-    fast_dtype.cache_clear()
-
-
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Context in which a network's matrix work runs in the device's fast format."""
-    if fast_dtype(device) == torch.float32:
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
-
-
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """Context in which nothing runs in another format than its own."""
     if not torch.amp.is_autocast_available(device.type):  # on MPS before torch 2.5
@@ -121,22 +71,3 @@ def release_memory(device: torch.device) -> None:
     gc.collect()
     if device.type != "cpu":
         getattr(torch, device.type).empty_cache()
-
-
-def step_time(dtype: torch.dtype) -> float:
-    """Time of a forward and backward pass of a few patches on the CPU, in seconds.
-
-    Of this thread alone where the system can tell: other programs must not decide the race.
-    """
-    precise = time.get_clock_info("thread_time").resolution < 1e-4
-    clock = time.thread_time if precise else time.perf_counter
-    # The real network and as many patches as it takes: a few do not tell which format wins on the
-    # whole, nor does a single convolution.
-    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
-        network = place(Autoencoder(64, 1, 64), torch.device("cpu"))
-    patches = torch.ones(16, 1, 64, 64).to(memory_format=torch.channels_last)
-    start = clock()
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        outputs = network(patches)
-    outputs.float().mean().backward()
-    return clock() - start

@@ -6,6 +6,8 @@ from .settings import (
     AugmentationConfig,
     DiscriminatorResidual,
     FeaturesResidual,
+    OutputConfig,
+    OutputKind,
     RarityResidual,
     RarityView,
     ReconstructionProbabilityResidual,
@@ -18,6 +20,7 @@ from .settings import (
     SSIMResidual,
     System,
     TextureResidual,
+    TiffFormat,
     TrainingConfig,
     describe,
 )
@@ -26,6 +29,8 @@ __all__ = [
     "AugmentationConfig",
     "DiscriminatorResidual",
     "FeaturesResidual",
+    "OutputConfig",
+    "OutputKind",
     "RarityResidual",
     "RarityView",
     "ReconstructionProbabilityResidual",
@@ -38,6 +43,7 @@ __all__ = [
     "SquaredErrorResidual",
     "System",
     "TextureResidual",
+    "TiffFormat",
     "TrainingConfig",
     "describe",
 ]

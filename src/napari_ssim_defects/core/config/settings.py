@@ -1,4 +1,4 @@
-"""Every value that a training and a detection depend on, as frozen, serialisable models."""
+"""Every value that a training, a detection and its results depend on, as frozen models."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ __all__ = [
     "AugmentationConfig",
     "DiscriminatorResidual",
     "FeaturesResidual",
+    "OutputConfig",
+    "OutputKind",
     "RarityResidual",
     "RarityView",
     "ReconstructionProbabilityResidual",
@@ -43,12 +45,20 @@ __all__ = [
     "SquaredErrorResidual",
     "System",
     "TextureResidual",
+    "TiffFormat",
     "TrainingConfig",
     "describe",
 ]
 
 System = Literal["ssim", "l2", "vae", "fmae"]
 """What is trained: SSIM, squared error, a variational and a feature matching autoencoder."""
+
+OutputKind = Literal["residual", "labels", "mask", "table", "overlay"]
+"""Residual map; numbered regions; where regions are; their table; picture with outlines."""
+
+TiffFormat = Literal["ome", "imagej", "zarr"]
+"""OME-TIFF, which holds everything; ImageJ's own TIFF, which is less and opens in any Fiji; and
+OME-Zarr, a folder of small files, for images that are looked at over a network."""
 
 
 class AugmentationConfig(Values):
@@ -346,3 +356,28 @@ _RESIDUALS: dict[str, ResidualConfig] = {
     "vae": ReconstructionProbabilityResidual(),
     "fmae": SquaredErrorResidual(),
 }
+
+
+class OutputConfig(Values):
+    """What is written about each image, and in which format.
+
+    Attributes
+    ----------
+    kinds
+        What is written, each once, in the order of `OutputKind`.
+    tiff
+        Format of residuals, labels and masks.
+
+    Examples
+    --------
+    >>> OutputConfig(kinds=("table", "mask")).kinds
+    ('mask', 'table')
+    """
+
+    kinds: tuple[OutputKind, ...] = ("residual", "labels", "table")
+    tiff: TiffFormat = "ome"
+
+    @field_validator("kinds")
+    @classmethod
+    def _in_order(cls, value: tuple[OutputKind, ...]) -> tuple[OutputKind, ...]:
+        return tuple(kind for kind in get_args(OutputKind) if kind in value)

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..common.device import autocast
 from ..config import TrainingConfig
 from ..config.residual_kinds import LocalKind, ResidualConfig, parts
 from ..images.tiles import Box, tile_side, tiles
 from ..networks.autoencoder import Autoencoder
 from ..networks.backbone import MIRRORED, mirrored
+from ..networks.precision import autocast
 from ..networks.texture import TEXTURE_REACH
 from ..patches.symmetry import orientations_of
 from .reconstruction import reconstruct_plane, reconstructor, relayed

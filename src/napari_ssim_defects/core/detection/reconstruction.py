@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ..common.device import autocast
 from ..config import TrainingConfig
 from ..images.tiles import Box, PatchGrid
 from ..networks.autoencoder import Autoencoder
+from ..networks.precision import autocast
 from ..patches.symmetry import orientation_at, oriented, restored
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Scores of residuals against ground truth (paper section 4.3)."""
+"""Scores of residuals and predictions against ground truth (paper section 4.3)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from ..common.array_checks import number_array, plane_shaped, truth_array
 from ..common.errors import InputError
 from ..common.score_table import ScoreTable
 from ..segmentation.regions import label_regions
-from .confusion import Confusion
 from .froc import Froc, FrocCounter
 
-__all__ = ["Evaluation", "Evaluator", "ImageScores", "evaluate", "thinned"]
+__all__ = [
+    "Confusion",
+    "Evaluation",
+    "Evaluator",
+    "ImageScores",
+    "evaluate",
+    "thinned",
+]
 
 PRO_LIMIT = 0.3
 OVERLAP_RATE = 0.05
@@ -23,6 +29,50 @@ OVERLAP_RATES = np.linspace(0, PRO_LIMIT, 61)
 _QUANTILES = (0.25, 0.5, 0.75)
 
 _Curve = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Pixels by what was predicted and what is true."""
+
+    true_positives: int = 0
+    false_positives: int = 0
+    false_negatives: int = 0
+    true_negatives: int = 0
+
+    @classmethod
+    def of(cls, prediction: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> Confusion:
+        """Count the pixels of a prediction; True = defect."""
+        both = int(np.count_nonzero(prediction & truth))
+        predicted, positive = int(np.count_nonzero(prediction)), int(np.count_nonzero(truth))
+        negatives = truth.size - predicted - positive + both
+        return cls(both, predicted - both, positive - both, negatives)
+
+    def __add__(self, other: Confusion) -> Confusion:
+        return Confusion(
+            self.true_positives + other.true_positives,
+            self.false_positives + other.false_positives,
+            self.false_negatives + other.false_negatives,
+            self.true_negatives + other.true_negatives,
+        )
+
+    @property
+    def iou(self) -> float:
+        """Intersection over union; 1 where nothing is defective and nothing was predicted."""
+        union = self.true_positives + self.false_positives + self.false_negatives
+        return self.true_positives / union if union else 1.0
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall (Dice's coefficient); 1 as `iou`."""
+        union = 2 * self.true_positives + self.false_positives + self.false_negatives
+        return 2 * self.true_positives / union if union else 1.0
+
+    @property
+    def false_positive_rate(self) -> float:
+        """Fraction of the good pixels that were predicted; 0 where there are none."""
+        good = self.false_positives + self.true_negatives
+        return self.false_positives / good if good else 0.0
 
 
 @dataclass(frozen=True, slots=True)

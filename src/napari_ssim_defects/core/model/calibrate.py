@@ -11,6 +11,7 @@ import torch
 
 from ..common.device import choose_device
 from ..common.errors import InputError
+from ..common.progress import CalibrationProgress
 from ..config import RarityResidual, ResidualConfig, TrainingConfig
 from ..detection.predictions import predict_plane
 from ..detection.rarity import combined_rarity, fit_rarity, offsets
@@ -18,9 +19,7 @@ from ..detection.reconstruction import relayed
 from ..detection.residual import score_plane
 from ..images.planes import ImageLike, Planes
 from ..networks.autoencoder import Autoencoder
-from ..patches.areas import read_areas
-from ..patches.sampler import TrainingArea
-from ..training.messages import CalibrationProgress
+from ..patches.areas import TrainingArea, read_areas
 from .calibration import Measurement, Scoring
 from .defect_model import DefectModel
 from .thresholds import ThresholdPolicy

@@ -16,6 +16,7 @@ import torch
 from ..common.array_checks import whole_number
 from ..common.device import choose_device, place
 from ..common.errors import InputError
+from ..common.progress import InspectionProgress, PlaneInspected
 from ..config import ResidualKind, TrainingConfig
 from ..detection.predictions import predict_plane
 from ..detection.reconstruction import relayed
@@ -23,7 +24,6 @@ from ..detection.residual import score_plane
 from ..images.intensity import IntensityRange
 from ..images.planes import ImageLike, Planes, as_planes
 from ..networks.autoencoder import Autoencoder
-from ..training.messages import InspectionProgress, PlaneInspected
 from .calibration import Calibration, Scoring
 from .thresholds import FalseRegionsThreshold, FixedThreshold, ThresholdPolicy
 

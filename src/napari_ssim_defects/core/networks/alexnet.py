@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from torch import nn
 
 from ..common.errors import InputError
-from ..training.messages import PreparationProgress
+from ..common.progress import PreparationProgress
 
 __all__ = ["AlexNetFeatures"]
 

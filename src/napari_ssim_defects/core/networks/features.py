@@ -13,7 +13,7 @@ from torch import nn
 from .backbone import BACKBONE_CHANNELS, BACKBONE_STRIDES, MIRRORED, mirrored
 
 if TYPE_CHECKING:
-    from ..patches.sampler import TrainingArea
+    from ..patches.areas import TrainingArea
     from .backbone import Backbone
 
 __all__ = ["FeatureModel", "fit_features"]

@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from torch import nn
 
 if TYPE_CHECKING:
-    from ..patches.sampler import TrainingArea
+    from ..patches.areas import TrainingArea
 
 __all__ = ["TEXTURE_REACH", "TextureModel", "fit_texture"]
 

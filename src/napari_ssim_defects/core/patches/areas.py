@@ -1,10 +1,11 @@
-"""Training images, read and checked: the areas that patches come from."""
+"""Defect-free areas of the training images: read, checked, and divided for validation."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,66 @@ import numpy.typing as npt
 from ..common.array_checks import truth_array
 from ..common.errors import InputError
 from ..config import TrainingConfig
+from ..images.intensity import IntensityRange
 from ..images.planes import ImageLike, Planes, as_planes
 from ..images.tiles import Box, tile_side, tiles
-from .sampler import TrainingArea
 
 __all__ = [
+    "TrainingArea",
     "fingerprint",
     "read_areas",
     "refuse_single_patches",
+    "split",
     "spread_over",
     "training_planes",
+    "training_side",
 ]
 
 _SAMPLED_PIXELS = 2**26
 _PATCHES_PER_SIDE = 4
 _SINGLE_PIXEL = 16  # pixels: side of patches that are encoded as one pixel
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingArea:
+    """A defect-free part of an image.
+
+    Attributes
+    ----------
+    pixels
+        float32 array of shape (C, H, W).
+    allowed
+        bool array of shape (H, W): pixels that patches may contain; None = all.
+    """
+
+    pixels: npt.NDArray[np.float32]
+    allowed: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def good_pixels(self) -> npt.NDArray[np.float32]:
+        """Pixels that patches may contain, of shape (C, N)."""
+        if self.allowed is None:
+            return self.pixels.reshape(len(self.pixels), -1)
+        return self.pixels[:, self.allowed]
+
+    def normalised(self, intensity: IntensityRange) -> TrainingArea:
+        """Return the area with its intensities normalised."""
+        return TrainingArea(intensity.normalise(self.pixels, "a training image"), self.allowed)
+
+    def cut(self, axis: int, start: int, stop: int) -> TrainingArea:
+        """Return the part between two rows (axis 0) or columns (axis 1)."""
+        part = (slice(start, stop), slice(None)) if axis == 0 else (slice(None), slice(start, stop))
+        return TrainingArea(
+            self.pixels[(slice(None), *part)], None if self.allowed is None else self.allowed[part]
+        )
+
+    def mirrored(self, margin: int) -> TrainingArea:
+        """Return a larger copy that goes on beyond its border as its mirror image."""
+        border = (margin, margin)
+        return TrainingArea(
+            np.pad(self.pixels, ((0, 0), border, border), mode="symmetric"),
+            None if self.allowed is None else np.pad(self.allowed, margin, mode="symmetric"),
+        )
 
 
 def training_planes(
@@ -191,3 +237,82 @@ def _check_number(given: Sequence[Any], images: int, what: str) -> None:
             f"There {'is' if images == 1 else 'are'} {images} image{'s' * (images != 1)} but "
             f"{len(given)} {what}{'s' * (len(given) != 1)}; give one {what} per image."
         )
+
+
+def split(
+    areas: Sequence[TrainingArea], fraction: float, patch_size: int
+) -> tuple[list[TrainingArea], list[TrainingArea]]:
+    """Hold out part of the training areas.
+
+    Whole areas are held out if there are five or more with room for a patch; else a band across
+    the longer side of each area that is long enough for patches in either part.
+
+    Parameters
+    ----------
+    areas
+        Training areas.
+    fraction
+        Fraction to hold out, in [0, 1).
+    patch_size
+        Side of the patches, in pixels.
+
+    Returns
+    -------
+    training, held_out
+        The second is empty if ``fraction`` is 0 or nothing can be spared. A band keeps its
+        surroundings, but no pixel of them is allowed.
+    """
+    if not fraction:
+        return list(areas), []
+    roomy = [index for index, area in enumerate(areas) if _corners(area, patch_size).any()]
+    if len(roomy) >= 5:
+        count = max(1, round(fraction * len(roomy)))
+        spread = np.linspace(0, len(roomy) - 1, count + 2).round().astype(int)[1:-1]
+        chosen = {roomy[index] for index in spread}
+        return (
+            [area for index, area in enumerate(areas) if index not in chosen],
+            [area for index, area in enumerate(areas) if index in chosen],
+        )
+    training, held_out = [], []
+    for area in areas:
+        sides = area.pixels.shape[1:]
+        axis = int(np.argmax(sides))
+        band = max(patch_size, round(fraction * sides[axis]))
+        rest = sides[axis] - band
+        if rest < 2 * patch_size:
+            training.append(area)
+            continue
+        allowed = np.ones(sides, dtype=bool) if area.allowed is None else area.allowed.copy()
+        (allowed if axis == 0 else allowed.T)[:rest] = False
+        parts = area.cut(axis, 0, rest), TrainingArea(area.pixels, allowed)
+        if all(_corners(part, patch_size).any() for part in parts):
+            training.append(parts[0])
+            held_out.append(parts[1])
+        else:
+            training.append(area)
+    return training, held_out
+
+
+def training_side(areas: Sequence[TrainingArea], config: TrainingConfig) -> int:
+    """Return the side of the squares to train on, in pixels.
+
+    Twice the patch size for a discriminator, which needs surroundings, if all areas with room for
+    a patch have room for that; else the patch size.
+    """
+    larger = 2 * config.patch_size
+    if config.discriminator and all(
+        _corners(area, larger).any() for area in areas if _corners(area, config.patch_size).any()
+    ):
+        return larger
+    return config.patch_size
+
+
+def _corners(area: TrainingArea, size: int) -> npt.NDArray[np.bool_]:
+    """Upper left corners (H - P + 1, W - P + 1) of the patches that lie in the area."""
+    height, width = area.pixels.shape[1:]
+    rows, columns = max(0, height - size + 1), max(0, width - size + 1)
+    if area.allowed is None or not rows or not columns:
+        return np.ones((rows, columns), dtype=bool)
+    sums = np.pad(area.allowed.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    inside = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
+    return np.asarray(inside == size * size)

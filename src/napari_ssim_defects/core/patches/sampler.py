@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,124 +11,17 @@ import torch.nn.functional as functional
 
 from ..common.device import release_memory
 from ..common.errors import InputError, is_out_of_memory
-from ..config import AugmentationConfig, TrainingConfig
-from ..images.intensity import IntensityRange
+from ..config import AugmentationConfig
+from .areas import TrainingArea, _corners
 from .symmetry import orientations_of, oriented
 
-__all__ = ["PatchSource", "TrainingArea", "split", "tiles", "training_side"]
+__all__ = [
+    "PatchSource",
+    "tiles",
+]
 
 # A patch's position: index of the area, row and column of its upper left corner.
 _Positions = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingArea:
-    """A defect-free part of an image.
-
-    Attributes
-    ----------
-    pixels
-        float32 array of shape (C, H, W).
-    allowed
-        bool array of shape (H, W): pixels that patches may contain; None = all.
-    """
-
-    pixels: npt.NDArray[np.float32]
-    allowed: npt.NDArray[np.bool_] | None = None
-
-    @property
-    def good_pixels(self) -> npt.NDArray[np.float32]:
-        """Pixels that patches may contain, of shape (C, N)."""
-        if self.allowed is None:
-            return self.pixels.reshape(len(self.pixels), -1)
-        return self.pixels[:, self.allowed]
-
-    def normalised(self, intensity: IntensityRange) -> TrainingArea:
-        """Return the area with its intensities normalised."""
-        return TrainingArea(intensity.normalise(self.pixels, "a training image"), self.allowed)
-
-    def cut(self, axis: int, start: int, stop: int) -> TrainingArea:
-        """Return the part between two rows (axis 0) or columns (axis 1)."""
-        part = (slice(start, stop), slice(None)) if axis == 0 else (slice(None), slice(start, stop))
-        return TrainingArea(
-            self.pixels[(slice(None), *part)], None if self.allowed is None else self.allowed[part]
-        )
-
-    def mirrored(self, margin: int) -> TrainingArea:
-        """Return a larger copy that goes on beyond its border as its mirror image."""
-        border = (margin, margin)
-        return TrainingArea(
-            np.pad(self.pixels, ((0, 0), border, border), mode="symmetric"),
-            None if self.allowed is None else np.pad(self.allowed, margin, mode="symmetric"),
-        )
-
-
-def split(
-    areas: Sequence[TrainingArea], fraction: float, patch_size: int
-) -> tuple[list[TrainingArea], list[TrainingArea]]:
-    """Hold out part of the training areas.
-
-    Whole areas are held out if there are five or more with room for a patch; else a band across
-    the longer side of each area that is long enough for patches in either part.
-
-    Parameters
-    ----------
-    areas
-        Training areas.
-    fraction
-        Fraction to hold out, in [0, 1).
-    patch_size
-        Side of the patches, in pixels.
-
-    Returns
-    -------
-    training, held_out
-        The second is empty if ``fraction`` is 0 or nothing can be spared. A band keeps its
-        surroundings, but no pixel of them is allowed.
-    """
-    if not fraction:
-        return list(areas), []
-    roomy = [index for index, area in enumerate(areas) if _corners(area, patch_size).any()]
-    if len(roomy) >= 5:
-        count = max(1, round(fraction * len(roomy)))
-        spread = np.linspace(0, len(roomy) - 1, count + 2).round().astype(int)[1:-1]
-        chosen = {roomy[index] for index in spread}
-        return (
-            [area for index, area in enumerate(areas) if index not in chosen],
-            [area for index, area in enumerate(areas) if index in chosen],
-        )
-    training, held_out = [], []
-    for area in areas:
-        sides = area.pixels.shape[1:]
-        axis = int(np.argmax(sides))
-        band = max(patch_size, round(fraction * sides[axis]))
-        rest = sides[axis] - band
-        if rest < 2 * patch_size:
-            training.append(area)
-            continue
-        allowed = np.ones(sides, dtype=bool) if area.allowed is None else area.allowed.copy()
-        (allowed if axis == 0 else allowed.T)[:rest] = False
-        parts = area.cut(axis, 0, rest), TrainingArea(area.pixels, allowed)
-        if all(_corners(part, patch_size).any() for part in parts):
-            training.append(parts[0])
-            held_out.append(parts[1])
-        else:
-            training.append(area)
-    return training, held_out
-
-
-def training_side(areas: Sequence[TrainingArea], config: TrainingConfig) -> int:
-    """Return the side of the squares to train on, in pixels.
-
-    Twice the patch size for a discriminator, which needs surroundings, if all areas with room for
-    a patch have room for that; else the patch size.
-    """
-    larger = 2 * config.patch_size
-    if config.discriminator and all(
-        _corners(area, larger).any() for area in areas if _corners(area, config.patch_size).any()
-    ):
-        return larger
-    return config.patch_size
 
 
 class PatchSource:
@@ -265,14 +157,3 @@ def _on_device(planes: list[torch.Tensor], device: torch.device) -> list[torch.T
             raise
     release_memory(device)
     return planes
-
-
-def _corners(area: TrainingArea, size: int) -> npt.NDArray[np.bool_]:
-    """Upper left corners (H - P + 1, W - P + 1) of the patches that lie in the area."""
-    height, width = area.pixels.shape[1:]
-    rows, columns = max(0, height - size + 1), max(0, width - size + 1)
-    if area.allowed is None or not rows or not columns:
-        return np.ones((rows, columns), dtype=bool)
-    sums = np.pad(area.allowed.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    inside = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
-    return np.asarray(inside == size * size)

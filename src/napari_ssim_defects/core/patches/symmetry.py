@@ -21,7 +21,7 @@ from ..config import AugmentationConfig
 from ..images.tiles import tiles
 
 if TYPE_CHECKING:
-    from .sampler import TrainingArea
+    from .areas import TrainingArea
 
 __all__ = ["find_symmetries", "orientation_at", "orientations_of", "oriented", "restored"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as functional
 
-from ..common.device import autocast
 from ..config import TrainingConfig
 from ..networks.autoencoder import Autoencoder
+from ..networks.precision import autocast
 from ..patches.corruption import corrupt, vary
 from ..patches.sampler import tiles
 from ..ssim import ssim_loss

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ..common.progress import CalibrationProgress, PreparationProgress
+
 if TYPE_CHECKING:
     from ..model.defect_model import DefectModel
     from .checkpoint import TrainingState
 
 __all__ = [
-    "CalibrationProgress",
-    "InspectionProgress",
-    "PlaneInspected",
-    "PreparationProgress",
     "TrainingCheckpoint",
     "TrainingFinished",
     "TrainingMessage",
@@ -25,14 +23,6 @@ __all__ = [
     "TrainingStarted",
     "TrainingStep",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class PreparationProgress:
-    """Part, in [0, 1], of what has to be done before the first step; ``text`` says what it is."""
-
-    text: str
-    fraction: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +115,6 @@ class TrainingCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationProgress:
-    """The network is trained; its residuals on defect-free images are being measured.
-
-    Attributes
-    ----------
-    fraction
-        Part that is done, in [0, 1].
-    """
-
-    fraction: float
-
-
-@dataclass(frozen=True, slots=True)
 class TrainingFinished:
     """The last message of every training that was not closed.
 
@@ -166,41 +143,3 @@ TrainingMessage: TypeAlias = (
     | CalibrationProgress
     | TrainingFinished
 )
-
-
-@dataclass(frozen=True, slots=True)
-class InspectionProgress:
-    """Part of one plane that has been reconstructed.
-
-    Attributes
-    ----------
-    plane, planes
-        Index of the plane, and number of planes.
-    fraction
-        Part of the whole image that is done, in [0, 1].
-    """
-
-    plane: int
-    planes: int
-    fraction: float
-
-
-@dataclass(frozen=True, slots=True)
-class PlaneInspected:
-    """One inspected plane.
-
-    Attributes
-    ----------
-    plane, planes
-        Index of the plane in C order over the leading axes, and number of planes.
-    residual
-        float32 array of shape (H, W); 0 = as good as it gets.
-    reconstruction
-        float32 array of shape (C, H, W), in the intensities of the input; None if there is none,
-        as neither the residual nor the caller needed it.
-    """
-
-    plane: int
-    planes: int
-    residual: npt.NDArray[np.float32]
-    reconstruction: npt.NDArray[np.float32] | None

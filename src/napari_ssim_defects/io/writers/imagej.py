@@ -12,8 +12,7 @@ import tifffile
 
 from ...core.common.array_checks import plain_array
 from ...core.common.errors import InputError
-from ..files.atomic import atomic_path
-from ..files.checked_file import open_checked
+from ..files.atomic import atomic_path, open_checked
 from ..files.spatial import SpatialMetadata, converted
 from .ome_tiff import BIG_TIFF_BYTES
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.common.errors import InputError
-from ...core.config.outputs import OutputConfig, OutputKind
+from ...core.config import OutputConfig, OutputKind
 from ...core.images.planes import ImageLike, Planes
 from ...core.segmentation.regions import Region
 from ..files.atomic import ensure_folder, ensure_writable

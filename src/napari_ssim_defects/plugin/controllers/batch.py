@@ -17,8 +17,7 @@ from ..jobs.batch_job import (
     opening_result,
 )
 from ..jobs.runner import Runner
-from ..layers.model_text import model_origin
-from ..layers.provenance import provenance
+from ..layers.provenance import model_origin, provenance
 from ..previews.segmentation_preview import SegmentationPreview
 from ..state.batch_state import BatchImage, BatchSummary
 from ..state.panel_state import PanelState

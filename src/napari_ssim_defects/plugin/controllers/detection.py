@@ -10,7 +10,7 @@ from ...core.common.errors import InputError
 from .. import layers
 from ..jobs import jobs, workers
 from ..jobs.runner import Runner
-from ..layers.model_text import model_origin
+from ..layers.provenance import model_origin
 from ..layers.spatial import visible_plane
 from ..previews.segmentation_preview import SegmentationPreview
 from ..state.panel_state import PanelState
@@ -19,7 +19,7 @@ from ..state.preferences import preferences
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from ..jobs.large_job import Sight
+    from ..jobs.jobs import Sight
     from ..layers.large import LargeResidual
 
 __all__ = ["DetectionController"]

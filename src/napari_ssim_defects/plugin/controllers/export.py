@@ -12,7 +12,7 @@ from ...core.config import SegmentationConfig
 from ...io.artifacts.recipe_program import detection_line, detection_program
 from .. import layers
 from ..jobs.export_job import Exportable, exporting
-from ..jobs.panel_recipe import RecipeReady, writing_down
+from ..jobs.recipe_checks import RecipeReady, writing_down
 from ..jobs.runner import Runner
 from ..layers.provenance import provenance
 from ..layers.region_features import regions_to_review

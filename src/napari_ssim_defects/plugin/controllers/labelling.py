@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ...core.common.errors import InputError
-from ...core.config import SegmentationConfig
 from .. import layers
-from ..jobs import jobs
-from ..jobs.large_job import outlining
+from ..jobs.jobs import Created, creating
 from ..jobs.runner import Runner
-from ..layers.large import LargeLabels, LargeResidual
+from ..layers.large import LargeLabels
 from ..layers.provenance import provenance
-from ..layers.region_features import RegionsMeasured, Spacing, region_features
 from ..layers.spatial import pixel_size
 from ..previews.segmentation_preview import SegmentationPreview
 from ..state.panel_state import PanelState
@@ -27,24 +19,9 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
-__all__ = ["Created", "LabellingController", "creating"]
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """The regions of a heatmap.
-
-    Attributes
-    ----------
-    labels
-        int32 of the heatmap's shape, numbered onward from plane to plane; on disk if they are
-        larger than memory.
-    measured
-        Their measurements.
-    """
-
-    labels: npt.NDArray[np.int32] | LargeLabels
-    measured: RegionsMeasured
+__all__ = [
+    "LabellingController",
+]
 
 
 class LabellingController:
@@ -130,33 +107,3 @@ class LabellingController:
         layer = layers.new_labels(found.labels, found.measured, heatmap, settings)
         self._viewer.add_layer(layer)
         return layer
-
-
-def creating(
-    residual: npt.NDArray[np.float32] | LargeResidual,
-    threshold: float,
-    config: SegmentationConfig,
-    spacing: Spacing,
-) -> Generator[jobs.Fraction | Created, None, None]:
-    """Segment and measure a residual (..., H, W).
-
-    Parameters
-    ----------
-    residual
-        In memory, or on disk.
-    threshold, config
-        How to segment it.
-    spacing
-        Of its pixels.
-    """
-    if isinstance(residual, LargeResidual):
-        found = yield from outlining(residual, threshold, config)
-        features = region_features(found.regions, len(found.shape), spacing)
-        yield Created(found, RegionsMeasured(features, 0))
-        return
-    for message in jobs.labelling(residual, threshold, config):
-        if isinstance(message, jobs.Labelled):
-            measured = RegionsMeasured.of(message.labels, message.regions, spacing)
-            yield Created(message.labels, measured)
-        else:
-            yield message

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.common.errors import InputError
 from .. import layers
-from ..jobs.panel_recipe import FileImage
-from ..jobs.recipe_job import PanelJob, saving_recipe
-from ..jobs.recipe_opening import RecipeOpened, fitted, opening_recipe
+from ..jobs.recipe_checks import FileImage
+from ..jobs.recipe_job import PanelJob, RecipeOpened, fitted, opening_recipe, saving_recipe
 from ..jobs.runner import Runner
 from ..layers.spatial import file_metadata
 from ..state.panel_state import PanelState

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.notifications import show_info
 
 from ...core.common.errors import InputError
+from ...core.common.progress import CalibrationProgress, PreparationProgress
 from ...core.training.messages import (
-    CalibrationProgress,
-    PreparationProgress,
     TrainingFinished,
     TrainingNotice,
     TrainingPreview,
@@ -19,9 +18,15 @@ from ...core.training.messages import (
     TrainingStep,
 )
 from .. import layers
-from ..jobs.last_training import LastTraining, LayerRecord, checkpoint_file
 from ..jobs.runner import Runner
-from ..jobs.training_job import Resumed, TrainingImage, training
+from ..jobs.training_job import (
+    LastTraining,
+    LayerRecord,
+    Resumed,
+    TrainingImage,
+    checkpoint_file,
+    training,
+)
 from ..layers.regions_of_interest import is_region, region_mask
 from ..state.panel_state import LossPoint, PanelState
 from ..state.preferences import preferences

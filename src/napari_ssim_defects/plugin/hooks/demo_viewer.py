@@ -10,8 +10,8 @@ from napari.layers import Image, Labels
 from ...core.config import SegmentationConfig
 from ...core.segmentation.regions import measure_regions
 from .. import layers
-from ..controllers.session import controller_of
-from ..layers.model_text import model_origin
+from ..controllers.panel_controller import controller_of
+from ..layers.provenance import model_origin
 from ..layers.region_features import RegionsMeasured
 from ..layers.spatial import pixel_size
 

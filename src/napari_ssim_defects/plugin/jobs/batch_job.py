@@ -12,11 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.common.errors import InputError
-from ...core.config import SegmentationConfig
-from ...core.config.outputs import OutputConfig
-from ..controllers.labelling import Created, creating
+from ...core.config import OutputConfig, SegmentationConfig
 from ..state.batch_state import BatchImage, BatchSummary
-from .jobs import Fraction
+from .jobs import Created, Fraction, creating
 from .torch_loading import load_torch
 
 if TYPE_CHECKING:

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.config import SegmentationConfig
-from ...core.config.outputs import OutputConfig
+from ...core.config import OutputConfig, SegmentationConfig
 from ..layers.large import LargeLabels
-from .jobs import Done, Fraction, Labelled, labelling
-from .large_job import outlining
+from .jobs import Done, Fraction, Labelled, labelling, outlining
 
 if TYPE_CHECKING:
     from ...core.images.planes import ImageLike, Planes

@@ -1,6 +1,7 @@
-"""What runs in the background thread: generators over arrays, without layers and without Qt.
+"""Background jobs: models, heatmaps, previews and regions, in memory or larger than it.
 
-Each imports what it needs when it starts, so that torch is never imported on the GUI thread.
+They are generators of messages and know no Qt. Each imports what it needs when it starts, so that
+torch is never imported on the GUI thread.
 """
 
 from __future__ import annotations
@@ -9,26 +10,28 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...core.common.errors import InputError
+from ...core.common.progress import InspectionProgress, PlaneInspected
 from ...core.config import SegmentationConfig
-from ...core.training.messages import InspectionProgress, PlaneInspected
+from ..layers.large import LargeLabels, LargeResidual, LastingFolder
+from ..layers.region_features import RegionsMeasured, Spacing, region_features
 from .torch_loading import load_torch
 
 if TYPE_CHECKING:
-    from ...core.images.planes import ImageLike
+    from ...core.images.planes import ImageLike, Planes
     from ...core.model.defect_model import DefectModel
     from ...core.segmentation.regions import Region
     from ...core.segmentation.segment import Segmented, ThresholdIndex
     from ..layers import Source
     from ..layers.large import LargeResidual
-    from .large_job import Sight
 
 __all__ = [
+    "Created",
     "Done",
     "Fraction",
     "Growing",
@@ -38,15 +41,23 @@ __all__ = [
     "PlanePrepared",
     "PlaneSegmented",
     "Refused",
+    "Sight",
+    "creating",
+    "growing",
     "inspection",
     "labelling",
+    "new_residual",
     "opening",
+    "outlining",
     "preparation",
     "saving",
     "segmentation",
 ]
 
 Plane = npt.NDArray[np.float32]
+
+Sight = tuple[tuple[int, ...], tuple[float, float]]
+"""What is looked at: index of a plane, and row and column of a pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +187,6 @@ def inspection(
     import torch
 
     from ...scale.file_detection import inspected_in_blocks
-    from .large_job import growing, new_residual
 
     torch.set_num_threads(threads)
     refused = without = 0
@@ -303,3 +313,90 @@ def planes_from(shape: tuple[int, ...], first: tuple[int, ...]) -> Iterator[tupl
     for index in np.ndindex(shape[:-2]):
         if index != first:
             yield index
+
+
+def new_residual(
+    model: DefectModel, planes: Planes, stride: int | None, device: str, root: Path
+) -> LargeResidual:
+    """Make the residual of an image on disk, of which nothing is known yet."""
+    from ...scale.residual_store import ResidualStore
+
+    folder = LastingFolder(root)
+    store = ResidualStore(model, planes, folder.path, stride=stride, device=device)
+    return LargeResidual(store, folder)
+
+
+def growing(large: LargeResidual, sight: Sight | None) -> Generator[float, Sight | None, None]:
+    """Compute what is not known yet; what is looked at, until another is sent, comes first."""
+    from ...scale.residual_store import Wanted
+
+    if sight is not None and len(sight[0]) != len(large.store.shape) - 2:
+        sight = None  # of an image with channels, whose planes are numbered otherwise
+    steps = large.store.fill(None if sight is None else Wanted(*sight))
+    with suppress(StopIteration):
+        fraction = next(steps)
+        while True:
+            sight = yield fraction
+            fraction = steps.send(None if sight is None else Wanted(*sight))
+
+
+def outlining(
+    large: LargeResidual, threshold: float, config: SegmentationConfig
+) -> Generator[Fraction, None, LargeLabels]:
+    """Outline and measure the regions of a residual, and keep their labels on disk."""
+    from ...core.detection.reconstruction import relayed
+    from ...io.files.scratch import ScratchPyramid
+    from ...scale.block_detection import outline_blocks
+
+    folder = LastingFolder(large.folder.path.parent)
+    pyramid = ScratchPyramid(folder.path, large.store.shape, np.dtype(np.int32))
+    steps = outline_blocks(large.levels[0], threshold, config, pyramid)
+    found: Any = yield from relayed(steps, Fraction)
+    return LargeLabels(pyramid, found.regions, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The regions of a heatmap.
+
+    Attributes
+    ----------
+    labels
+        int32 of the heatmap's shape, numbered onward from plane to plane; on disk if they are
+        larger than memory.
+    measured
+        Their measurements.
+    """
+
+    labels: npt.NDArray[np.int32] | LargeLabels
+    measured: RegionsMeasured
+
+
+def creating(
+    residual: npt.NDArray[np.float32] | LargeResidual,
+    threshold: float,
+    config: SegmentationConfig,
+    spacing: Spacing,
+) -> Generator[Fraction | Created, None, None]:
+    """Segment and measure a residual (..., H, W).
+
+    Parameters
+    ----------
+    residual
+        In memory, or on disk.
+    threshold, config
+        How to segment it.
+    spacing
+        Of its pixels.
+    """
+    if isinstance(residual, LargeResidual):
+        found = yield from outlining(residual, threshold, config)
+        features = region_features(found.regions, len(found.shape), spacing)
+        yield Created(found, RegionsMeasured(features, 0))
+        return
+    for message in labelling(residual, threshold, config):
+        if isinstance(message, Labelled):
+            measured = RegionsMeasured.of(message.labels, message.regions, spacing)
+            yield Created(message.labels, measured)
+        else:
+            yield message

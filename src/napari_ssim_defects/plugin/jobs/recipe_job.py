@@ -1,19 +1,18 @@
-"""The background job that writes what the panel is set to do to a recipe."""
+"""Background jobs that write the settings of the panel to a recipe, and read one."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...core.common.errors import InputError
-from ...core.config import SegmentationConfig, TrainingConfig
-from ...core.config.outputs import OutputConfig
+from ...core.config import OutputConfig, SegmentationConfig, TrainingConfig
 from .jobs import Done, Fraction
-from .panel_recipe import (
+from .recipe_checks import (
     FileImage,
     common_pixel_size,
     detection_recipe,
@@ -29,7 +28,13 @@ if TYPE_CHECKING:
     from ...io.artifacts.recipe import DetectionRecipe, Recipe, TrainingRecipe
     from .export_job import Exportable
 
-__all__ = ["PanelJob", "saving_recipe"]
+__all__ = [
+    "PanelJob",
+    "RecipeOpened",
+    "fitted",
+    "opening_recipe",
+    "saving_recipe",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,8 +94,7 @@ def saving_recipe(path: Path, job: PanelJob) -> Generator[Fraction | Done, None,
         the model came from elsewhere. The sentence says what to do.
     """
     load_torch()
-    from ...io.artifacts.recipe import Recipe
-    from ...io.artifacts.recipe_file import write_recipe
+    from ...io.artifacts.recipe import Recipe, write_recipe
     from ...io.files.atomic import ensure_folder
 
     if not (job.training or job.items or job.planned):
@@ -230,3 +234,74 @@ def _write_masks(job: PanelJob, recipe: TrainingRecipe) -> None:
         shape = image.source.image.shape[: -1 if image.source.rgb else None]
         mask = np.ascontiguousarray(np.broadcast_to(image.mask, shape))
         write_ome_tiff(recipe.masks / f"{stem}_mask.ome.tif", mask)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecipeOpened:
+    """A recipe was read.
+
+    Attributes
+    ----------
+    path, recipe
+        The file and what it says.
+    model
+        The model that it names, as it is to be used; None if there is no such file yet.
+    training_files, detection_files
+        The images that it means, as far as they are there.
+    """
+
+    path: Path
+    recipe: Recipe
+    model: DefectModel | None
+    training_files: tuple[Path, ...]
+    detection_files: tuple[Path, ...]
+
+
+def opening_recipe(path: Path) -> Generator[RecipeOpened, None, None]:
+    """Read a recipe, and the model that it names if that is there."""
+    from ...io.artifacts.recipe import read_recipe
+
+    recipe = read_recipe(path)
+    model = None
+    if recipe.model.exists():
+        load_torch()
+        from ...core.model.defect_model import DefectModel
+
+        model = fitted(DefectModel.load(recipe.model), recipe)
+    training, detection = recipe.training, recipe.detection
+    yield RecipeOpened(
+        path,
+        recipe,
+        model,
+        () if training is None else _found(training.images),
+        () if detection is None else _found(detection.images),
+    )
+
+
+def fitted(model: DefectModel, recipe: Recipe) -> DefectModel:
+    """Return a model that compares and chooses its threshold as a recipe says.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be scored by what the recipe asks for.
+    """
+    policy = None
+    if recipe.detection is not None:
+        model = model.with_residual(recipe.detection.residual)
+        policy = recipe.detection.threshold
+    if policy is None and recipe.training is not None:
+        policy = recipe.training.auto_threshold
+    return model if policy is None else replace(model, threshold=policy)
+
+
+def _found(images: Iterable[Path]) -> tuple[Path, ...]:
+    from ...io.images.image_file import find_images
+
+    found: list[Path] = []
+    for image in images:
+        try:
+            found += find_images([image])
+        except InputError:  # it is told how many there are
+            continue
+    return tuple(path.resolve() for path in found)

@@ -1,30 +1,125 @@
-"""What trains in the background thread, and keeps a checkpoint of it.
+"""The background job that trains, with a checkpoint from which it can be resumed.
 
-Imports what needs torch when it starts, never on the GUI thread.
+Imports what needs torch when it starts, never on the GUI thread. Config and layers of the last
+training are known without reading its weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import json
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ValidationError
 
 from ...core.common.errors import InputError
 from ...core.config import TrainingConfig
 from ...core.training.messages import TrainingCheckpoint, TrainingMessage, TrainingNotice
-from .last_training import LastTraining, checkpoint_file
+from ...io.files.safetensors_file import read_metadata
 from .torch_loading import load_torch
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
+
     from ...core.model.defect_model import HistoryEntry
     from ...core.training.checkpoint import TrainingState
     from ..layers import Source
     from ..state.preferences import Preferences
 
-__all__ = ["Resumed", "TrainingImage", "training"]
+__all__ = [
+    "LastTraining",
+    "LayerRecord",
+    "Resumed",
+    "TrainingImage",
+    "checkpoint_file",
+    "training",
+]
+
+_NOTE = "layers"
+
+
+class LayerRecord(BaseModel):
+    """How to find a layer again: its name, and the file that it came from, if any."""
+
+    name: str
+    file: str | None
+
+    @classmethod
+    def of(cls, layer: Layer) -> LayerRecord:
+        """Describe a layer."""
+        path = layer.source.path
+        return cls(name=layer.name, file=None if path is None else str(path))
+
+    def find(self, layers: Iterable[Layer]) -> Layer:
+        """Return the layer of that file and name; else of that file; else of that name.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        layers = list(layers)
+        found = [layer for layer in layers if self.file and LayerRecord.of(layer).file == self.file]
+        named = [layer for layer in found or layers if layer.name == self.name]
+        if not (named or found):
+            where = f" ({self.file})" if self.file else ""
+            raise InputError(f"Open '{self.name}'{where} first; the training goes on with it.")
+        return (named or found)[0]
+
+
+class _Layers(BaseModel):
+    training: tuple[LayerRecord, ...]
+    region: LayerRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class LastTraining:
+    """Recipe of the last training, and the layers that it learned from.
+
+    Attributes
+    ----------
+    config
+        The recipe.
+    images
+        The image layers.
+    region
+        The layer that limited them, or None.
+    """
+
+    config: TrainingConfig
+    images: tuple[LayerRecord, ...]
+    region: LayerRecord | None
+
+    def notes(self) -> dict[str, str]:
+        """Return what to write into a checkpoint beside the training."""
+        return {_NOTE: _Layers(training=self.images, region=self.region).model_dump_json()}
+
+    @classmethod
+    def read(cls, folder: Path) -> LastTraining:
+        """Read from the checkpoint in a folder, without torch.
+
+        Raises
+        ------
+        InputError
+            If there is none, or it is damaged.
+        """
+        file = checkpoint_file(folder)
+        metadata = read_metadata(file)
+        try:
+            layers = _Layers.model_validate_json(metadata[_NOTE])
+            config = TrainingConfig.model_validate(json.loads(metadata["checkpoint"])["config"])
+        except (KeyError, TypeError, ValueError, ValidationError):
+            raise InputError(f"'{file}' is damaged; train anew.") from None
+        return cls(config, layers.training, layers.region)
+
+
+def checkpoint_file(folder: Path) -> Path:
+    """Return where the checkpoint of the last training lies."""
+    return folder / "last-training.safetensors"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from .derived import (
     source_name,
 )
 from .large import large_labels, large_residual, refuse_large
-from .source import Source, source_of
+from .spatial import Source, source_of
 
 __all__ = [
     "Source",

@@ -1,6 +1,6 @@
-"""The only place that turns arrays into napari layers and back.
+"""The only place that turns arrays into napari layers.
 
-What tells derived layers apart, and finds them, is `derived`; `source` is the way back.
+`derived` tells derived layers apart and finds them; `spatial` is the way back to arrays.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from .large import (
 )
 from .provenance import PROVENANCE, provenance
 from .region_features import RegionsMeasured
-from .source import Source
-from .spatial import spatial_metadata, without_axis
+from .spatial import Source, spatial_metadata, without_axis
 
 if TYPE_CHECKING:
     from ...io.files.spatial import SpatialMetadata

@@ -1,12 +1,22 @@
-"""Where a derived layer came from, kept in its metadata."""
+"""Where a derived layer came from: kept in its metadata, with the model that made it."""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 
-__all__ = ["PROVENANCE", "provenance", "update_provenance"]
+if TYPE_CHECKING:
+    from ...core.model.defect_model import DefectModel
+
+__all__ = [
+    "PROVENANCE",
+    "model_details",
+    "model_origin",
+    "provenance",
+    "update_provenance",
+]
 
 PROVENANCE = "napari-ssim-defects"
 """Key of ``layer.metadata`` that says where a derived layer came from."""
@@ -21,3 +31,38 @@ def provenance(layer: Layer) -> dict[str, Any]:
 def update_provenance(layer: Layer, **values: Any) -> None:
     """Correct what a derived layer knows about where it came from."""
     layer.metadata = {**layer.metadata, PROVENANCE: {**provenance(layer), **values}}
+
+
+def model_origin(model: DefectModel, name: str, stride: int | None) -> dict[str, Any]:
+    """Return what a derived layer remembers about the model that made it."""
+    return {
+        "model": name,
+        "model_created": model.provenance.get("created", ""),
+        "training_images": model.provenance.get("training images", ""),
+        "system": model.config.system,
+        "preset": model.config.name,
+        "stride": stride or model.config.stride,
+        "detected": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "auto_threshold": model.auto_threshold,
+        "calibration": model.calibration,
+        "contrast_limits": model.calibration.contrast_limits,
+    }
+
+
+def model_details(model: DefectModel) -> str:
+    """Describe a model in one line: method, patches, images and when it was trained."""
+    method = {
+        "ssim": "SSIM",
+        "l2": "squared error",
+        "vae": "variational",
+        "fmae": "feature matching",
+    }[model.config.system]
+    kind = {1: "grey", 3: "RGB"}.get(model.channels, f"{model.channels} channels")
+    parts = [f"{method}, {kind}, patches of {model.config.patch_size} px"]
+    images = model.provenance.get("training images")
+    if images:
+        parts.append(f"trained on {images}")
+    created = model.provenance.get("created", "")[:10]
+    if created:
+        parts.append(created)
+    return "; ".join(parts)

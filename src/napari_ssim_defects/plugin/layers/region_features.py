@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...core.common.errors import InputError
-from ...core.segmentation.regions import Region, measure_planes
+from ...core.segmentation.regions import Region
 from ...io.writers.tables import REGION_COLUMNS, region_rows
-from ..jobs import workers
-from ..jobs.jobs import Fraction
-from .large import large_labels
-from .provenance import provenance, update_provenance
-from .spatial import pixel_size
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
 __all__ = [
-    "MeasuredLabels",
     "RegionsMeasured",
     "Spacing",
     "checksum",
-    "measuring",
     "region_features",
     "regions_to_review",
 ]
-
-_REST = 200  # milliseconds without a change after which regions are measured
-_PIXELS = ("paint", "labels_update", "set_data")  # undo is told by the last one only
-_PLACE = ("scale", "rotate", "shear", "affine", "units")
 
 Features = dict[str, list[Any]]
 Spacing = tuple[tuple[float, float], str | None]
@@ -65,111 +52,6 @@ class RegionsMeasured:
     ) -> RegionsMeasured:
         """Put plane and measurements of each region of a layer together."""
         return cls(region_features(regions, labels.ndim, spacing), checksum(labels))
-
-
-class MeasuredLabels:
-    """Keeps the features of a layer of regions in step with its pixels and its scale.
-
-    Parameters
-    ----------
-    layer
-        Committed regions; it knows the residual they were found in and what was measured.
-    on_failure
-        Called with a sentence when the regions cannot be measured.
-    """
-
-    def __init__(self, layer: Labels, on_failure: Callable[[str], None]) -> None:
-        self._layer = layer
-        self._spacing = pixel_size(layer)
-        self._on_failure = on_failure
-        self._job: workers.Job | None = None
-        self._later = workers.Later(self._measure, _REST)
-        for name in (*_PIXELS, *_PLACE):
-            layer.events[name].connect(self._on_change)
-
-    def close(self) -> None:
-        """Follow the layer no more."""
-        for name in (*_PIXELS, *_PLACE):
-            self._layer.events[name].disconnect(self._on_change)
-        self._stop()
-
-    def _on_change(self) -> None:
-        if large_labels(self._layer) is not None:  # cannot be painted, and drawing tells set_data
-            return
-        self._stop()
-        self._later.request()
-
-    def _measure(self) -> None:
-        layer = self._layer
-        review = regions_to_review(layer)
-        spacing = pixel_size(layer)
-        origin = provenance(layer)
-        self._job = workers.start(
-            partial(
-                measuring,
-                layer.data,
-                origin["residual"],
-                review,
-                spacing,
-                origin["measured"] if spacing == self._spacing else None,
-            ),
-            partial(self._on_measured, spacing),
-        )
-
-    def _on_measured(self, spacing: Spacing, message: object) -> None:
-        if isinstance(message, workers.Failure):
-            self._layer.features = {}  # rather none than those of other pixels
-            self._on_failure(message.text)
-        elif isinstance(message, RegionsMeasured):
-            self._spacing = spacing
-            update_provenance(self._layer, measured=message.checksum)
-            self._layer.features = message.features
-
-    def _stop(self) -> None:
-        self._later.cancel()
-        if self._job is not None:
-            self._job.discard()
-            self._job = None
-
-
-def measuring(
-    labels: npt.NDArray[Any],
-    residual: npt.NDArray[np.float32],
-    review: Collection[int],
-    spacing: Spacing,
-    known: int | None,
-) -> Generator[Fraction | RegionsMeasured, None, None]:
-    """Measure the regions of a layer, unless its pixels are those that are known already.
-
-    Parameters
-    ----------
-    labels, residual
-        Both of shape (..., H, W).
-    review
-        Labels that are to be reviewed.
-    spacing
-        Size (y, x) of a pixel and its unit.
-    known
-        Checksum of pixels that need not be measured again.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ.
-    """
-    if known is not None and checksum(labels) == known:
-        return
-    if labels.shape != residual.shape:
-        raise InputError(
-            "The regions cannot be measured: their layer has another size than the heatmap that "
-            "they were made from."
-        )
-    regions: list[tuple[int, Region]] = []
-    count = int(np.prod(labels.shape[:-2]))
-    for plane, found in measure_planes(labels, residual, review):
-        regions += [(plane, region) for region in found]
-        yield Fraction((plane + 1) / count)
-    yield RegionsMeasured.of(labels, regions, spacing)
 
 
 def region_features(regions: Sequence[tuple[int, Region]], ndim: int, spacing: Spacing) -> Features:

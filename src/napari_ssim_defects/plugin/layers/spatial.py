@@ -1,22 +1,25 @@
-"""Where a layer lies in the world: what a derived layer takes over from its source."""
+"""Where a layer lies in the world, and the array that a thread takes from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Layer
+from napari.layers import Image, Layer
 
 from ...core.common.errors import InputError
 from ...io.files.spatial import DEFAULT_AXES, SpatialMetadata, unit_symbol
 
 __all__ = [
+    "Source",
     "file_metadata",
     "pixel_area",
     "pixel_size",
     "plane_matrix",
+    "source_of",
     "spatial_metadata",
     "visible_plane",
     "without_axis",
@@ -120,3 +123,62 @@ def file_metadata(layer: Layer) -> SpatialMetadata:
     sizes = np.where(np.isclose(sizes, scale), scale, sizes)
     units = tuple(unit_symbol(unit) for unit in layer.units)
     return SpatialMetadata(axes, tuple(map(float, sizes)), units)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is kept of an image layer while a thread works on it, as the layer may vanish.
+
+    Attributes
+    ----------
+    key
+        The layer's unique id.
+    name
+        Its name.
+    image
+        Its pixels: (..., H, W), or (..., H, W, 3 or 4) if ``rgb``; of a pyramid, level 0.
+    rgb
+        Whether the last axis is colour.
+    spatial
+        Scale, translation, rotation, shear, affine transform, units and names of its axes.
+    contrast_limits
+        How it is displayed.
+    """
+
+    key: str
+    name: str
+    image: Any
+    rgb: bool
+    spatial: Mapping[str, Any]
+    contrast_limits: tuple[float, float]
+
+    @property
+    def quoted(self) -> str:
+        """The name as sentences show it."""
+        return f"'{self.name}'"
+
+
+def source_of(layer: Image) -> Source:
+    """Take from an image layer what a thread needs.
+
+    Raises
+    ------
+    InputError
+        If a stack of grey planes is only 3 or 4 pixels wide: that is a colour image which was
+        opened as a stack, and guessing would change what its axes mean.
+    """
+    image = layer.data[0] if layer.multiscale else layer.data
+    if not layer.rgb and image.ndim >= 3 and image.shape[-1] in (3, 4):
+        raise InputError(
+            f"'{layer.name}' is a stack of planes that are {image.shape[-1]} pixels wide; open "
+            "it as an RGB image if its last axis is colour."
+        )
+    low, high = layer.contrast_limits
+    return Source(
+        key=str(layer.unique_id),
+        name=layer.name,
+        image=image,
+        rgb=bool(layer.rgb),
+        spatial=spatial_metadata(layer),
+        contrast_limits=(float(low), float(high)),
+    )

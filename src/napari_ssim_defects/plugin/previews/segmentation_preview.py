@@ -14,8 +14,7 @@ from ..layers.large import large_residual
 from ..layers.provenance import provenance
 from ..layers.spatial import pixel_area
 from ..state.panel_state import PanelState, RegionSummary
-from .heatmap_preview import HeatmapPreview
-from .large_preview import LargePreview
+from .heatmap_preview import HeatmapPreview, LargePreview
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

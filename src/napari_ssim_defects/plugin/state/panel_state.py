@@ -13,8 +13,14 @@ import numpy.typing as npt
 from psygnal import EventedModel
 from pydantic import Field
 
-from ...core.config import SegmentationConfig, SSIMConfig, SSIMResidual, System, TrainingConfig
-from ...core.config.outputs import OutputConfig
+from ...core.config import (
+    OutputConfig,
+    SegmentationConfig,
+    SSIMConfig,
+    SSIMResidual,
+    System,
+    TrainingConfig,
+)
 from .batch_state import BatchState
 
 __all__ = [

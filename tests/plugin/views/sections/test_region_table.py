@@ -10,10 +10,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_ssim_defects.io.writers.tables import REGION_COLUMNS
-from napari_ssim_defects.plugin.controllers.session import controller_of
+from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.plugin.state.panel_state import RegionTable
-from napari_ssim_defects.plugin.views.sections.region_table import RegionTableView
-from napari_ssim_defects.plugin.views.widgets.region_model import RegionModel
+from napari_ssim_defects.plugin.views.sections.region_table import RegionModel, RegionTableView
 
 ASCENDING, DESCENDING = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
 

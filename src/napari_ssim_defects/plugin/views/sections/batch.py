@@ -21,8 +21,7 @@ from qtpy.QtWidgets import (
 
 from ...controllers.panel_controller import Controller
 from ...state.batch_state import BatchSummary
-from ..widgets.fields import column, heading
-from ..widgets.lifetime import while_alive
+from ..widgets.fields import column, heading, while_alive
 
 __all__ = ["BatchView"]
 

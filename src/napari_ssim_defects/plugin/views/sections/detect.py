@@ -16,11 +16,10 @@ from qtpy.QtWidgets import (
 
 from ...controllers.panel_controller import Controller
 from ...layers import is_inspectable
-from ...layers.model_text import model_details
+from ...layers.provenance import model_details
 from ...state.preferences import preferences
-from ..widgets.fields import IntegerBox, form, heading
+from ..widgets.fields import IntegerBox, form, heading, while_alive
 from ..widgets.layer_picker import LayerPicker
-from ..widgets.lifetime import while_alive
 
 __all__ = ["DetectView"]
 

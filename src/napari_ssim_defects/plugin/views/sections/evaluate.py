@@ -15,8 +15,7 @@ from qtpy.QtWidgets import (
 from ...controllers.evaluation import is_truth
 from ...controllers.panel_controller import Controller
 from ..plots.curve_plot import CurvePlot
-from ..widgets.fields import Choice, LayerCombo, column, form, heading
-from ..widgets.lifetime import while_alive
+from ..widgets.fields import Choice, LayerCombo, column, form, heading, while_alive
 
 __all__ = ["EvaluateView"]
 

@@ -16,12 +16,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ....core.config.outputs import OutputKind
+from ....core.config import OutputKind
 from ...controllers.panel_controller import Controller
 from ...layers import is_heatmap
-from ..widgets.fields import Choice, form, heading
+from ..widgets.fields import Choice, form, heading, while_alive
 from ..widgets.layer_picker import LayerPicker
-from ..widgets.lifetime import while_alive
 
 __all__ = ["ExportView"]
 

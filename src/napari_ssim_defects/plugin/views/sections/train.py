@@ -9,9 +9,8 @@ from ...controllers.panel_controller import Controller
 from ...layers import is_inspectable
 from ...layers.regions_of_interest import is_region
 from ..plots.loss_plot import LossPlot
-from ..widgets.fields import Choice, IntegerBox, LayerCombo, NumberBox, form, heading
+from ..widgets.fields import Choice, IntegerBox, LayerCombo, NumberBox, form, heading, while_alive
 from ..widgets.layer_picker import LayerPicker
-from ..widgets.lifetime import while_alive
 from ..widgets.patch_preview import PatchPreview
 from ..widgets.section import Section
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from napari.components import LayerList
 from napari.layers import Layer
+from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import (
@@ -20,9 +22,34 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .lifetime import while_alive
+__all__ = [
+    "Choice",
+    "IntegerBox",
+    "LayerCombo",
+    "NumberBox",
+    "column",
+    "form",
+    "heading",
+    "while_alive",
+]
 
-__all__ = ["Choice", "IntegerBox", "LayerCombo", "NumberBox", "column", "form", "heading"]
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def while_alive(method: _Method) -> _Method:
+    """Let a method of a widget, which follows the state or layers, do nothing without the widget.
+
+    The object in Python may outlive the widget: a panel that is closed in the middle of a job
+    hears of it until it is collected, and to touch what Qt has deleted is an error. (To disconnect
+    when Qt deletes it would not do: that may happen while Python collects both, and crash.)
+    """
+
+    @wraps(method)
+    def guarded(self: object, *arguments: Any) -> None:
+        if isalive(self):
+            method(self, *arguments)
+
+    return cast(_Method, guarded)
 
 
 class IntegerBox(QSpinBox):

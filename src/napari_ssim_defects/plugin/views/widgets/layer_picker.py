@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from .check_list import CHECKED, UNCHECKED, CheckList
-from .lifetime import while_alive
+from .fields import while_alive
 
 if TYPE_CHECKING:
     from napari.components import LayerList

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from ...core.common.errors import InputError
-from ...core.config.outputs import OutputConfig
+from ...core.config import OutputConfig
 from .export_job import Exportable
 from .jobs import Fraction
 

@@ -1,0 +1,78 @@
+"""Progress of preparation, calibration and inspection, as typed messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = [
+    "CalibrationProgress",
+    "InspectionProgress",
+    "PlaneInspected",
+    "PreparationProgress",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparationProgress:
+    """Part, in [0, 1], of what has to be done before the first step; ``text`` says what it is."""
+
+    text: str
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationProgress:
+    """The network is trained; its residuals on defect-free images are being measured.
+
+    Attributes
+    ----------
+    fraction
+        Part that is done, in [0, 1].
+    """
+
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class InspectionProgress:
+    """Part of one plane that has been reconstructed.
+
+    Attributes
+    ----------
+    plane, planes
+        Index of the plane, and number of planes.
+    fraction
+        Part of the whole image that is done, in [0, 1].
+    """
+
+    plane: int
+    planes: int
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneInspected:
+    """One inspected plane.
+
+    Attributes
+    ----------
+    plane, planes
+        Index of the plane in C order over the leading axes, and number of planes.
+    residual
+        float32 array of shape (H, W); 0 = as good as it gets.
+    reconstruction
+        float32 array of shape (C, H, W), in the intensities of the input; None if there is none,
+        as neither the residual nor the caller needed it.
+    """
+
+    plane: int
+    planes: int
+    residual: npt.NDArray[np.float32]
+    reconstruction: npt.NDArray[np.float32] | None

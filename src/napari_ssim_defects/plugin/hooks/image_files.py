@@ -1,0 +1,101 @@
+"""Reads and writes OME-TIFF for napari, with scale, units and names of axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...io.files.spatial import DEFAULT_AXES, unit_symbol
+from ...io.readers.tiff import read_tiff
+from ...io.writers.ome_tiff import write_ome_tiff
+
+__all__ = [
+    "read_results",
+    "reader_of",
+    "write_image",
+    "write_labels",
+]
+
+_LABELS = (".labels", ".mask")
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def reader_of(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], list[LayerData]]:
+    """Return what reads the files, as napari asks for it; see `read_results`."""
+    return read_results
+
+
+def read_results(path: str | Sequence[str]) -> list[LayerData]:
+    """Read residuals as images, and labels and masks as labels.
+
+    Parameters
+    ----------
+    path
+        One or more TIFF files. napari's own reader leaves out scale and units.
+
+    Returns
+    -------
+    list of tuple
+        Data, properties and type of a layer for each file.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read.
+    """
+    return [_layer(Path(file)) for file in ([path] if isinstance(path, str) else path)]
+
+
+def _layer(path: Path) -> LayerData:
+    data, spatial = read_tiff(path)
+    name = path.name.removesuffix(".tif").removesuffix(".ome")
+    properties = {
+        "name": name,
+        "scale": spatial.scale,
+        "units": tuple(unit or "pixel" for unit in spatial.units),
+        "axis_labels": tuple(spatial.axes.lower()),
+    }
+    return data, properties, "labels" if name.endswith(_LABELS) else "image"
+
+
+def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write an Image layer; see `write_ome_tiff`.
+
+    Parameters
+    ----------
+    path
+        The file, ``.ome.tif`` or ``.ome.tiff``; one that exists is replaced.
+    data
+        The layer's data; of a pyramid, level 0 is written, as the file gets its own.
+    meta
+        The layer's other properties.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written, or OME-TIFF cannot hold such data.
+    """
+    rgb = bool(meta.get("rgb", False))
+    return _write(path, data, meta, "S" if rgb else "")
+
+
+def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write a Labels layer; parameters as for `write_image`."""
+    return _write(path, data, meta, "")
+
+
+def _write(path: str, data: Any, meta: dict[str, Any], samples: str) -> list[str]:
+    if meta.get("multiscale", False):
+        data = data[0]
+    ndim = data.ndim - len(samples)
+    axes = DEFAULT_AXES.get(ndim, "")
+    units = [unit_symbol(unit) for unit in meta.get("units") or [None] * ndim]
+    write_ome_tiff(
+        path,
+        data,
+        pixel_size=tuple(float(value) for value in meta.get("scale", [1.0] * ndim)),
+        unit=units,
+        axes=axes and axes + samples,
+    )
+    return [path]
