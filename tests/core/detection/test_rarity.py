@@ -109,18 +109,31 @@ def test_a_view_counts_by_its_weight_and_a_network_by_what_it_has_learned(rng):
     ssim = RarityView(residual=SSIMResidual())
     config = RarityResidual(views=(ssim, *VIEWS[1:]))
     maps = [[rng.gamma(2, size=(100, 100)).astype(np.float32)] for _ in VIEWS]
-    skills = {VIEWS[1].residual: 0.89, VIEWS[2].residual: 0.9}
+    skills = {VIEWS[1].residual: 0.86, VIEWS[2].residual: 0.9}
     learned = weighted_by_skill(config, redrawn=0.75, skills=skills)
-    assert [view.weight for view in learned.views] == pytest.approx([0.5, 0.6, 1])
+    assert [view.weight for view in learned.views] == pytest.approx([0.5, 0.5, 1])
     fitted = fit_rarity(learned, maps)
     rarities = [
         rarity(found, view.levels).astype(float)
         for (found,), view in zip(maps, fitted.views, strict=True)
     ]
-    mean = np.average(rarities, axis=0, weights=[0.5, 0.6, 1])
+    logarithms = np.log(np.array(rarities).clip(max=10) + 0.3)
+    mean = np.exp(np.average(logarithms, axis=0, weights=[0.5, 0.5, 1])) - 0.3
     expected = rarity(mean.astype(np.float32), fitted.levels)
     found = combined_rarity([found for (found,) in maps], fitted, (0.0, 0.0, 0.0))
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_what_is_rare_in_every_view_counts_for_more_than_what_is_very_rare_in_one(rng):
+    maps = [[rng.gamma(2, size=(200, 200)).astype(np.float32)] for _ in VIEWS[:2]]
+    fitted = fit_rarity(RarityResidual(views=VIEWS[:2]), maps)
+    levels = [np.asarray(view.levels, np.float32) for view in fitted.views]
+    # Levels are a quarter apart: rarities of 3 and 3, of 6 and 0, and of 0 and 6.
+    places = np.array([[12, 24, 0], [12, 0, 24]])
+    found = [each[place][np.newaxis] for each, place in zip(levels, places, strict=True)]
+    together, one, other = combined_rarity(found, fitted, (0.0, 0.0))[0]
+    assert together > one + 1
+    assert together > other + 1
 
 
 def test_a_network_that_has_learned_too_little_does_not_count_at_all():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_ssim_defects.core.common.errors import InputError
-from napari_ssim_defects.core.model.calibration import Calibration
+from napari_ssim_defects.core.model.calibration import Calibration, Measurement
 from napari_ssim_defects.core.segmentation.segment import segment
 
 RATES = [0, 1e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 0.9, 0.99, 1]
@@ -136,6 +136,23 @@ def test_the_fewer_good_pixels_were_measured_the_more_cautious_is_the_threshold(
     assert np.median(thresholds) > whole
     counts = [np.mean([segment(plane, t).max() for plane in many[::4]]) for t in thresholds]
     assert np.mean(np.array(counts) <= 1) > 0.9
+
+
+def test_thresholds_of_regions_hold_in_other_light_and_rates_of_pixels_do_not_change():
+    planes = [blobs(seed) for seed in range(100)]
+    usual, lit = Measurement(), Measurement()
+    for plane in planes:
+        usual.add(plane)
+        lit.add(plane)
+        lit.add_varied(2 * plane)
+        lit.add_varied(0.5 * plane)
+    before, after = usual.result(held_out=True), lit.result(held_out=True)
+    np.testing.assert_array_equal(after.thresholds, before.thresholds)
+    assert (after.region_thresholds >= before.region_thresholds).all()
+    threshold = after.threshold_of_regions(1)
+    assert threshold > 1.3 * before.threshold_of_regions(1)
+    found = np.mean([segment(f * plane, threshold).max() for plane in planes for f in (2, 0.5)])
+    assert found == pytest.approx(1, rel=0.15)
 
 
 def test_false_regions_are_extrapolated_where_few_good_pixels_were_measured():

@@ -204,8 +204,8 @@ class RarityResidual(Values):
     """How rare a pixel is on good images, judged by several residuals together.
 
     Each residual becomes minus log10 of the fraction of good pixels that exceed it, less what all
-    of the image has too much of it (see `offsets`); their weighted mean is put to the same scale
-    once more. So 3 means: one good pixel in a thousand has as much.
+    of the image has too much of it (see `offsets`); their weighted geometric mean is put to the
+    same scale once more. So 3 means: one good pixel in a thousand has as much.
 
     Attributes
     ----------

@@ -26,12 +26,13 @@ _HIGHEST = 30.0
 _LEAST_WEIGHT = 0.01
 # From which skill on a view counts at all, and from which in full: area under the ROC curve of
 # painted corruptions, which a discriminator was made for, and part of the loss that is redrawn.
-_SKILLS = {"discriminator": (0.8, 0.95), "features": (0.5, 0.6), "texture": (0.5, 0.6)}
+_SKILLS = {"discriminator": (0.8, 0.92), "features": (0.5, 0.6), "texture": (0.5, 0.6)}
 _REDRAWN = (0.5, 1.0)
 _LOWEST = 0.1  # part of the pixels of any image that is good for sure
 _USUAL = -math.log10(1 - _LOWEST)  # rarity that they stay below
 _LARGEST_OFFSET = 2.0
-_MOST = 6.0  # that one view may say: beyond, the tail is a guess, and one view decided alone
+_MOST = 10.0  # that one view may say: beyond, its tail is a guess
+_SHIFT = 0.3  # the rarity of every second good pixel: below it, differences tell nothing
 _SAMPLE = 50_000  # pixels that a median is taken of
 _FEWEST = 30  # pixels beyond a level that is still taken from the data
 
@@ -238,12 +239,14 @@ def _together(
     config: RarityResidual,
     excess: Sequence[float],
 ) -> npt.NDArray[np.float32]:
-    """Return the weighted mean of the rarities, each less what all of its image has too much.
+    """Return the weighted geometric mean of the rarities, shifted by 0.3.
 
-    A view may be useless on a material or in an image; none can decide alone.
+    From each is subtracted first what all of its image has too much. One view alone cannot decide:
+    a place that is rare in all views counts for more than one that is very rare in one of them.
     """
     total = np.zeros_like(maps[0])
     for found, view, offset in zip(maps, config.views, excess, strict=True):
         rare = (rarity(found, view.levels).clip(max=_MOST) - np.float32(offset)).clip(min=0)
-        total += np.float32(view.weight) * rare
-    return np.asarray(total / np.float32(sum(view.weight for view in config.views)))
+        total += np.float32(view.weight) * np.log(rare + np.float32(_SHIFT))
+    mean = np.exp(total / np.float32(sum(view.weight for view in config.views)))
+    return np.asarray((mean - np.float32(_SHIFT)).clip(min=0))

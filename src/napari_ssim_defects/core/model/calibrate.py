@@ -19,12 +19,16 @@ from ..detection.reconstruction import relayed
 from ..detection.residual import score_plane
 from ..images.planes import ImageLike, Planes
 from ..networks.autoencoder import Autoencoder
-from ..patches.areas import TrainingArea, read_areas
+from ..patches.areas import TrainingArea, read_areas, spread_over
 from .calibration import Measurement, Scoring
 from .defect_model import DefectModel
 from .thresholds import ThresholdPolicy
 
 __all__ = ["calibrate", "measure", "usual_pixels"]
+
+# Contrast about the mean, and brightness: as much as the discriminator is taught to take for good.
+_LIGHTS = ((1.25, 0.0), (0.8, 0.0), (1.0, 0.1), (1.0, -0.1))
+_LIGHT_PIXELS = 750_000  # of good material, seen in each of them
 
 
 def calibrate(
@@ -121,7 +125,8 @@ def measure(
         kind: Measurement(image_pixels) for kind in simple
     }
     maps: dict[ResidualConfig, list[npt.NDArray[np.float32]]] = {view: [] for view in views}
-    done, work = 0, len(areas) * (1 + len(rarities))
+    lit = spread_over(areas, _LIGHT_PIXELS)
+    done, work = 0, len(areas) + len(rarities) * (len(areas) + len(lit) * len(_LIGHTS))
 
     def progress(fraction: float) -> CalibrationProgress:
         return CalibrationProgress((done + fraction) / work)
@@ -158,6 +163,20 @@ def measure(
             measurements[rarity].add(combined_rarity(together, fitted[rarity], excess))
             done += 1
             yield progress(0)
+        for area in lit:
+            for contrast, brightness in _LIGHTS:
+                mean = area.pixels.mean(axis=(1, 2), keepdims=True)
+                varied = (area.pixels - mean) * np.float32(contrast) + mean + np.float32(brightness)
+                steps = predict_plane(
+                    network, varied, config, config.stride, device, [fitted[rarity]]
+                )
+                outputs = yield from relayed(steps, progress)
+                found = score_plane(varied, outputs, fitted[rarity])
+                if area.allowed is not None:
+                    found = np.where(area.allowed, found, np.float32(np.nan))
+                measurements[rarity].add_varied(found)
+                done += 1
+                yield progress(0)
     return [
         Scoring(fitted.get(residual, residual), measurements[residual].result(held_out))
         for residual in residuals

@@ -177,11 +177,16 @@ class Measurement:
     A threshold that one region per image exceeds takes several images to be measured. Of fewer,
     the highest regions are counted, and their excess over where a few of them are left is taken
     for exponential: its mean tells how the rate goes on falling (Pickands 1975).
+
+    A few good images do not show how images differ in light. So thresholds of regions are at least
+    those of the same material in other light (see `add_varied`).
     """
 
     def __init__(self, image_pixels: int | None = None) -> None:
         self._image_pixels = image_pixels
         self._prepared: list[npt.NDArray[np.float32]] = []
+        self._varied: list[npt.NDArray[np.float32]] = []
+        self._varied_pixels = 0
         self._values: list[npt.NDArray[np.float32]] = []
         self._area_thresholds = np.full(len(_AREAS), -np.inf)
 
@@ -199,6 +204,13 @@ class Measurement:
             found = _area_thresholds(self._prepared[-1], plane)
             self._area_thresholds = np.maximum(self._area_thresholds, found)
 
+    def add_varied(self, residual: npt.NDArray[np.float32]) -> None:
+        """Add the map (H, W) of a good plane in other light: it counts for regions only."""
+        good = np.isfinite(residual)
+        self._varied_pixels += np.count_nonzero(good)
+        if good.any():
+            self._varied.append(prepare(np.where(good, residual, residual[good].min()), _DEFAULT))
+
     def result(self, held_out: bool) -> Calibration:
         """Return what all maps together say."""
         values = np.concatenate([np.empty(0, np.float32), *self._values])
@@ -208,6 +220,15 @@ class Measurement:
             )
         thresholds = np.quantile(values, 1 - _TAIL).astype(np.float64)
         image_pixels = self._image_pixels or int(np.median([p.size for p in self._prepared]))
+        # Other images differ from those that were measured, and have more regions: the more so the
+        # fewer these were.
+        images = values.size / image_pixels
+        share = images / (images + _ENOUGH_IMAGES)
+        highest = float(thresholds[-1])
+        regions = _region_thresholds(self._prepared, values.size * share, highest)
+        if self._varied:
+            lit = _region_thresholds(self._varied, self._varied_pixels, highest)
+            regions = np.maximum(regions, lit)
         return Calibration(
             _TAIL,
             thresholds,
@@ -216,7 +237,7 @@ class Measurement:
             _AREAS,
             self._area_thresholds,
             _REGION_RATES,
-            _region_thresholds(self._prepared, values.size, image_pixels, float(thresholds[-1])),
+            regions,
             image_pixels,
         )
 
@@ -231,9 +252,9 @@ def _last_of_equals(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]
 
 
 def _region_thresholds(
-    prepared: list[npt.NDArray[np.float32]], pixels: int, image_pixels: int, highest: float
+    prepared: list[npt.NDArray[np.float32]], pixels: float, highest: float
 ) -> npt.NDArray[np.float64]:
-    """Residuals at which there are so many regions as `_REGION_RATES` say, in so many pixels."""
+    """Residuals at which there are so many regions as `_REGION_RATES` say of so many pixels."""
     inside = np.concatenate([plane[np.isfinite(plane)] for plane in prepared])
     if not inside.size:  # too narrow for the opening, which leaves nothing
         return np.full(len(_REGION_RATES), highest)
@@ -246,10 +267,7 @@ def _region_thresholds(
     ])  # fmt: skip
     # From the highest level on: below, regions grow together and are fewer again.
     counts = np.maximum.accumulate(counts[::-1])[::-1]
-    # Other images differ from those that were measured, and have more: the more so the fewer
-    # these were.
-    images = pixels / image_pixels
-    wanted = _REGION_RATES * pixels * images / (images + _ENOUGH_IMAGES)
+    wanted = _REGION_RATES * pixels
     # The lowest level at which no more are left than are wanted.
     place = np.minimum(np.searchsorted(-counts, -wanted), len(levels) - 1)
     thresholds = levels[place]

@@ -26,7 +26,7 @@ from ..files.safetensors_file import read_safetensors, write_safetensors
 
 __all__ = ["FORMAT_VERSION", "read_model", "write_model"]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Version of the file format that this package writes, and the newest that it reads."""
 
 _FORMAT = "napari-ssim-defects model"
