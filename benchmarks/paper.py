@@ -1,7 +1,8 @@
 """The paper's figure 5 and table 1 on any data set, under one budget for all.
 
 python benchmarks/paper.py DATASET [--preset paper] [--minutes M | --epochs N] [--patches P]
-    [--systems ssim l2 vae fmae] [--sweep latent window patch] [--alexnet FILE] [--out DIR] [--json]
+    [--systems ssim l2 vae fmae] [--sweep latent window patch] [--features NETWORK] [--alexnet FILE]
+    [--out DIR] [--json]
 
 DATASET is a folder laid out as NanoTWICE, MVTec AD or train_good/test/mask, or the word
 "nanofibres" for generated images. Each training that is done is kept in DIR with its scores: the
@@ -16,12 +17,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from experiments import open_dataset, scored
 
 from napari_ssim_defects import InputError, TrainingConfig
-from napari_ssim_defects.core.config import SSIMResidual
+from napari_ssim_defects.core.config import FeatureNetwork, SSIMResidual
 
 SYSTEMS = ("ssim", "l2", "vae", "fmae")
 SWEEPS: dict[str, list[dict[str, Any]]] = {
@@ -46,6 +47,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--systems", nargs="*", choices=SYSTEMS, default=SYSTEMS)
     parser.add_argument("--sweep", nargs="*", choices=list(SWEEPS), default=[])
+    parser.add_argument("--features", choices=get_args(FeatureNetwork), help="network of fmae")
     parser.add_argument("--alexnet", type=Path, help="AlexNet's weights for fmae")
     parser.add_argument("--out", type=Path, default=Path("paper-results"))
     parser.add_argument("--json", action="store_true")
@@ -67,7 +69,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     changes |= {n: getattr(options, n) for n in names if getattr(options, n) is not None}
     if options.epochs is not None:
         changes["minutes"] = None
-    wanted = [(system, {}) for system in options.systems]
+    fmae = {} if options.features is None else {"feature_network": options.features}
+    wanted = [(system, fmae if system == "fmae" else {}) for system in options.systems]
     wanted += [("ssim", change) for name in options.sweep for change in SWEEPS[name]]
     runs = []
     for system, change in wanted:

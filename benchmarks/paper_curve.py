@@ -16,7 +16,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from experiments import kept, open_dataset
 from napari_ssim_defects import InputError, TrainingConfig, train
 from napari_ssim_defects.cli.terminal import Bar
 from napari_ssim_defects.core.common.device import choose_device, place
-from napari_ssim_defects.core.config import ResidualConfig, SSIMConfig, SSIMResidual
+from napari_ssim_defects.core.config import FeatureNetwork, ResidualConfig, SSIMConfig, SSIMResidual
 from napari_ssim_defects.core.detection.predictions import PlanePredictions, predict_plane
 from napari_ssim_defects.core.detection.residual import score_plane
 from napari_ssim_defects.core.evaluation.scores import Evaluator
@@ -66,6 +66,7 @@ def main() -> int:
     parser.add_argument("--patches", type=int, default=4_000_000, help="to stop after")
     parser.add_argument("--every", type=int, default=4, help="score each K-th test image")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--features", choices=get_args(FeatureNetwork), default="alexnet")
     parser.add_argument("--alexnet", type=Path)
     parser.add_argument("--score-only", action="store_true")
     parser.add_argument("--forms", action="store_true")
@@ -83,7 +84,12 @@ def main() -> int:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     dataset = open_dataset(options.dataset, options.out)
-    config = TrainingConfig.preset("paper", system=options.system, seed=options.seed)
+    config = TrainingConfig.preset(
+        "paper",
+        system=options.system,
+        seed=options.seed,
+        feature_network=options.features,
+    )
     folder = options.out / options.system
     folder.mkdir(parents=True, exist_ok=True)
     if not options.score_only:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, get_args
 
 from ..core.common.errors import InputError
 from ..core.config import (
+    FeatureNetwork,
     OutputConfig,
     OutputKind,
     ResidualKind,
@@ -65,6 +66,9 @@ def argument_parser() -> argparse.ArgumentParser:
     train.add_argument("--system", choices=list(get_args(System)),
                        help="ssim: structural similarity (default); l2: squared error; vae: "
                        "variational; fmae: feature matching")  # fmt: skip
+    train.add_argument("--features", choices=list(get_args(FeatureNetwork)),
+                       help="network whose first layers fmae compares (default: alexnet, the "
+                       "paper's)")  # fmt: skip
     train.add_argument("--alexnet", type=Path, metavar="FILE",
                        help="weights of AlexNet for fmae (.safetensors or torchvision's .pth; "
                        "default: fetched once)")  # fmt: skip
@@ -148,6 +152,8 @@ def training_recipe(options: argparse.Namespace) -> TrainingRecipe:
     changes: dict[str, Any] = {
         name: getattr(options, name) for name in names if getattr(options, name) is not None
     }
+    if options.features is not None:
+        changes["feature_network"] = options.features
     return TrainingRecipe(
         images=tuple(map(Path, options.good)),
         config=TrainingConfig.preset(options.preset, **changes),

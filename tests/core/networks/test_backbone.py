@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from napari_ssim_defects.core.common.errors import InputError
-from napari_ssim_defects.core.networks.backbone import BACKBONE_CHANNELS, BACKBONE_STRIDES, Backbone
+from napari_ssim_defects.core.networks.backbone import (
+    BACKBONE_CHANNELS,
+    BACKBONE_STRIDES,
+    Backbone,
+    BackboneFeatures,
+)
 from napari_ssim_defects.io.artifacts import pretrained_weights as backbone_weights
 from napari_ssim_defects.io.artifacts.pretrained_weights import read_backbone_weights
 
@@ -34,6 +39,16 @@ def test_maps_have_their_strides_and_channels_and_no_gradient(backbone):
         assert found.shape == (1, channels, 32 // stride, 48 // stride)
         assert not found.requires_grad
     assert not list(backbone.parameters())
+
+
+def test_matched_features_are_the_map_at_stride_8_and_gradients_pass(backbone):
+    patches = torch.rand(2, 1, 32, 32, requires_grad=True)
+    features = BackboneFeatures(read_backbone_weights())
+    found = features(patches)
+    torch.testing.assert_close(found, backbone(patches)[2])
+    found.sum().backward()
+    assert patches.grad.abs().sum() > 0
+    assert not list(features.parameters())
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])

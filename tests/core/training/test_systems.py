@@ -226,6 +226,17 @@ def test_same_seed_gives_the_same_vae(trained, grating):
     assert first.alternatives[0].residual == SSIMResidual(ssim=({"window_size": 7},))
 
 
+def test_installed_features_need_no_file_and_change_the_training(trained, grating):
+    *_, last = train(
+        [grating()],
+        TrainingConfig(system="fmae", feature_network="efficientnet-lite0", **TINY),
+        device="cpu",
+    )
+    image = grating(40, 50)
+    assert np.isfinite(last.model.residual(image)).all()
+    assert not np.array_equal(last.model.residual(image), trained("fmae").residual(image))
+
+
 def test_a_stop_while_alexnet_is_fetched_is_heeded(grating, made_up_alexnet, monkeypatch):
     read = AlexNetFeatures.pretrained
 

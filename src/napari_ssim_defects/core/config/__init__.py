@@ -5,6 +5,7 @@ from __future__ import annotations
 from .settings import (
     AugmentationConfig,
     DiscriminatorResidual,
+    FeatureNetwork,
     FeaturesResidual,
     OutputConfig,
     OutputKind,
@@ -28,6 +29,7 @@ from .settings import (
 __all__ = [
     "AugmentationConfig",
     "DiscriminatorResidual",
+    "FeatureNetwork",
     "FeaturesResidual",
     "OutputConfig",
     "OutputKind",

@@ -30,6 +30,7 @@ from .residual_kinds import (
 __all__ = [
     "AugmentationConfig",
     "DiscriminatorResidual",
+    "FeatureNetwork",
     "FeaturesResidual",
     "OutputConfig",
     "OutputKind",
@@ -51,6 +52,7 @@ __all__ = [
 ]
 
 System = Literal["ssim", "l2", "vae", "fmae"]
+FeatureNetwork = Literal["alexnet", "efficientnet-lite0"]
 """What is trained: SSIM, squared error, a variational and a feature matching autoencoder."""
 
 OutputKind = Literal["residual", "labels", "mask", "table", "overlay"]
@@ -147,7 +149,7 @@ class TrainingConfig(Values):
         ``"ssim"``: trained and scored with structural similarity. ``"l2"``: with squared error.
         ``"vae"``: variational, trained with squared error and the Kullback-Leibler divergence,
         scored by reconstruction probability. ``"fmae"``: trained with squared error and the
-        distance of AlexNet's features, scored with squared error (paper section 4.2).
+        distance of pretrained features, scored with squared error (paper section 4.2).
     patch_size
         Side of the square patches, in pixels; a multiple of 16.
     latent_dimension
@@ -184,6 +186,9 @@ class TrainingConfig(Values):
         Weight of the Kullback-Leibler divergence beside the summed squared error (``vae``).
     feature_weight
         Weight lambda of the feature distance beside the squared error (``fmae``).
+    feature_network
+        Whose first layers ``fmae`` compares: ``"alexnet"`` (the paper), whose weights are fetched
+        or read from a file, or ``"efficientnet-lite0"``, whose weights are installed.
     augmentation
         Random changes of the training patches.
     batch_size
@@ -228,6 +233,7 @@ class TrainingConfig(Values):
     residual: ResidualConfig = SSIMResidual()
     kl_weight: Annotated[float, Field(ge=0)] = 1.0
     feature_weight: Annotated[float, Field(ge=0)] = 1.0
+    feature_network: FeatureNetwork = "alexnet"
     augmentation: AugmentationConfig = AugmentationConfig()
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 16
     patches: Annotated[int, Field(ge=1, le=10_000_000)] = 2000

@@ -207,7 +207,7 @@ class Measurement:
     def add_varied(self, residual: npt.NDArray[np.float32]) -> None:
         """Add the map (H, W) of a good plane in other light: it counts for regions only."""
         good = np.isfinite(residual)
-        self._varied_pixels += np.count_nonzero(good)
+        self._varied_pixels += int(np.count_nonzero(good))
         if good.any():
             self._varied.append(prepare(np.where(good, residual, residual[good].min()), _DEFAULT))
 

@@ -13,7 +13,14 @@ from torch import nn
 
 from ..common.errors import InputError
 
-__all__ = ["BACKBONE_CHANNELS", "BACKBONE_STRIDES", "MIRRORED", "Backbone", "mirrored"]
+__all__ = [
+    "BACKBONE_CHANNELS",
+    "BACKBONE_STRIDES",
+    "MIRRORED",
+    "Backbone",
+    "BackboneFeatures",
+    "mirrored",
+]
 
 BACKBONE_STRIDES = (2, 4, 8, 16)
 """Pixels per side that one pixel of each feature map stands for, the finest map first."""
@@ -35,6 +42,7 @@ _BLOCKS = (
     (6, 5, 1, 80, 112), (6, 5, 1, 112, 112), (6, 5, 1, 112, 112),
 )  # fmt: skip
 _OUTPUTS = (0, 2, 4, 10)  # blocks whose outputs are used: the last of each resolution
+_MATCHED = 3  # maps up to the one that the feature matching autoencoder compares
 _EPSILON = 1e-3  # of the batch normalisations, as trained
 
 
@@ -97,13 +105,18 @@ class Backbone(nn.Module):
             float32 of shape (N, F, H / s, W / s) with F and s as in `BACKBONE_CHANNELS` and
             `BACKBONE_STRIDES`. Without gradients.
         """
-        with torch.no_grad(), _exact(planes.device):
+        with torch.no_grad():
+            return self.maps(planes, len(BACKBONE_STRIDES))
+
+    def maps(self, planes: torch.Tensor, count: int) -> list[torch.Tensor]:
+        """Return the finest ``count`` of the maps that calling it returns, with gradients."""
+        with _exact(planes.device):
             rgb = planes if planes.shape[1] == 3 else planes.mean(1, keepdim=True)
             # The range that the weights were trained with is -1 to 1.
             maps = (2 * rgb - 1).expand(-1, 3, -1, -1)
             maps = functional.relu6(self.stem(maps.contiguous(memory_format=torch.channels_last)))
             found = []
-            for index, block in enumerate(self.blocks):
+            for index, block in enumerate(self.blocks[: _OUTPUTS[count - 1] + 1]):
                 maps = block(maps)
                 if index in _OUTPUTS:
                     found.append(maps)
@@ -115,6 +128,29 @@ class Backbone(nn.Module):
         for block in self.blocks:
             assert isinstance(block, _Block)
             yield from block.convolutions()
+
+
+class BackboneFeatures(nn.Module):
+    """Features that the feature matching autoencoder compares, instead of AlexNet's.
+
+    The stages of EfficientNet-Lite0 up to a stride of 8: like the three convolutions of AlexNet
+    that the paper takes, the first layers of a network trained to classify photographs
+    (section 4.2).
+
+    Parameters
+    ----------
+    weights
+        As for `Backbone.load_pretrained`.
+    """
+
+    def __init__(self, weights: Mapping[str, torch.Tensor]) -> None:
+        super().__init__()
+        self.backbone = Backbone()
+        self.backbone.load_pretrained(weights)
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        """Return features (N, 40, P / 8, P / 8) of normalised patches (N, C, P, P)."""
+        return self.backbone.maps(patches, _MATCHED)[-1]
 
 
 def mirrored(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

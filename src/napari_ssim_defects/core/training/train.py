@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from ..common.device import choose_device, place
 from ..common.progress import PreparationProgress
@@ -23,6 +24,7 @@ from ..model.calibrate import measure, usual_pixels
 from ..model.defect_model import DefectModel
 from ..networks.alexnet import AlexNetFeatures
 from ..networks.autoencoder import Autoencoder, initialise
+from ..networks.backbone import BackboneFeatures
 from ..networks.features import fit_features
 from ..networks.precision import fast_dtype, step_time
 from ..networks.texture import fit_texture
@@ -96,7 +98,8 @@ def train(
         ``"cpu"``, ``"cuda"``, ...; None: the fastest there is.
     alexnet
         File with AlexNet's weights for the system ``fmae``; None: they are fetched from the
-        PyTorch project once, into torch's cache (see `AlexNetFeatures.pretrained`).
+        PyTorch project once, into torch's cache (see `AlexNetFeatures.pretrained`). Not needed
+        with ``feature_network="efficientnet-lite0"``.
     state
         From a `TrainingCheckpoint` of a training of the same images by the same recipe: it goes
         on from there, with a limit of minutes that counts anew. On a CPU without a discriminator
@@ -147,7 +150,7 @@ def train(
     stopped = False
     features = None
     if config.system == "fmae":
-        features, stopped = yield from _heeded(AlexNetFeatures.pretrained(alexnet))
+        features, stopped = yield from _heeded(_matched_features(config, alexnet))
         features = features.to(where)
     network = Autoencoder.of(config, planes[0].channels)
     initialise(network, config.seed)
@@ -272,9 +275,20 @@ def _may_race(config: TrainingConfig, device: torch.device) -> bool:
     return device.type == "cpu" and (config.discriminator or config.minutes is not None)
 
 
+def _matched_features(
+    config: TrainingConfig, alexnet: str | os.PathLike[str] | None
+) -> Generator[PreparationProgress, Any, nn.Module]:
+    """Return the pretrained layers that the system ``fmae`` compares patches by."""
+    if config.feature_network == "alexnet":
+        return (yield from AlexNetFeatures.pretrained(alexnet))
+    from ...io.artifacts.pretrained_weights import read_backbone_weights
+
+    return BackboneFeatures(read_backbone_weights())
+
+
 def _heeded(
-    steps: Generator[PreparationProgress, Any, AlexNetFeatures],
-) -> Generator[PreparationProgress, str | None, tuple[AlexNetFeatures, bool]]:
+    steps: Generator[PreparationProgress, Any, nn.Module],
+) -> Generator[PreparationProgress, str | None, tuple[nn.Module, bool]]:
     """Pass messages on; returns, with what comes of it, whether `STOP` was sent meanwhile."""
     stopped = False
     while True:
