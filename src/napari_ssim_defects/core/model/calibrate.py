@@ -26,8 +26,8 @@ from .thresholds import ThresholdPolicy
 
 __all__ = ["calibrate", "measure", "usual_pixels"]
 
-# Contrast about the mean, and brightness: as much as the discriminator is taught to take for good.
-_LIGHTS = ((1.25, 0.0), (0.8, 0.0), (1.0, 0.1), (1.0, -0.1))
+# Contrast about the mean, and brightness: less than the discriminator is taught to take for good.
+_LIGHTS = ((1.15, 0.0), (0.87, 0.0), (1.0, 0.1), (1.0, -0.1))
 _LIGHT_PIXELS = 750_000  # of good material, seen in each of them
 
 
@@ -164,7 +164,7 @@ def measure(
             done += 1
             yield progress(0)
         for area in lit:
-            for contrast, brightness in _LIGHTS:
+            for light, (contrast, brightness) in enumerate(_LIGHTS):
                 mean = area.pixels.mean(axis=(1, 2), keepdims=True)
                 varied = (area.pixels - mean) * np.float32(contrast) + mean + np.float32(brightness)
                 steps = predict_plane(
@@ -174,7 +174,7 @@ def measure(
                 found = score_plane(varied, outputs, fitted[rarity])
                 if area.allowed is not None:
                     found = np.where(area.allowed, found, np.float32(np.nan))
-                measurements[rarity].add_varied(found)
+                measurements[rarity].add_varied(found, light)
                 done += 1
                 yield progress(0)
     return [

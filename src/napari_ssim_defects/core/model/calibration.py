@@ -179,14 +179,13 @@ class Measurement:
     for exponential: its mean tells how the rate goes on falling (Pickands 1975).
 
     A few good images do not show how images differ in light. So thresholds of regions are at least
-    those of the same material in other light (see `add_varied`).
+    those of the same material in each other light (see `add_varied`).
     """
 
     def __init__(self, image_pixels: int | None = None) -> None:
         self._image_pixels = image_pixels
         self._prepared: list[npt.NDArray[np.float32]] = []
-        self._varied: list[npt.NDArray[np.float32]] = []
-        self._varied_pixels = 0
+        self._varied: dict[int, tuple[list[npt.NDArray[np.float32]], int]] = {}
         self._values: list[npt.NDArray[np.float32]] = []
         self._area_thresholds = np.full(len(_AREAS), -np.inf)
 
@@ -204,12 +203,13 @@ class Measurement:
             found = _area_thresholds(self._prepared[-1], plane)
             self._area_thresholds = np.maximum(self._area_thresholds, found)
 
-    def add_varied(self, residual: npt.NDArray[np.float32]) -> None:
-        """Add the map (H, W) of a good plane in other light: it counts for regions only."""
+    def add_varied(self, residual: npt.NDArray[np.float32], light: int) -> None:
+        """Add the map (H, W) of a good plane in other light, by its number: for regions only."""
         good = np.isfinite(residual)
-        self._varied_pixels += int(np.count_nonzero(good))
         if good.any():
-            self._varied.append(prepare(np.where(good, residual, residual[good].min()), _DEFAULT))
+            plane = prepare(np.where(good, residual, residual[good].min()), _DEFAULT)
+            planes, pixels = self._varied.get(light, ([], 0))
+            self._varied[light] = [*planes, plane], pixels + int(np.count_nonzero(good))
 
     def result(self, held_out: bool) -> Calibration:
         """Return what all maps together say."""
@@ -226,9 +226,8 @@ class Measurement:
         share = images / (images + _ENOUGH_IMAGES)
         highest = float(thresholds[-1])
         regions = _region_thresholds(self._prepared, values.size * share, highest)
-        if self._varied:
-            lit = _region_thresholds(self._varied, self._varied_pixels, highest)
-            regions = np.maximum(regions, lit)
+        for planes, pixels in self._varied.values():
+            regions = np.maximum(regions, _region_thresholds(planes, pixels, highest))
         return Calibration(
             _TAIL,
             thresholds,
