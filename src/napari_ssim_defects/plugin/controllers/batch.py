@@ -117,8 +117,8 @@ class BatchController:
         """Show an image with its residual and its regions; again if it is there already."""
         heatmap = self._heatmap_of(image)
         if heatmap is not None:
-            self._viewer.layers.selection.active = heatmap
             self._state.heatmap = heatmap
+            self._viewer.layers.selection.active = heatmap
             return
         if self._settings is None or self._runner.refuse_while_busy():
             return

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QApplication, QMainWindow
 
 from ..jobs import jobs
 from ..jobs.runner import Runner
+from ..previews.one_image import OneImage
 from ..previews.segmentation_preview import SegmentationPreview
 from ..state.panel_state import PanelState
 from .batch import BatchController
@@ -57,7 +58,8 @@ class Controller:
         self.state = state or PanelState()
         self._closed = False
         self._runner = Runner(self.state)
-        self._preview = SegmentationPreview(viewer, self.state, self._runner.fail)
+        self.images = OneImage(viewer, self.state)
+        self._preview = SegmentationPreview(viewer, self.state, self.images, self._runner.fail)
         shared = viewer, self.state, self._runner
         self.training = TrainingController(*shared, self._on_trained)
         self.detection = DetectionController(*shared, self._preview)
@@ -75,8 +77,8 @@ class Controller:
             return
         self._closed = True
         for part in (
-            self.training, self.detection, self.proposals, self.regions, self.evaluation,
-            self.export, self.batch,
+            self.images, self.training, self.detection, self.proposals, self.regions,
+            self.evaluation, self.export, self.batch,
         ):  # fmt: skip
             part.close()
         self._preview.close()

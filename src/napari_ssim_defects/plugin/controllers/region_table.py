@@ -66,6 +66,7 @@ class RegionSelection:
         plane, label = table.key(row)
         self._state.selected_region = plane, label
         self._viewer.layers.selection.active = layer
+        layer.visible = True
         layer.selected_label = label
         index = np.unravel_index(plane, layer.data.shape[:-2]) if layer.ndim > 2 else ()
         centre = (table.columns[f"centroid_{axis}"][row] for axis in ("row", "column"))
@@ -184,6 +185,11 @@ class RegionTableController:
         for layer in list(self._measured):
             self._forget(layer)
         self._selection.close()
+
+    def choose(self, layer: Labels) -> None:
+        """List the regions of a layer, and show its image."""
+        self._state.labels_layer = layer
+        self._viewer.layers.selection.active = layer
 
     def text(self, rows: Sequence[int]) -> str:
         """Return rows of the table as text for a spreadsheet, with the columns of the file."""

@@ -15,11 +15,11 @@ from .build import (
 from .derived import (
     created_labels,
     find_derived,
+    image_key,
     is_committed,
     is_heatmap,
     is_inspectable,
     is_painted,
-    show_only,
     source_name,
 )
 from .large import large_labels, large_residual, refuse_large
@@ -29,6 +29,7 @@ __all__ = [
     "Source",
     "created_labels",
     "find_derived",
+    "image_key",
     "is_committed",
     "is_heatmap",
     "is_inspectable",
@@ -42,7 +43,6 @@ __all__ = [
     "new_reconstruction",
     "refuse_large",
     "show_growth",
-    "show_only",
     "source_name",
     "source_of",
     "update_heatmap",

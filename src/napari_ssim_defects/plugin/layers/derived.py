@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = [
     "created_labels",
     "find_derived",
+    "image_key",
     "is_committed",
     "is_heatmap",
     "is_inspectable",
     "is_painted",
-    "show_only",
     "source_name",
 ]
 
@@ -67,15 +67,12 @@ def is_painted(labels: Labels) -> bool:
     return provenance(labels).get("checksum") != checksum(labels.data)
 
 
-def show_only(heatmap: Image, layers: LayerList) -> None:
-    """Show a heatmap and hide those that lie over the same place, as colours would add up."""
-    low, high = heatmap.extent.world[:, -2:]
-    for layer in layers:
-        if layer is not heatmap and is_heatmap(layer):
-            other_low, other_high = layer.extent.world[:, -2:]
-            if (other_low < high).all() and (low < other_high).all():
-                layer.visible = False
-    heatmap.visible = True
+def image_key(layer: Layer) -> str | None:
+    """Return the id of the image that a layer is or was made of; None for any other layer."""
+    if is_inspectable(layer):
+        return str(layer.unique_id)
+    key = provenance(layer).get("source_id")
+    return None if key is None else str(key)
 
 
 def source_name(layer: Layer) -> str:

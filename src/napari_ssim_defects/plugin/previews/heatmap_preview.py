@@ -100,6 +100,7 @@ class HeatmapPreview:
         self._job: workers.Job | None = None
         self._later = workers.Later(self._complete, _REST)
         self._layer: Labels | None = None
+        self._visible = True  # also of a layer that is yet to come
         self._residual: npt.NDArray[np.float32] = np.asarray(heatmap.data, dtype=np.float32)
         self._buffer: npt.NDArray[np.uint8] = np.zeros((0, 0), dtype=np.uint8)
         self._painted: dict[PlaneIndex, npt.NDArray[np.int64] | None] = {}
@@ -124,6 +125,7 @@ class HeatmapPreview:
     def show(self, threshold: float, settings: SegmentationConfig) -> None:
         """Follow a threshold and settings."""
         before, self._settings = self._settings, settings
+        self._visible = True
         self.threshold = threshold
         self._found.clear()
         if before is None or any(
@@ -148,6 +150,7 @@ class HeatmapPreview:
 
     def set_visible(self, visible: bool) -> None:
         """Show or hide the layer; it comes back when the threshold moves."""
+        self._visible = visible
         if self._layer is not None:
             self._layer.visible = visible
 
@@ -251,6 +254,7 @@ class HeatmapPreview:
             self._buffer = np.zeros(self._residual.shape, dtype=np.uint8)
             self._painted.clear()
             self._layer = new_preview(self._buffer, self.heatmap)
+            self._layer.visible = self._visible
             selection = set(self._viewer.layers.selection)
             self._viewer.add_layer(self._layer)
             if selection:  # dragging the threshold must not change what is selected

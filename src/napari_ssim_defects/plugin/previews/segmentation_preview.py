@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..jobs import workers
-from ..layers import is_heatmap, show_only
+from ..layers import created_labels, is_heatmap
 from ..layers.large import large_residual
 from ..layers.provenance import provenance
 from ..layers.spatial import pixel_area
 from ..state.panel_state import PanelState, RegionSummary
 from .heatmap_preview import HeatmapPreview, LargePreview
+from .one_image import OneImage
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -43,20 +44,28 @@ class SegmentationPreview:
         Holds the heatmaps, and gets the Labels layers.
     state
         Says what to segment, and gets histogram and summary.
+    images
+        Shows the image of the heatmap.
     on_failure
         Called with a sentence when a thread fails.
     """
 
     def __init__(
-        self, viewer: ViewerModel, state: PanelState, on_failure: Callable[[str], None]
+        self,
+        viewer: ViewerModel,
+        state: PanelState,
+        images: OneImage,
+        on_failure: Callable[[str], None],
     ) -> None:
         self._viewer = viewer
         self._state = state
+        self._images = images
         self._on_failure = on_failure
         self._previews: dict[int, HeatmapPreview | LargePreview] = {}
         self._leaving: list[HeatmapPreview | LargePreview] = []
         self._later = workers.Later(self._remove_next, _DRAWN)
         self._loading = False
+        self._proposed: float | None = None  # the last automatic threshold that was taken
         state.events.heatmap.connect(self._on_heatmap)
         state.events.segmentation.connect(self._on_settings)
         state.events.threshold.connect(self._on_settings)
@@ -123,25 +132,27 @@ class SegmentationPreview:
         if heatmap is None:
             state.histogram = state.good_histogram = None
             state.auto_regions = state.auto_threshold = None
+            for preview in self._previews.values():
+                preview.set_visible(False)
             return
-        # In napari's grid, layers over the same place are seen side by side.
-        if not getattr(self._viewer, "canvas", self._viewer).grid.enabled:  # 0.9, 0.7
-            show_only(heatmap, self._viewer.layers)
+        self._images.show(heatmap)
         self._show_histogram()
-        before = state.auto_threshold
         self.show_calibration()
         auto = state.auto_threshold
         known = self._previews.get(id(heatmap))
         self._loading = True
         try:
             # Another model: its residuals differ in scale.
-            if auto is not None and auto != before:
-                state.threshold = auto
+            if auto is not None and auto != self._proposed:
+                state.threshold = self._proposed = auto
             if known is not None and not state.shared_threshold:
                 state.threshold = known.threshold
         finally:
             self._loading = False
         self._on_settings()
+        labels = created_labels(heatmap, self._viewer.layers)
+        if labels is not None and labels.visible:  # one outline is enough until a threshold moves
+            self.hide(heatmap)
 
     def _on_settings(self) -> None:
         if self._loading or self._state.heatmap is None:

@@ -169,6 +169,8 @@ class PanelState(EventedModel):
     detection_layers, stride, keep_reconstruction
         Image layers to inspect; stride in pixels, None for the model's; whether
         reconstructions become layers too.
+    image
+        The image layer that is shown, alone with what was made of it; None before one was chosen.
     heatmap
         The heatmap layer that is being segmented, or None.
     threshold, segmentation
@@ -225,6 +227,7 @@ class PanelState(EventedModel):
         "region_layer": operator.is_,
         "model": operator.is_,
         "detection_layers": operator.eq,
+        "image": operator.is_,
         "heatmap": operator.is_,
         "histogram": operator.is_,
         "good_histogram": operator.is_,
@@ -250,6 +253,7 @@ class PanelState(EventedModel):
     stride: int | None = None
     keep_reconstruction: bool = False
 
+    image: Any = None
     heatmap: Any = None
     threshold: float = 0.0
     shared_threshold: bool = True

@@ -20,6 +20,7 @@ from .sections.batch import BatchView
 from .sections.detect import DetectView
 from .sections.evaluate import EvaluateView
 from .sections.export import ExportView
+from .sections.image_bar import ImageBar
 from .sections.region_table import RegionTableView
 from .sections.segment import SegmentView
 from .sections.train import TrainView
@@ -117,6 +118,7 @@ class DefectPanel(QWidget):
         self.evaluate = EvaluateView(self.controller)
         self.export = ExportView(self.controller)
         self.batch = BatchView(self.controller)
+        self.images = ImageBar(self.controller)
         self.footer = Footer(self.state)
         self._sections = {
             "Train": Section("Train", self.train, expanded=True),
@@ -144,6 +146,7 @@ class DefectPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
+        layout.addWidget(self.images)
         layout.addWidget(scroll, 1)
         layout.addWidget(self.footer)
         self.setMinimumWidth(260)

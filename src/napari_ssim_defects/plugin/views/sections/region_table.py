@@ -291,7 +291,7 @@ class RegionTableView(QWidget):
 
     def _on_layer(self, layer: object) -> None:
         if layer is not None:
-            self._state.labels_layer = layer
+            self._controller.regions.choose(layer)
         self.layer.show_layer(self._state.labels_layer)
 
     def _on_selection(self) -> None:

@@ -1,0 +1,148 @@
+"""One image at a time, with its heatmap and its outlines, in a real viewer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_ssim_defects.plugin.layers import is_heatmap
+from napari_ssim_defects.plugin.layers.provenance import provenance
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Any) -> Any:
+    """A viewer with a window."""
+    return make_napari_viewer(show=True)
+
+
+@pytest.fixture
+def three(viewer: Any, images: Any, detected: Any, state: Any, qtbot: Any) -> Any:
+    """Three defective images over the same place, inspected and outlined."""
+    layers = [viewer.add_image(images.spoilt(n), name=f"part {n}") for n in (1, 2, 3)]
+    heatmaps = detected(*layers)
+    state.threshold = 0.2
+    for heatmap in heatmaps:
+        state.heatmap = heatmap
+        qtbot.waitUntil(lambda: state.summary is not None and state.summary.complete)
+    return layers, heatmaps
+
+
+def in_sight(viewer: Any) -> set[str]:
+    """Names of the images that anything in sight is, or was made of."""
+    return {provenance(layer).get("source", layer.name) for layer in viewer.layers if layer.visible}
+
+
+def kinds(viewer: Any) -> set[str]:
+    return {provenance(layer).get("kind", "image") for layer in viewer.layers if layer.visible}
+
+
+def test_choosing_a_heatmap_shows_its_image_and_nothing_of_the_others(viewer, three, state):
+    _, heatmaps = three
+    for number in (0, 2, 1):
+        state.heatmap = heatmaps[number]
+        assert in_sight(viewer) == {f"part {number + 1}"}
+        assert kinds(viewer) == {"image", "residual", "preview"}
+
+
+def test_choosing_an_image_in_the_layer_list_shows_its_heatmap_and_outlines(viewer, three, state):
+    layers, heatmaps = three
+    viewer.layers.selection.active = layers[0]
+    assert state.heatmap is heatmaps[0]
+    assert in_sight(viewer) == {"part 1"}
+    assert kinds(viewer) == {"image", "residual", "preview"}
+
+
+def test_an_image_without_a_heatmap_is_shown_without_those_of_others(viewer, three, state, images):
+    later = viewer.add_image(images.texture(9), name="later")
+    viewer.layers.selection.active = three[0][0]
+    before = state.threshold
+    viewer.layers.selection.active = later
+    assert in_sight(viewer) == {"later"}
+    assert state.heatmap is None
+    viewer.layers.selection.active = three[0][0]
+    assert state.threshold == before
+
+
+def test_images_beside_each_other_stay_in_sight(viewer, images, detected, state):
+    left = viewer.add_image(images.spoilt(1), name="left")
+    right = viewer.add_image(images.spoilt(2), name="right", translate=(0, 200))
+    heatmaps = detected(left, right)
+    state.heatmap = heatmaps[0]
+    assert in_sight(viewer) == {"left", "right"}
+
+
+def test_a_row_of_the_table_shows_the_image_of_its_region(
+    controller, viewer, three, state, wait_idle
+):
+    _, heatmaps = three
+    state.heatmap = heatmaps[0]
+    controller.labelling.start()
+    wait_idle()
+    table = state.labels_layer
+    state.heatmap = heatmaps[1]
+    assert in_sight(viewer) == {"part 2"}
+    assert state.labels_layer is table  # there are none of the second image yet
+    controller.regions.select(0)
+    assert in_sight(viewer) == {"part 1"}
+    assert state.heatmap is heatmaps[0]
+    assert kinds(viewer) == {"image", "residual", "labels"}
+
+
+def test_keys_step_through_the_inspected_images(viewer, three, state, qtbot):
+    window = viewer.window._qt_window
+    state.heatmap = three[1][0]
+    qtbot.keyClick(window, Qt.Key.Key_Period)
+    assert in_sight(viewer) == {"part 2"}
+    qtbot.keyClick(window, Qt.Key.Key_Period)
+    qtbot.keyClick(window, Qt.Key.Key_Period)
+    assert in_sight(viewer) == {"part 1"}
+    qtbot.keyClick(window, Qt.Key.Key_Comma)
+    assert in_sight(viewer) == {"part 3"}
+    assert state.image is three[0][2]
+
+
+def test_stepping_takes_the_table_along(controller, viewer, three, state, wait_idle):
+    _, heatmaps = three
+    made = []
+    for heatmap in heatmaps[:2]:
+        state.heatmap = heatmap
+        controller.labelling.start()
+        wait_idle()
+        made.append(state.labels_layer)
+    controller.images.step(-1)
+    assert state.labels_layer is made[0]
+    assert viewer.layers.selection.active is not made[1]
+
+
+def test_a_key_shows_the_plain_image_while_it_is_held(viewer, three, qtbot):
+    window = viewer.window._qt_window
+    qtbot.keyPress(window, Qt.Key.Key_H)
+    assert kinds(viewer) == {"image"}
+    assert in_sight(viewer) == {"part 3"}
+    qtbot.keyRelease(window, Qt.Key.Key_H)
+    assert kinds(viewer) == {"image", "residual", "preview"}
+
+
+def test_the_panel_steps_and_names_the_image(viewer, controller, three, state, qtbot):
+    from napari_ssim_defects.plugin.views.sections.image_bar import ImageBar
+
+    bar = ImageBar(controller)
+    qtbot.addWidget(bar)
+    state.heatmap = three[1][0]
+    qtbot.mouseClick(bar.next_button, Qt.MouseButton.LeftButton)
+    assert bar.image.currentText() == "part 2"
+    assert in_sight(viewer) == {"part 2"}
+    qtbot.mousePress(bar.plain_button, Qt.MouseButton.LeftButton)
+    assert not any(layer.visible for layer in viewer.layers if is_heatmap(layer))
+    qtbot.mouseRelease(bar.plain_button, Qt.MouseButton.LeftButton)
+    assert kinds(viewer) == {"image", "residual", "preview"}
+
+
+def test_a_removed_image_leaves_the_keys_working(viewer, three, state, controller):
+    layers, _ = three
+    viewer.layers.remove(layers[1])
+    controller.images.step(1)
+    controller.images.step(1)
+    assert state.image in (layers[0], layers[2])
