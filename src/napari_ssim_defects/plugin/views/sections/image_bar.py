@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari.layers import Layer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from ...controllers.panel_controller import Controller
@@ -36,12 +37,18 @@ class ImageBar(QWidget):
         layout.setSpacing(4)
         for widget in (self.previous_button, self.image, self.next_button, self.plain_button):
             layout.addWidget(widget, int(widget is self.image))
-        self.image.chosen.connect(lambda layer: layer is None or images.choose(layer))
+        self._images = images
+        self.image.chosen.connect(self._on_chosen)
         self.previous_button.clicked.connect(lambda: images.step(-1))
         self.next_button.clicked.connect(lambda: images.step(1))
         self.plain_button.pressed.connect(lambda: images.set_plain(True))
         self.plain_button.released.connect(lambda: images.set_plain(False))
         self._state.events.image.connect(self._show_image)
+        self._show_image()
+
+    def _on_chosen(self, image: Layer | None) -> None:
+        if image is not None:
+            self._images.choose(image)
         self._show_image()
 
     @while_alive
