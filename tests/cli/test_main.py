@@ -613,6 +613,23 @@ def test_evaluate_searches_folders_inside_and_counts_good_images(
     assert "scratch" in err
 
 
+def test_evaluate_of_images_without_defects_counts_false_alarms(
+    model_path: Path, good: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    plot = tmp_path / "curves.png"
+    result = _result(capsys, "evaluate", model_path, good, "--plot", plot)
+    assert [result[name] for name in ("pixel_auroc", "pixel_auprc", "aupro")] == [None] * 3
+    assert (result["defects"], result["good_images"]) == (0, result["images"])
+    assert 0 <= result["false_positive_rate"] < 0.1
+    assert result["false_regions_per_image"] >= 0
+    assert plot.exists()
+    assert _run("evaluate", model_path, good) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("pixel AUROC –, AUPRC –, AUPRO – over")
+    assert "0 of 0 defects found" in out
+    assert "false positive rate" in out
+
+
 def test_evaluate_names_an_implausible_mask(
     model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
 ) -> None:

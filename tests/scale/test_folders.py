@@ -512,13 +512,24 @@ def test_mask_of_another_size_is_named_before_its_image_is_inspected(
     assert "5 x 6" in message
 
 
-def test_masks_without_a_defect_cannot_be_scored(
+def test_images_without_any_defect_are_scored_by_their_false_alarms(
     grey_model: DefectModel, scored: tuple[list[Path], Path]
 ) -> None:
     paths, masks = scored
     for mask in masks.iterdir():
         Image.fromarray(np.zeros_like(np.asarray(Image.open(mask)))).save(mask)
-    assert "defective and good" in _refusal(grey_model, paths, masks)
+    for truth in (masks, None):
+        *_, last = evaluate_files(grey_model, paths, truth, device="cpu")
+        assert isinstance(last, FilesEvaluated)
+        scores = last.evaluation
+        assert (scores.auroc, scores.aupro, scores.defects) == (None, None, 0)
+        assert scores.good_images == scores.images == 2
+        assert scores.confusion is not None
+        assert scores.confusion.false_positive_rate > 0  # the square, which is good here
+        assert scores.false_regions_per_image > 0
+    for mask in masks.iterdir():
+        Image.fromarray(np.full_like(np.asarray(Image.open(mask)), 255)).save(mask)
+    assert "mark every pixel as defective" in _refusal(grey_model, paths, masks)
 
 
 def test_stack_is_refused_for_scoring(

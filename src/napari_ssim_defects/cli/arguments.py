@@ -111,14 +111,15 @@ def argument_parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="score a model against ground truth")
     evaluate.add_argument("model", type=Path, metavar="MODEL")
-    evaluate.add_argument("test", metavar="TEST_DIR", help="images with defects")
-    evaluate.add_argument("masks", type=Path, metavar="MASK_DIR",
-                          help="their masks, of the same names; non-zero = defect")  # fmt: skip
+    evaluate.add_argument("test", metavar="TEST_DIR", help="images with defects, or without")
+    evaluate.add_argument("masks", type=Path, metavar="MASK_DIR", nargs="?",
+                          help="their masks, of the same names; non-zero = defect (default: no "
+                          "image has a defect)")  # fmt: skip
     _scoring(evaluate)
     _segmentation(evaluate)
     evaluate.add_argument("--plot", type=Path, metavar="FILE",
-                          help="write ROC, precision-recall and overlap curves to a PNG, SVG or "
-                          "PDF file")  # fmt: skip
+                          help="write ROC, precision-recall, overlap and FROC curves to a PNG, "
+                          "SVG or PDF file")  # fmt: skip
     _device_and_json(evaluate)
 
     calibrate = commands.add_parser(

@@ -165,7 +165,9 @@ def run_demo(folder: str | os.PathLike[str], minutes: float | None = None) -> De
     )
 
 
-def _score(samples: list[NanofibreSample], detected: list[FileDetected]) -> dict[str, float | int]:
+def _score(
+    samples: list[NanofibreSample], detected: list[FileDetected]
+) -> dict[str, float | int | None]:
     """Compare what was found with the generated truth."""
     pairs = [
         (sample.labels, result.labels) for sample, result in zip(samples, detected, strict=True)

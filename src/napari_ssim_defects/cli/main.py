@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..core.common.errors import NOT_ENOUGH_MEMORY, InputError, is_out_of_memory
-from .arguments import argument_parser, detection_recipe, segmentation_config, training_recipe
+from .arguments import argument_parser, detection_recipe, training_recipe
 from .terminal import Bar, outline, say_notices
 
 if TYPE_CHECKING:
@@ -82,83 +82,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from ..core.evaluation.froc import froc_summary
-    from ..io.images.image_file import find_images
-    from ..scale.folders import FileProgress, evaluate_files
-    from .detect import inspecting_model, threshold_of
+    from .evaluate import run_evaluate
 
-    if options.plot is not None:
-        from ..io.files.atomic import ensure_writable
-        from ..io.writers.figures import refuse_other_formats, write_curves
-
-        refuse_other_formats(options.plot)
-        ensure_writable(options.plot)  # before the work, not after it
-    model = inspecting_model(options.model, options.residual)
-    threshold = threshold_of(options.threshold, model)
-    with Bar("evaluating") as bar:
-        for message in evaluate_files(
-            model, find_images([options.test], nested=True, besides=options.masks),
-            options.masks, threshold,
-            segmentation_config(options),
-            stride=options.stride, device=options.device,
-        ):  # fmt: skip
-            if isinstance(message, FileProgress):
-                bar.show(message.fraction, message.path.name)
-            else:
-                done = message
-                say_notices(done.notices, bar)
-    evaluation, seconds_per_image = done.evaluation, done.seconds_per_image
-    confusion = evaluation.confusion
-    assert confusion is not None
-    if options.plot is not None:
-        write_curves(options.plot, evaluation)
-    overlap = {str(quantile): value for quantile, value in evaluation.overlap_quantiles.items()}
-    result = {
-        "pixel_auroc": evaluation.auroc,
-        "pixel_auprc": evaluation.auprc,
-        "aupro": evaluation.aupro,
-        "overlap_at_fpr_0.05": overlap,
-        "residual": model.config.residual.kind,
-        "threshold": threshold,
-        "iou": confusion.iou,
-        "f1": confusion.f1,
-        "false_positive_rate": confusion.false_positive_rate,
-        "images": evaluation.images,
-        "good_images": evaluation.good_images,
-        "false_regions_per_good_image": evaluation.false_regions_per_good_image,
-        "defects": evaluation.defects,
-        "defects_found": evaluation.found,
-        "false_regions_per_image": evaluation.false_regions_per_image,
-        "froc": froc_summary(evaluation.froc),
-        "seconds_per_image": seconds_per_image,
-        "per_image": [
-            {
-                "image": str(path),
-                "pixel_auroc": scores.auroc,
-                "pixel_auprc": scores.auprc,
-                "defects": scores.defects,
-                "defects_found": scores.found,
-                "false_regions": scores.false_regions,
-                "iou": scores.confusion.iou,
-                "f1": scores.confusion.f1,
-            }
-            for path, scores in zip(done.paths, evaluation.per_image, strict=True)
-            if scores.confusion is not None
-        ],
-    }
-    text = (
-        f"pixel AUROC {evaluation.auroc:.3f}, AUPRC {evaluation.auprc:.3f}, "
-        f"AUPRO {evaluation.aupro:.3f} over {evaluation.images} images with "
-        f"{evaluation.defects} defects; median overlap at 5 % false positives "
-        f"{overlap['0.5']:.2f}; at threshold {threshold:.3f} {evaluation.found} defects found with "
-        f"{evaluation.false_regions_per_image:.2f} false regions per image, IoU "
-        f"{confusion.iou:.2f}, F1 {confusion.f1:.2f}; {seconds_per_image:.2f} s per image"
-    )
-    if evaluation.false_regions_per_good_image is not None:
-        text += (
-            f"; {evaluation.false_regions_per_good_image:.3g} false regions per image without "
-            f"defects ({evaluation.good_images} of them)"
-        )
+    result, text = run_evaluate(options)
     _print(options, result, text)
     return 0
 

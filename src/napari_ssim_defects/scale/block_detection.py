@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.config import SegmentationConfig
 from ..core.detection.reconstruction import relayed
+from ..core.images.inspected_area import InspectedArea
 from ..core.images.planes import ImageLike, Planes
 from ..core.model.defect_model import DefectModel
 from ..core.segmentation.regions import Region, RegionSums
@@ -57,6 +58,7 @@ def detect_in_blocks(
     *,
     stride: int | None = None,
     device: str | None = None,
+    area: InspectedArea | None = None,
 ) -> Generator[float, None, BlocksDetected]:
     """Inspect an image block by block, with the result that it has in memory.
 
@@ -65,7 +67,7 @@ def detect_in_blocks(
 
     Parameters
     ----------
-    model, stride, device
+    model, stride, device, area
         As for `DefectModel.inspect`.
     planes
         The image.
@@ -86,9 +88,9 @@ def detect_in_blocks(
     """
     folder = scratch / "residual"
     ensure_folder(folder)
-    store = ResidualStore(model, planes, folder, stride=stride, device=device)
+    store = ResidualStore(model, planes, folder, stride=stride, device=device, area=area)
     yield from relayed(store.fill(), lambda part: _INSPECTION * part)
-    outlined = outline_blocks(store.levels[0], threshold, segmentation)
+    outlined = outline_blocks(store.levels[0], threshold, segmentation, area=area)
     return (yield from relayed(outlined, lambda part: _INSPECTION + (1 - _INSPECTION) * part))
 
 
@@ -97,6 +99,8 @@ def outline_blocks(
     threshold: float,
     segmentation: SegmentationConfig,
     keep: ScratchPyramid | None = None,
+    *,
+    area: InspectedArea | None = None,
 ) -> Generator[float, None, BlocksDetected]:
     """Outline and measure the regions in a residual on disk.
 
@@ -108,6 +112,8 @@ def outline_blocks(
         As for `detect_files`.
     keep
         Where the labels are written, too; None: nowhere.
+    area
+        The pixels that regions may have; None: all.
 
     Yields
     ------
@@ -119,7 +125,7 @@ def outline_blocks(
     regions: list[tuple[int, Region]] = []
     height, width = residual.shape[-2:]
     planes = math.prod(residual.shape[:-2])
-    for step in segment_steps(blocks, threshold, segmentation):
+    for step in segment_steps(blocks, threshold, segmentation, area=area):
         number = len(found)
         if isinstance(step, float):
             yield (number + _SEGMENTATION * step) / planes

@@ -63,6 +63,7 @@ def plane_blocks(model: DefectModel, planes: Planes, index: int) -> Array:
     if axis is not None:
         source = da.moveaxis(source, axis, -3)
     plane = source[tuple(int(place) for place in np.unravel_index(index, planes.leading_shape))]
+    plane = plane[..., *planes.box.slices]
     plane = plane[np.newaxis] if axis is None else plane[: planes.channels]
     plane = plane.rechunk((-1, _sizes(planes.height), _sizes(planes.width)))
     place = f"plane {index} of {planes.name}" if len(planes) > 1 else planes.name
@@ -154,12 +155,23 @@ def residual_blocks(model: DefectModel, plane: Array, seen: dict[str, Array]) ->
     )
 
 
-def scored(maps: Array, residual: ResidualConfig) -> Array:
-    """Return the residual of a plane, an array (H, W) of float32, from its `residual_blocks`."""
+def scored(
+    maps: Array, residual: ResidualConfig, inside: npt.NDArray[np.bool_] | None = None
+) -> Array:
+    """Return the residual of a plane, an array (H, W) of float32, from its `residual_blocks`.
+
+    Pixels ``inside``, bool (H, W), say what all of the plane is like; None: all.
+    """
     excess: Any = ()
     if is_relative(residual):
         sizes = maps.chunks[1:]
-        typical = [maps[:, *box.slices] for box in typical_tiles(_boxes(sizes))]
+        found = typical_tiles(_boxes(sizes), inside)
+        typical = [maps[:, *box.slices] for box in found]
+        if inside is not None:
+            typical = [
+                delayed(np.where)(inside[box.slices], part, np.float32(np.nan))
+                for part, box in zip(typical, found, strict=True)
+            ]
         excess = delayed(plane_offsets)(typical, delayed(residual, traverse=False))
     return maps.map_blocks(score_of, residual, excess, dtype=np.float32, drop_axis=0)
 

@@ -15,6 +15,8 @@ import numpy as np
 from ..core.common.errors import InputError
 from ..core.common.progress import InspectionProgress, PlaneInspected
 from ..core.config import OutputConfig, SegmentationConfig
+from ..core.config.region import MaskRegion, RegionOfInterest
+from ..core.images.inspected_area import InspectedArea
 from ..core.images.planes import ImageLike, Planes, as_planes
 from ..core.model.defect_model import DefectModel
 from ..core.segmentation.regions import Region, measure_plane
@@ -22,6 +24,7 @@ from ..core.segmentation.segment import segment_planes
 from ..io.files.scratch import scratch_folder
 from ..io.images.checks import as_grey, intensity_notice, is_grey
 from ..io.images.image_file import ImageFile, open_image
+from ..io.images.region_of_interest import inspected_area
 from ..io.writers.journal import Journal, Record
 from ..io.writers.report import thumbnail
 from ..io.writers.results import Result, ResultWriter, table_rows
@@ -60,7 +63,7 @@ class Detection:
         Post-processing.
     outputs
         What is written, and in which format.
-    stride, device, pixel_size, unit
+    stride, device, pixel_size, unit, roi
         As for `detect_files`.
     """
 
@@ -71,6 +74,7 @@ class Detection:
     device: str | None = None
     pixel_size: Sequence[float] | None = None
     unit: str | None = None
+    roi: RegionOfInterest | None = None
 
     def key(self, model: DefectModel, target: Target) -> str:
         """Return a text that changes with all that decides what is written about an image."""
@@ -79,6 +83,7 @@ class Detection:
             model.digest, self.threshold, self.segmentation.model_dump_json(),
             self.outputs.model_dump_json(), self.stride, self.pixel_size, self.unit,
             target.stem, target.name, stat.st_size, stat.st_mtime_ns,
+            *_version(self.roi),
         )  # fmt: skip
         return hashlib.blake2b(repr(decisive).encode(), digest_size=16).hexdigest()
 
@@ -139,7 +144,8 @@ def detect_file(
     if detection.pixel_size is not None:
         spatial = spatial.with_pixel_size(detection.pixel_size, detection.unit)
     planes = file_planes(model, image)
-    notices = file_notices(model, image, planes)
+    area = inspected_area(detection.roi, planes.shape, planes.name)
+    notices = file_notices(model, image, planes, area)
     key = detection.key(model, target)
 
     def written(found: _Found) -> Record:
@@ -166,7 +172,7 @@ def detect_file(
     inspect = _in_memory
     if inspected_in_blocks(planes):
         inspect = _in_blocks
-    found, record = yield from inspect(model, detection, planes, writer.folder, written)
+    found, record = yield from inspect(model, detection, planes, area, writer.folder, written)
     done = file_done(record, target.path, writer.folder, earlier=False)
     pixels = found.residual, found.labels
     return FileDetected(
@@ -192,11 +198,14 @@ def _in_memory(
     model: DefectModel,
     detection: Detection,
     planes: Planes,
+    area: InspectedArea | None,
     folder: Path,
     written: Callable[[_Found], Record],
 ) -> Generator[float, None, tuple[_Found, Record]]:
     residuals = []
-    for message in model.inspect(planes, stride=detection.stride, device=detection.device):
+    for message in model.inspect(
+        planes, stride=detection.stride, device=detection.device, area=area
+    ):
         if isinstance(message, PlaneInspected):
             residuals.append(message.residual)
         else:
@@ -204,7 +213,7 @@ def _in_memory(
     residual = np.stack(residuals).reshape(planes.shape)
     labels = np.zeros(residual.shape, dtype=np.int32)
     regions: list[tuple[int, Region]] = []
-    outlined = segment_planes(residual, detection.threshold, detection.segmentation)
+    outlined = segment_planes(residual, detection.threshold, detection.segmentation, area)
     for plane, (where, segmented) in enumerate(outlined):
         measured = measure_plane(labels[where], segmented, residual[where], len(regions))
         regions += [(plane, region) for region in measured]
@@ -216,6 +225,7 @@ def _in_blocks(
     model: DefectModel,
     detection: Detection,
     planes: Planes,
+    area: InspectedArea | None,
     folder: Path,
     written: Callable[[_Found], Record],
 ) -> Generator[float, None, tuple[_Found, Record]]:
@@ -226,18 +236,23 @@ def _in_blocks(
     with scratch_folder(folder) as scratch:
         blocks = yield from detect_in_blocks(
             model, planes, detection.threshold, detection.segmentation, scratch,
-            stride=stride, device=device,
+            stride=stride, device=device, area=area,
         )  # fmt: skip
         record = written(_Found(blocks.residual, blocks.labels, blocks.regions))
-    residual = lazy_stack(model, planes, stride=stride, device=device)
+    residual = lazy_stack(model, planes, stride=stride, device=device, area=area)
     return _Found(residual, labels_of(blocks.labels), blocks.regions), record
 
 
 def inspect_file(
-    model: DefectModel, image: ImageFile, *, stride: int | None = None, device: str | None = None
+    model: DefectModel,
+    image: ImageFile,
+    *,
+    stride: int | None = None,
+    device: str | None = None,
+    area: InspectedArea | None = None,
 ) -> Iterator[InspectionProgress | PlaneInspected]:
     """Inspect an image that was read from a file; see `DefectModel.inspect`."""
-    return model.inspect(file_planes(model, image), stride=stride, device=device)
+    return model.inspect(file_planes(model, image), stride=stride, device=device, area=area)
 
 
 def file_planes(model: DefectModel, image: ImageFile) -> Planes:
@@ -257,12 +272,15 @@ def file_planes(model: DefectModel, image: ImageFile) -> Planes:
     return model.planes(image.data, image.channel_axis, name)
 
 
-def file_notices(model: DefectModel, image: ImageFile, planes: Planes) -> list[str]:
+def file_notices(
+    model: DefectModel, image: ImageFile, planes: Planes, area: InspectedArea | None = None
+) -> list[str]:
     """Return sentences about an image that a person should read beside what is found in it."""
     notices = []
     if image.channel_axis is not None and planes.channel_axis is None:
         notices.append(f"'{image.path}' has three equal channels and is read as grey.")
-    mismatch = intensity_notice(model.intensity, planes)
+    seen = planes if area is None else planes.cut(area.box)
+    mismatch = intensity_notice(model.intensity, seen)
     return notices if mismatch is None else [*notices, mismatch]
 
 
@@ -295,6 +313,16 @@ def file_done(record: Record, path: Path, folder: Path, *, earlier: bool) -> Fil
         earlier,
         tuple(map(str, record.get("notices", ()))),
     )
+
+
+def _version(roi: RegionOfInterest | None) -> tuple[object, ...]:
+    """Return what changes when a region does, in its file too; nothing without a region."""
+    if roi is None:
+        return ()
+    if not isinstance(roi, MaskRegion):
+        return (str(roi),)
+    stat = roi.path.stat()
+    return "mask", stat.st_size, stat.st_mtime_ns
 
 
 def _main_file(path: Path) -> Path:

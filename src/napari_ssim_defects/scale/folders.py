@@ -16,13 +16,16 @@ from ..core.common.device import choose_device
 from ..core.common.errors import InputError
 from ..core.common.progress import PlaneInspected
 from ..core.config import OutputConfig, SegmentationConfig
+from ..core.config.region import RegionOfInterest
 from ..core.detection.reconstruction import relayed
+from ..core.evaluation.froc import froc_thresholds
 from ..core.evaluation.scores import Evaluation, Evaluator
 from ..core.model.defect_model import DefectModel
-from ..core.segmentation.segment import refuse_reversed, segment
+from ..core.segmentation.segment import refuse_reversed, segment_planes
 from ..io.files.naming import output_stems, table_names
 from ..io.images.checks import mask_notice
 from ..io.images.image_file import match_truth, read_image, read_mask
+from ..io.images.region_of_interest import inspected_area, located
 from ..io.writers.journal import Journal
 from ..io.writers.report import REPORT_NAME, write_report
 from ..io.writers.results import ResultWriter
@@ -46,12 +49,9 @@ __all__ = [
     "FilesEvaluated",
     "detect_files",
     "evaluate_files",
-    "froc_thresholds",
 ]
 
 _USUAL = OutputConfig()
-_FROC_THRESHOLDS = 36
-_BEYOND = 2.0  # times what is measured: images may differ more than good ones do
 
 
 def detect_files(
@@ -66,6 +66,7 @@ def detect_files(
     device: str | None = None,
     pixel_size: Sequence[float] | None = None,
     unit: str | None = None,
+    roi: RegionOfInterest | None = None,
     overwrite: bool = False,
     report: bool = False,
     cluster: str | None = None,
@@ -96,6 +97,9 @@ def detect_files(
         Where the network runs; None: the fastest there is.
     pixel_size, unit
         What counts instead of the pixel size in the files, see `SpatialMetadata.with_pixel_size`.
+    roi
+        What of the images is inspected; None: all. The residual of the rest is 0, and nothing is
+        outlined there.
     overwrite
         Whether finished images are inspected again, too.
     report
@@ -124,7 +128,9 @@ def detect_files(
         raise InputError(
             "A cluster needs the package distributed: pip install napari-ssim-defects[dask]."
         )
-    detection = Detection(threshold, segmentation, outputs, stride, device, pixel_size, unit)
+    detection = Detection(
+        threshold, segmentation, outputs, stride, device, pixel_size, unit, located(roi)
+    )
     writer = ResultWriter(folder, outputs)
     journal = Journal(writer.folder)
     targets = [
@@ -210,37 +216,28 @@ class FilesEvaluated:
     notices: tuple[str, ...] = ()
 
 
-def froc_thresholds(model: DefectModel) -> list[float]:
-    """Return residuals from a hundred false regions per good image on to far beyond the last."""
-    measured = [
-        model.calibration.threshold_of_regions(count)
-        for count in np.geomspace(100, 1e-4, _FROC_THRESHOLDS)
-    ]
-    highest = measured[-1] + _BEYOND * (measured[-1] - measured[0])
-    return [*measured, *np.linspace(measured[-1], highest, _FROC_THRESHOLDS // 3)[1:]]
-
-
 def evaluate_files(
     model: DefectModel,
     paths: Sequence[Path],
-    mask_folder: str | os.PathLike[str] | Sequence[Path | None],
+    mask_folder: str | os.PathLike[str] | Sequence[Path | None] | None,
     threshold: float | None = None,
     segmentation: SegmentationConfig | None = None,
     *,
     stride: int | None = None,
     device: str | None = None,
+    roi: RegionOfInterest | None = None,
 ) -> Iterator[FileProgress | FilesEvaluated]:
     """Score a model on image files against their masks.
 
     Parameters
     ----------
-    model, stride, device
-        As for `detect_files`.
+    model, stride, device, roi
+        As for `detect_files`; pixels that are not inspected do not count.
     paths
         Image files.
     mask_folder
         Folder of masks (see `match_truth`), or the masks themselves; non-zero =
-        defect, None = an image without defects.
+        defect, None = an image without defects. None: all images are.
     threshold
         Residual above which a pixel is a candidate; None: the model's automatic one.
     segmentation
@@ -254,11 +251,15 @@ def evaluate_files(
     masks: Sequence[Path | None]
     if isinstance(mask_folder, str | os.PathLike):
         masks = match_truth(paths, mask_folder)
+    elif mask_folder is None:
+        masks = [None] * len(paths)
     else:
         masks = mask_folder
     threshold = model.auto_threshold if threshold is None else threshold
-    settings = (segmentation or SegmentationConfig()).model_dump()
-    evaluator, seconds = Evaluator(froc_thresholds(model)), 0.0
+    settings = segmentation or SegmentationConfig()
+    refuse_reversed(threshold, settings)
+    roi = located(roi)
+    evaluator, seconds = Evaluator(froc_thresholds(model.calibration)), 0.0
     notices: list[str] = []
     for index, (path, mask) in enumerate(zip(paths, masks, strict=True)):
         start = time.perf_counter()
@@ -269,15 +270,17 @@ def evaluate_files(
         seconds += time.perf_counter() - start
         shape = planes.shape[-2:]
         truth = np.zeros(shape, bool) if mask is None else read_mask(mask, shape)
-        notices += file_notices(model, image, planes)
+        area = inspected_area(roi, planes.shape, planes.name)
+        notices += file_notices(model, image, planes, area)
         odd_mask = None if mask is None else mask_notice(mask, truth)
         notices += [odd_mask] if odd_mask else []
         start = time.perf_counter()
-        for message in inspect_file(model, image, stride=stride, device=device):
+        for message in inspect_file(model, image, stride=stride, device=device, area=area):
             if isinstance(message, PlaneInspected):
                 residual = message.residual
             else:
                 yield FileProgress(path, (index + message.fraction) / len(paths))
         seconds += time.perf_counter() - start
-        evaluator.add(residual, truth, segment(residual, threshold, **settings) > 0)
+        ((_, found),) = segment_planes(residual, threshold, settings, area)
+        evaluator.add(residual, truth, found.labels() > 0, area)
     yield FilesEvaluated(tuple(paths), evaluator.result(), seconds / len(paths), tuple(notices))

@@ -17,6 +17,7 @@ from ..core.common.device import choose_device
 from ..core.common.errors import InputError
 from ..core.config import SegmentationConfig
 from ..core.detection.predictions import needed_predictions
+from ..core.images.inspected_area import InspectedArea
 from ..core.images.planes import ImageLike, Planes
 from ..core.images.tiles import Box, PatchGrid, tile_side, tiles
 from ..core.model.defect_model import DefectModel
@@ -90,11 +91,16 @@ def lazy_residual(
 
 
 def lazy_stack(
-    model: DefectModel, planes: Planes, *, stride: int | None = None, device: str | None = None
+    model: DefectModel,
+    planes: Planes,
+    *,
+    stride: int | None = None,
+    device: str | None = None,
+    area: InspectedArea | None = None,
 ) -> Array:
-    """Return what `lazy_residual` does, of an image that is seen as planes."""
+    """Return what `lazy_residual` does, of an image that is seen as planes, 0 outside an area."""
     maps = [
-        lazy_plane(model, planes, index, stride=stride, device=device)
+        lazy_plane(model, planes, index, stride=stride, device=device, area=area)
         for index in range(len(planes))
     ]
     return da.stack(maps).reshape(planes.shape)
@@ -107,9 +113,14 @@ def lazy_plane(
     *,
     stride: int | None = None,
     device: str | None = None,
+    area: InspectedArea | None = None,
 ) -> Array:
-    """Return the residual of one plane, as `lazy_residual` does of all of them."""
+    """Return the residual of one plane, as `lazy_stack` does of all of them."""
     prepare_model(stride, device)
+    inside = None
+    if area is not None:
+        area = area.plane(tuple(map(int, np.unravel_index(index, planes.leading_shape))))
+        planes, inside = planes.cut(area.box), area.inside
     plane = plane_blocks(model, planes, index)
     reconstruct, kinds = needed_predictions([model.config.residual])
     seen: dict[str, Array] = {}
@@ -118,7 +129,14 @@ def lazy_plane(
         seen["reconstruction"] = joined(tile_sums(model, plane, grid, device), grid)
     if kinds:
         seen["local"] = local_blocks(model, plane, kinds, device)
-    return scored(residual_blocks(model, plane, seen), model.config.residual)
+    score = scored(residual_blocks(model, plane, seen), model.config.residual, inside)
+    if area is None:
+        return score
+    if inside is not None:
+        score = da.where(da.from_array(inside, chunks=score.chunks), score, np.float32(0))
+    box = area.box
+    rows, columns = (box.top, area.height - box.bottom), (box.left, area.width - box.right)
+    return da.pad(score, (rows, columns))
 
 
 def prepare_model(stride: int | None, device: str | None) -> None:
@@ -163,19 +181,26 @@ def segment_blocks(
 
 
 def segment_steps(
-    residual: Array, threshold: float, config: SegmentationConfig, *, whole: bool = False
+    residual: Array,
+    threshold: float,
+    config: SegmentationConfig,
+    *,
+    whole: bool = False,
+    area: InspectedArea | None = None,
 ) -> Iterator[float | tuple[tuple[int, ...], Segmented]]:
     """Do as `segment_blocks` does, and tell which fraction of each plane has been looked at.
 
     Unless a plane is looked at as a ``whole``, that is told after each row of blocks, and blocks
-    are computed more than once: do so with what is on disk.
+    are computed more than once: do so with what is on disk. Regions have pixels of the ``area``
+    only.
     """
     if not np.isfinite(threshold):
         raise InputError("The residual must not hold NaN, and the threshold must be a number.")
     review = config.review_threshold
     thresholds = [threshold] if review is None else [threshold, review]
     for index in np.ndindex(residual.shape[:-2]):
-        prepared = _BlocksAbove(residual[index].shape, thresholds)
+        here = None if area is None else area.plane(index)
+        prepared = _BlocksAbove(residual[index].shape, thresholds, here)
         yield from prepared.find(residual[index], config, whole=whole)
         yield index, segment_prepared(prepared, threshold, config)
 
@@ -272,7 +297,10 @@ class LabelImage:
 class _BlocksAbove:
     """The runs of a prepared plane above some thresholds, found block by block."""
 
-    def __init__(self, shape: tuple[int, int], thresholds: list[float]) -> None:
+    def __init__(
+        self, shape: tuple[int, int], thresholds: list[float], area: InspectedArea | None
+    ) -> None:
+        self.area = area
         self._shape = shape
         self._thresholds = thresholds
         self._runs: dict[float, Runs] = {}

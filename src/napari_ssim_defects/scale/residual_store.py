@@ -24,7 +24,9 @@ from ..core.detection.residual import (
     score_of,
     score_tiles,
     typical_tiles,
+    within,
 )
+from ..core.images.inspected_area import InspectedArea
 from ..core.images.planes import Planes
 from ..core.images.tiles import Box, PatchGrid, tiles
 from ..core.model.defect_model import DefectModel
@@ -155,15 +157,16 @@ class ResidualStore:
     folder
         An empty folder: 5 bytes per pixel stay in it, and up to 24 more per pixel of each plane
         that has been begun, if it is grey.
-    stride, device
+    stride, device, area
         As for `DefectModel.inspect`.
 
     Attributes
     ----------
     levels
-        The residual, float32 of shape (..., H, W), and ever smaller copies; 0 where not known yet.
+        The residual, float32 of shape (..., H, W), and ever smaller copies; 0 where not known yet,
+        or not inspected.
     sample
-        About a million residuals that lie on a grid; NaN where not known yet.
+        About a million residuals that lie on a grid; NaN where not known yet, or not inspected.
     highest
         The largest residual so far.
     left
@@ -183,9 +186,12 @@ class ResidualStore:
         *,
         stride: int | None = None,
         device: str | None = None,
+        area: InspectedArea | None = None,
     ) -> None:
         prepare_model(stride, device)
         self.model, self.planes, self.stride, self._device = model, planes, stride, device
+        self.area = area
+        self._part = planes if area is None else planes.cut(area.box)
         self._folder = folder
         self._pyramid = ScratchPyramid(folder, planes.shape, np.dtype(np.float32))
         self.levels = self._pyramid.levels
@@ -194,7 +200,7 @@ class ResidualStore:
         self.sample = np.full((*planes.leading_shape, *grid), np.nan, np.float32)
         self.highest = 0.0
         side, _ = score_tiles(model.config.residual)
-        boxes = [box for row in tiles((planes.height, planes.width), side) for box in row]
+        boxes = [box for row in tiles((self._part.height, self._part.width), side) for box in row]
         self._total = len(boxes) * len(planes)
         self._left = {plane: list(boxes) for plane in np.ndindex(planes.leading_shape)}
         self._begun: dict[tuple[int, ...], _Plane] = {}
@@ -261,26 +267,39 @@ class ResidualStore:
             return sum(abs(a - b) for a, b in zip(plane, wanted.plane, strict=True))
 
         def way(box: Box) -> float:
+            place = self._place(box)
             return math.dist(
-                wanted.centre, (0.5 * (box.top + box.bottom), 0.5 * (box.left + box.right))
+                wanted.centre, (0.5 * (place.top + place.bottom), 0.5 * (place.left + place.right))
             )
 
         plane = min(self._left, key=distance)
         return plane, min(self._left[plane], key=way)
+
+    def _place(self, box: Box) -> Box:
+        """Return where a block lies in the image."""
+        if self.area is None:
+            return box
+        top, left = self.area.box.top, self.area.box.left
+        return Box(box.top + top, box.left + left, box.bottom + top, box.right + left)
 
     def _compute(self, plane: tuple[int, ...], box: Box) -> Generator[None, None, None]:
         work = self._begun.get(plane)
         if work is None:
             number = int(np.ravel_multi_index(plane, self.planes.leading_shape)) if plane else 0
             folder = self._folder / f"plane-{number}"
+            inside = None if self.area is None else self.area.plane(plane).inside
             work = self._begun[plane] = _Plane(
-                self.model, self.planes, number, folder, self.stride, self._device
+                self.model, self._part, number, folder, self.stride, self._device, inside
             )
         pixels = yield from work.score(box)
+        seen = within(pixels, box, work.inside)
+        if work.inside is not None:
+            pixels = np.nan_to_num(seen, nan=0.0)
+        box = self._place(box)
         self._pyramid.write(plane, box.top, box.left, pixels)
         step = self._step
         top, left = -(-box.top // step), -(-box.left // step)
-        part = pixels[top * step - box.top :: step, left * step - box.left :: step]
+        part = seen[top * step - box.top :: step, left * step - box.left :: step]
         rows, columns = (slice(a, a + b) for a, b in zip((top, left), part.shape, strict=True))
         self.sample[plane][rows, columns] = part
         self.highest = max(self.highest, float(pixels.max(initial=0.0)))
@@ -297,8 +316,10 @@ class _Plane:
         folder: Path,
         stride: int | None,
         device: str | None,
+        inside: npt.NDArray[np.bool_] | None,
     ) -> None:
         self._model, self._device, self._folder = model, device, folder
+        self.inside = inside
         pixels = plane_blocks(model, planes, number)
         self._pixels = KeptBlocks(pixels, folder / "pixels")
         reconstruct, kinds = needed_predictions([model.config.residual])
@@ -326,9 +347,9 @@ class _Plane:
             typical = []
             if is_relative(residual):
                 side, _ = score_tiles(residual)
-                for tile in typical_tiles(tiles(self._shape, side)):
+                for tile in typical_tiles(tiles(self._shape, side), self.inside):
                     found = yield from self._residuals(tile)
-                    typical.append(found)
+                    typical.append(within(found, tile, self.inside))
             self._excess = plane_offsets(typical, residual)
         return score_of((yield from self._residuals(box)), residual, self._excess)
 

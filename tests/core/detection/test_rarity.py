@@ -91,6 +91,22 @@ def test_a_plane_is_scored_by_each_of_its_views(rng):
     np.testing.assert_array_equal(score_plane(plane, views, fitted), expected)
 
 
+def test_an_image_is_compared_with_itself_by_what_is_inspected_only(rng):
+    plane = rng.random((1, 60, 80), dtype=np.float32)
+    other = plane + rng.normal(scale=0.1, size=plane.shape).astype(np.float32)
+    views = PlanePredictions(other, {})
+    view = RarityView(residual=SquaredErrorResidual())
+    good = score_plane(plane, views, view.residual)
+    fitted = fit_rarity(RarityResidual(views=(view,)), [[good]])
+    inside = np.zeros((60, 80), bool)
+    inside[56:] = True
+    other[:, :56] += 0.5  # nearly all of the image is unlike good material
+    expected = score_plane(plane[:, 56:], PlanePredictions(other[:, 56:], {}), fitted)
+    found = score_plane(plane, views, fitted, inside)
+    np.testing.assert_allclose(found[56:], expected, atol=1e-5)
+    assert (score_plane(plane, views, fitted)[56:] < found[56:]).any()
+
+
 def test_a_rarity_needs_what_it_is_made_of():
     residual = RarityResidual(views=VIEWS)
     with pytest.raises(InputError, match="needs discriminator=True"):

@@ -7,7 +7,10 @@ import pytest
 from scipy import ndimage
 
 from napari_ssim_defects.core.common.errors import InputError
+from napari_ssim_defects.core.config.region import MarginsRegion
+from napari_ssim_defects.core.evaluation.froc import Froc
 from napari_ssim_defects.core.evaluation.scores import Confusion, Evaluator, evaluate, thinned
+from napari_ssim_defects.core.images.inspected_area import InspectedArea
 
 
 def case(seed, levels=None, images=3):
@@ -176,8 +179,7 @@ RESIDUAL = np.zeros((4, 4), np.float32)
         ([], [], "nothing to score"),
         ([RESIDUAL], [], "number and shapes"),
         ([RESIDUAL], [np.eye(5, dtype=bool)], "number and shapes"),
-        ([RESIDUAL], [GOOD], "both defective and good"),
-        ([RESIDUAL], [BAD], "both defective and good"),
+        ([RESIDUAL], [BAD], "mark every pixel as defective"),
         ([RESIDUAL * np.nan], [np.eye(4, dtype=bool)], "NaN"),
     ],
 )
@@ -239,6 +241,51 @@ def test_each_image_has_its_own_scores():
             metrics.average_precision_score(mask.ravel(), residual.ravel())
         )
         assert scores.confusion is None
+
+
+def test_images_without_defects_are_scored_by_their_false_alarms():
+    rng = np.random.default_rng(3)
+    residuals = [rng.random((20, 30)).astype(np.float32) for _ in range(3)]
+    evaluator = Evaluator(froc_thresholds=[0.2, 0.8])
+    predicted = np.zeros((20, 30), bool)
+    predicted[2:5, 2:5] = predicted[10:14, 20:25] = True
+    for residual in residuals:
+        evaluator.add(residual, np.zeros((20, 30), bool), predicted)
+    found = evaluator.result()
+    assert (found.auroc, found.auprc, found.aupro) == (None, None, None)
+    assert set(found.overlap_quantiles.values()) == {None}
+    assert (found.images, found.good_images, found.defects, found.found) == (3, 3, 0, 0)
+    assert found.false_regions_per_image == found.false_regions_per_good_image == 2
+    assert found.confusion.false_positive_rate == pytest.approx(29 / 600)
+    assert found.froc.defects == 0
+
+
+def test_pixels_outside_the_area_do_not_count():
+    residuals, masks = case(5)
+    residual, mask = residuals[0], masks[0]
+    height = len(mask)
+    area = InspectedArea.of_region(MarginsRegion(bottom=3, left=2), mask.shape)
+    part = np.s_[: height - 3, 2:]
+    cropped = Evaluator(froc_thresholds=[0.3, 0.6])
+    whole = Evaluator(froc_thresholds=[0.3, 0.6])
+    cropped.add(residual[part].copy(), mask[part], residual[part] > 0.6)
+    seen = area.embedded(residual[part])
+    whole.add(seen, mask, residual > 0.6, area)
+    first, second = cropped.result(), whole.result()
+    assert (first.auroc, first.aupro, first.confusion) == (
+        second.auroc, second.aupro, second.confusion
+    )  # fmt: skip
+    assert (first.defects, first.found) == (second.defects, second.found)
+    assert first.false_regions_per_image == second.false_regions_per_image
+
+
+def test_froc_curve_rises_to_its_limit():
+    thresholds = np.array([0.0, 1, 2, 3])
+    froc = Froc(thresholds, np.array([1.0, 6, 2, 0]), np.array([1, 0.9, 0.5, 0.2]), 10)
+    x, y = froc.curve(4)
+    np.testing.assert_array_equal(x, [0, 2, 4])
+    np.testing.assert_array_equal(y, [0.2, 0.5, 0.5])
+    assert froc.curve(10)[1][-1] == 1
 
 
 def test_image_without_defects_has_no_areas_of_its_own():

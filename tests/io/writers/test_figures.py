@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from napari_ssim_defects.core.common.errors import InputError
-from napari_ssim_defects.core.evaluation.scores import Evaluation, evaluate
+from napari_ssim_defects.core.evaluation.scores import Evaluation, Evaluator, evaluate
 from napari_ssim_defects.io.writers.figures import (
     OverviewRow,
     refuse_other_formats,
@@ -163,8 +163,27 @@ def test_curves_of_precision_and_overlap_stand_beside_the_roc(
 ) -> None:
     write_curves(tmp_path / "curves.svg", evaluation)
     names = [axes.get_ylabel() for axes in figures[0].axes]
-    assert names == ["True positive rate", "Precision", "Overlap of each defect"]
+    assert names == ["True positive rate", "Precision", "Overlap of each defect", "Defects found"]
     lines = figures[0].axes[2].get_lines()
     assert len(lines) == 3
     for line, values in zip(lines, evaluation.overlap_curves.values(), strict=True):
         np.testing.assert_array_equal(line.get_ydata(), values)
+
+
+def test_froc_is_the_fourth_plot_and_images_without_defects_have_none(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    rng = np.random.default_rng(1)
+    mask = np.zeros((40, 50), bool)
+    mask[10:20, 10:20] = True
+    for truth in (mask, np.zeros_like(mask)):
+        evaluator = Evaluator(froc_thresholds=[0.5, 1.0, 1.5])
+        evaluator.add((rng.random(mask.shape) + mask).astype(np.float32), truth)
+        write_curves(tmp_path / "curves.svg", evaluator.result())
+    first, second = (figure.axes for figure in figures)
+    (line,) = first[3].get_lines()
+    x, y = np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)
+    assert x[-1] == first[3].get_xlim()[1] == 10
+    assert y[-1] == 1
+    assert [len(axes.get_lines()) for axes in second] == [0, 0, 0, 0]
+    assert {axes.texts[0].get_text() for axes in second} == {"no defects"}

@@ -25,15 +25,23 @@ def test_heatmap_is_scored_against_a_labels_layer(
     wait_idle()
     expected = evaluate([heatmap.data], [truth() > 0])
     summary = state.evaluation
-    assert summary.columns == ("", "AUROC", "AUPRC", "AUPRO", "IoU", "F1")
+    columns = ("", "AUROC", "AUPRC", "AUPRO", "IoU", "F1", "FPR", "Found", "False regions")
+    assert summary.columns == columns
     (row,) = summary.rows
     scores = (expected.auroc, expected.auprc, expected.aupro)
     assert row[1:4] == tuple(f"{score:.3f}" for score in scores)
     assert 0 <= float(row[4]) <= float(row[5]) <= 1
     roc = summary.curves[0].curves[0]
     assert np.trapezoid(roc.y, roc.x) == pytest.approx(expected.auroc, abs=1e-3)
-    assert [len(curves.curves) for curves in summary.curves] == [1, 1, 3]
-    assert state.status == "Evaluated 'bad'."
+    assert [len(curves.curves) for curves in summary.curves] == [1, 1, 3, 1]
+    froc = summary.curves[3]
+    assert (froc.title, froc.x_name) == ("FROC", "false regions per image")
+    assert froc.curves[0].x[-1] == froc.x_max
+    assert (np.diff(froc.curves[0].y) >= 0).all()
+    assert row[7] in {"0 of 1", "1 of 1"}
+    text = f"Found {row[7]} defect, {row[8]} false regions per image"
+    assert summary.text == text
+    assert state.status == f"Evaluated 'bad'. {text}."
 
 
 def test_planes_of_a_stack_have_scores_of_their_own(
@@ -74,11 +82,28 @@ def test_missing_layers_are_asked_for(controller, state, viewer, images, detecte
     assert not state.busy
 
 
-def test_labels_without_a_defect_are_refused(
+def test_image_without_a_defect_is_scored_by_its_false_alarms(
     controller, state, viewer, images, detected, wait_idle
 ):
     detected(viewer.add_image(images.spoilt(6)))
+    state.threshold /= 4
     state.truth_layer = viewer.add_labels(np.zeros((96, 80), np.int32))
+    controller.evaluation.start()
+    wait_idle()
+    assert not state.status_is_error
+    (row,) = state.evaluation.rows
+    assert row[1:6] == ("–",) * 5
+    assert float(row[6]) >= 0
+    assert row[7] == "0 of 0"
+    assert float(row[8]) >= 1
+    assert state.evaluation.curves == ()
+
+
+def test_labels_beside_the_image_are_refused(
+    controller, state, viewer, images, detected, wait_idle
+):
+    detected(viewer.add_image(images.spoilt(6)))
+    state.truth_layer = viewer.add_labels(truth(), translate=(500, 500))
     controller.evaluation.start()
     wait_idle()
     assert state.status_is_error

@@ -27,6 +27,7 @@ __all__ = [
     "score_plane",
     "score_tiles",
     "typical_tiles",
+    "within",
 ]
 
 _TRUNCATED = 4.0  # standard deviations after which a Gaussian ends
@@ -34,7 +35,10 @@ _NEAR = 10.0  # normalised intensities that SSIM is exact enough for in float32
 
 
 def score_plane(
-    plane: npt.NDArray[np.float32], predictions: PlanePredictions, config: ResidualConfig
+    plane: npt.NDArray[np.float32],
+    predictions: PlanePredictions,
+    config: ResidualConfig,
+    inside: npt.NDArray[np.bool_] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Score a plane by any residual, tile by tile.
 
@@ -46,6 +50,8 @@ def score_plane(
         What `predict_plane` says of it, with all that the residual needs.
     config
         The residual. A rarity must have been measured.
+    inside
+        Pixels that say what all of the plane is like, bool of shape (H, W); None: all.
 
     Returns
     -------
@@ -61,8 +67,9 @@ def score_plane(
         maps = residual_maps(plane[:, *around.slices], predictions.cut(around), config)
         return maps[:, *tile.inside(around).slices]
 
-    known = {tile: maps_of(tile) for tile in typical_tiles(boxes)} if is_relative(config) else {}
-    excess = plane_offsets(list(known.values()), config)
+    typical = typical_tiles(boxes, inside) if is_relative(config) else []
+    known = {tile: maps_of(tile) for tile in typical}
+    excess = plane_offsets([within(maps, tile, inside) for tile, maps in known.items()], config)
     score = np.empty(shape, np.float32)
     for tile in itertools.chain.from_iterable(boxes):
         maps = known.pop(tile) if tile in known else maps_of(tile)
@@ -84,11 +91,22 @@ def is_relative(config: ResidualConfig) -> bool:
     return config.kind == "rarity"
 
 
-def typical_tiles(boxes: list[list[Box]]) -> list[Box]:
+def within(
+    maps: npt.NDArray[np.float32], tile: Box, inside: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[np.float32]:
+    """Return residual maps of a tile, NaN where pixels of the plane are not to count."""
+    return maps if inside is None else np.where(inside[tile.slices], maps, np.float32(np.nan))
+
+
+def typical_tiles(boxes: list[list[Box]], inside: npt.NDArray[np.bool_] | None = None) -> list[Box]:
     """Return the tiles that stand for a plane where a score depends on all of it.
 
-    Four at most, in the middle: there people look first, and neighbours share what they need.
+    Four at most, in the middle: there people look first, and neighbours share what they need. If
+    only pixels ``inside`` count, it is those that have most of them.
     """
+    if inside is not None:
+        flat = [tile for row in boxes for tile in row]
+        return sorted(flat, key=lambda tile: -int(np.count_nonzero(inside[tile.slices])))[:4]
     rows, columns = (
         slice(max(0, count // 2 - 1), count // 2 + 1) for count in (len(boxes), len(boxes[0]))
     )

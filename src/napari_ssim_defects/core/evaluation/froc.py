@@ -8,12 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ..config import SegmentationConfig
+from ..images.inspected_area import InspectedArea
+from ..model.calibration import Calibration
 from ..segmentation.segment import ThresholdIndex, prepare, segment_prepared
 
-__all__ = ["Froc", "FrocCounter", "froc_summary"]
+__all__ = ["FROC_LIMIT", "Froc", "FrocCounter", "froc_summary", "froc_thresholds"]
+
+FROC_LIMIT = 10.0
+"""False regions per image up to which curves are plotted."""
 
 _DEFAULT = SegmentationConfig()
 _FALSE_REGIONS = (0.1, 0.5, 1.0, 2.0, 5.0)
+_THRESHOLDS = 36
+_BEYOND = 2.0  # times what is measured: images may differ more than good ones do
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +58,33 @@ class Froc:
         most = np.maximum.accumulate(self.false_regions[::-1])[::-1]
         return float(self.found[most <= false_regions].max(initial=0.0))
 
+    def curve(self, limit: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return what is plotted up to a number of false regions per image.
+
+        Returns
+        -------
+        false_regions, found
+            The one rising to ``limit``, the other what `found_at` says of it.
+        """
+        most = np.maximum.accumulate(self.false_regions[::-1])
+        best = np.maximum.accumulate(self.found[::-1])
+        inside = most <= limit
+        end = self.found_at(limit)
+        return np.append(most[inside], limit), np.append(best[inside], end)
+
 
 def froc_summary(froc: Froc | None) -> dict[str, float]:
     """Return the part of the defects found at usual numbers of false regions per image."""
     return {} if froc is None else {str(n): froc.found_at(n) for n in _FALSE_REGIONS}
+
+
+def froc_thresholds(calibration: Calibration) -> list[float]:
+    """Return residuals from a hundred false regions per good image on to far beyond the last."""
+    measured = [
+        calibration.threshold_of_regions(count) for count in np.geomspace(100, 1e-4, _THRESHOLDS)
+    ]
+    highest = measured[-1] + _BEYOND * (measured[-1] - measured[0])
+    return [*measured, *np.linspace(measured[-1], highest, _THRESHOLDS // 3)[1:]]
 
 
 class FrocCounter:
@@ -73,15 +103,22 @@ class FrocCounter:
         self._images = self._defects = 0
 
     def add(
-        self, residual: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], count: int
+        self,
+        residual: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int32],
+        count: int,
+        area: InspectedArea | None = None,
     ) -> None:
-        """Count the regions of a residual (H, W) whose ``count`` defects are labelled."""
+        """Count the regions of a residual (H, W) whose ``count`` defects are labelled.
+
+        Of an ``area`` only its pixels count; None: all.
+        """
         areas = np.bincount(labels.ravel(), minlength=count + 1)
         large = areas >= _DEFAULT.min_area
         large[0] = False
         self._defects += int(large.sum())
         self._images += 1
-        index = ThresholdIndex(prepare(residual, _DEFAULT))
+        index = ThresholdIndex(prepare(residual, _DEFAULT), area)
         for number, threshold in enumerate(self._thresholds):
             segmented = segment_prepared(index, float(threshold), _DEFAULT)
             defect = labels.ravel()[segmented.runs.pixels()]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..common.array_checks import number_array, plane_shaped, truth_array
 from ..common.errors import InputError
 from ..common.score_table import ScoreTable
+from ..images.inspected_area import InspectedArea
 from ..segmentation.regions import label_regions
 from .froc import Froc, FrocCounter
 
@@ -103,6 +104,8 @@ class ImageScores:
 class Evaluation:
     """How well thresholded residuals match the ground truth, pooled over all images.
 
+    Where no image has a defect, areas and quantiles are None, and what curves say of defects NaN.
+
     Attributes
     ----------
     thresholds
@@ -143,10 +146,10 @@ class Evaluation:
     mean_overlaps: _Curve
     overlap_rates: _Curve
     overlap_curves: dict[float, _Curve]
-    auroc: float
-    auprc: float
-    aupro: float
-    overlap_quantiles: dict[float, float]
+    auroc: float | None
+    auprc: float | None
+    aupro: float | None
+    overlap_quantiles: dict[float, float | None]
     images: int
     defects: int
     confusion: Confusion | None
@@ -208,6 +211,7 @@ class Evaluator:
         residual: npt.NDArray[np.float32],
         mask: npt.NDArray[np.bool_],
         prediction: npt.NDArray[np.bool_] | None = None,
+        area: InspectedArea | None = None,
     ) -> ImageScores:
         """Add an image and return its own scores.
 
@@ -219,6 +223,8 @@ class Evaluator:
             Ground truth of the same shape; True = defect. 8-connected regions are the defects.
         prediction
             What was outlined, of the same shape; True = defect.
+        area
+            The pixels that count; None: all. What of a defect lies outside is left out.
 
         Raises
         ------
@@ -238,18 +244,23 @@ class Evaluator:
             raise InputError("Stacks are scored plane by plane; give residuals of shape (H, W).")
         if not np.isfinite(residual).all():
             raise InputError("The residuals must not hold NaN or infinite values to be scored.")
+        inside: slice | npt.NDArray[np.bool_] = slice(None)
+        if area is not None:
+            inside = area.mask()
+            truth = truth & inside
+            predicted = None if predicted is None else predicted & inside
         labels, count = label_regions(truth)
         areas = np.bincount(labels.ravel(), minlength=count + 1)
         weights = (1 / np.maximum(areas, 1)).astype(np.float64)
         weights[0] = 0
-        weighted = weights[labels]
-        self._table.add(residual, weighted)
+        weighted, seen = weights[labels][inside], residual[inside]
+        self._table.add(seen, weighted)
         alone = ScoreTable()
-        alone.add(residual, weighted)
+        alone.add(seen, weighted)
         self._defects += _split(residual, labels, count)
-        curves = _curves(alone) if 0 < areas[0] < truth.size else None
+        curves = _curves(alone) if 0 < np.count_nonzero(weighted) < seen.size else None
         if self._froc is not None:
-            self._froc.add(residual, labels, count)
+            self._froc.add(residual, labels, count, area)
         found = false_regions = 0
         if predicted is not None:
             regions, number = label_regions(predicted)
@@ -259,7 +270,7 @@ class Evaluator:
             None if curves is None else curves.auroc,
             None if curves is None else curves.auprc,
             count,
-            None if predicted is None else Confusion.of(predicted, truth),
+            None if predicted is None else Confusion.of(predicted[inside], truth[inside]),
             found,
             false_regions,
         )
@@ -272,19 +283,22 @@ class Evaluator:
         Raises
         ------
         InputError
-            If there is no image, or they hold no defect or no good pixel.
+            If there is no image, or they hold no good pixel.
         """
         if not self._images:
             raise InputError("There is nothing to score; give at least one residual and its mask.")
         curves = _curves(self._table)
         fpr = curves.false_positive_rates
-        mean_overlaps = np.append(0, curves.weights / max(len(self._defects), 1))
+        count = len(self._defects)
+        mean_overlaps = np.append(0, curves.weights / count) if count else np.full(len(fpr), np.nan)
         # Highest rate that is reached without exceeding the wanted one.
         reached = np.searchsorted(fpr, [*OVERLAP_RATES, OVERLAP_RATE], side="right") - 1
         overlaps = np.stack([
             self._overlaps(threshold) for threshold in curves.thresholds[reached]
         ])  # fmt: skip
-        quantiles = np.quantile(overlaps, _QUANTILES, axis=1)
+        quantiles = np.full((len(_QUANTILES), len(overlaps)), np.nan)
+        if count:
+            quantiles = np.quantile(overlaps, _QUANTILES, axis=1)
         confusions = [image.confusion for image in self._images if image.confusion is not None]
         return Evaluation(
             thresholds=curves.thresholds,
@@ -298,12 +312,13 @@ class Evaluator:
             },
             auroc=curves.auroc,
             auprc=curves.auprc,
-            aupro=_area_below(fpr, mean_overlaps, PRO_LIMIT),
+            aupro=_area_below(fpr, mean_overlaps, PRO_LIMIT) if count else None,
             overlap_quantiles={
-                q: float(values[-1]) for q, values in zip(_QUANTILES, quantiles, strict=True)
+                q: float(values[-1]) if count else None
+                for q, values in zip(_QUANTILES, quantiles, strict=True)
             },
             images=len(self._images),
-            defects=len(self._defects),
+            defects=count,
             confusion=sum(confusions, Confusion()) if confusions else None,
             per_image=tuple(self._images),
             froc=None if self._froc is None else self._froc.result(),
@@ -334,7 +349,7 @@ def evaluate(
     ------
     InputError
         If there are none, numbers or shapes differ, a residual holds NaN or infinite values, or
-        the masks hold no defect or no good pixel.
+        the masks hold no good pixel.
 
     References
     ----------
@@ -375,27 +390,31 @@ class _Curves:
     weights: _Curve
 
     @property
-    def auroc(self) -> float:
-        return float(np.trapezoid(self.true_positive_rates, self.false_positive_rates))
+    def auroc(self) -> float | None:
+        area = float(np.trapezoid(self.true_positive_rates, self.false_positive_rates))
+        return None if np.isnan(area) else area
 
     @property
-    def auprc(self) -> float:
-        return float(np.sum(np.diff(self.true_positive_rates) * self.precisions[1:]))
+    def auprc(self) -> float | None:
+        area = float(np.sum(np.diff(self.true_positive_rates) * self.precisions[1:]))
+        return None if np.isnan(area) else area
 
 
 def _curves(table: ScoreTable) -> _Curves:
     """Curves with one point per residual, from the highest on."""
     values, good, defective, weight = table.columns()
     false, true = np.cumsum(good), np.cumsum(defective)
-    if not false[-1] or not true[-1]:
+    if not false[-1]:
         raise InputError(
-            "The masks must hold both defective and good pixels to score against; check them."
+            "The masks mark every pixel as defective, so nothing tells false alarms; check them."
         )
+    if not true[-1]:
+        true = np.full(len(values), np.nan)
     return _Curves(
         thresholds=np.append(np.inf, values),
         false_positive_rates=np.append(0, false / false[-1]),
-        true_positive_rates=np.append(0, true / true[-1]),
-        precisions=np.append(1, true / (true + false)),
+        true_positive_rates=np.append(0 * true[-1], true / true[-1]),
+        precisions=np.append(1 + 0 * true[-1], true / (true + false)),
         weights=np.cumsum(weight),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from ..common.array_checks import refuse_masked, whole_number
 from ..common.errors import InputError
+from .tiles import Box
 
 __all__ = ["ImageLike", "Planes", "as_planes"]
 
@@ -40,6 +42,8 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
         Of each plane; opacity does not count.
     leading_shape
         Shape of the stack.
+    box
+        The part of the image that is seen; what is asked for counts from its corner.
     """
 
     def __init__(
@@ -54,6 +58,15 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
         self.channels = 1 if channel_axis is None else shape.pop(channel_axis) - alpha
         self.leading_shape = tuple(shape[:-2])
         self.height, self.width = shape[-2:]
+        self.box = Box(0, 0, self.height, self.width)
+
+    def cut(self, box: Box) -> Planes:
+        """See a part of the image only; nothing is read yet."""
+        part = copy.copy(self)
+        part.height, part.width = box.shape
+        top, left = self.box.top, self.box.left
+        part.box = Box(top + box.top, left + box.left, top + box.bottom, left + box.right)
+        return part
 
     def __len__(self) -> int:
         return math.prod(self.leading_shape)
@@ -98,6 +111,13 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
         if index < 0 or index >= len(self):
             raise IndexError(index)
         leading = [int(place) for place in np.unravel_index(index, self.leading_shape)]
+        rows, columns = (
+            slice(first + low, first + high)
+            for first, (low, high, _) in (
+                (self.box.top, rows.indices(self.height)),
+                (self.box.left, columns.indices(self.width)),
+            )
+        )
         selection: list[Any] = [*leading, rows, columns]
         axis = self.channel_axis
         if axis is not None:

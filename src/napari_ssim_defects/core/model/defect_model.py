@@ -21,6 +21,7 @@ from ..config import ResidualKind, TrainingConfig
 from ..detection.predictions import predict_plane
 from ..detection.reconstruction import relayed
 from ..detection.residual import score_plane
+from ..images.inspected_area import InspectedArea
 from ..images.intensity import IntensityRange
 from ..images.planes import ImageLike, Planes, as_planes
 from ..networks.autoencoder import Autoencoder
@@ -227,6 +228,7 @@ class DefectModel:
         device: str | None = None,
         name: str = "image",
         reconstruct: bool = False,
+        area: InspectedArea | None = None,
     ) -> Iterator[InspectionProgress | PlaneInspected]:
         """Score an image plane by plane, reporting as it goes.
 
@@ -244,6 +246,9 @@ class DefectModel:
             What error messages call the image.
         reconstruct
             Whether the reconstruction is wanted, too, even where no residual needs it.
+        area
+            The pixels to inspect; None: all. Others have the residual 0 and no part in what is
+            said of those inside; what is outside of its box is its own reconstruction.
 
         Yields
         ------
@@ -260,8 +265,9 @@ class DefectModel:
         planes = self.planes(image, channel_axis, name)
         where = choose_device(device)
         network, residual = self.network_on(where), self.config.residual
+        part = planes if area is None else planes.cut(area.box)
         for index in range(len(planes)):
-            plane = self.intensity.normalise(planes[index], planes.name)
+            plane = self.intensity.normalise(part[index], planes.name)
             steps = predict_plane(
                 network, plane, self.config, stride or self.config.stride, where, [residual],
                 reconstruct=reconstruct,
@@ -272,12 +278,20 @@ class DefectModel:
 
             found = yield from relayed(steps, progress)
             redrawn = found.reconstruction
-            yield PlaneInspected(
-                index,
-                len(planes),
-                score_plane(plane, found, residual),
-                None if redrawn is None else self.intensity.restore(redrawn[: self.channels]),
-            )
+            if redrawn is not None:
+                redrawn = self.intensity.restore(redrawn[: self.channels])
+            if area is None:
+                yield PlaneInspected(
+                    index, len(planes), score_plane(plane, found, residual), redrawn
+                )
+                continue
+            here = area.plane(tuple(map(int, np.unravel_index(index, planes.leading_shape))))
+            if redrawn is not None:
+                whole = planes[index]
+                whole[:, *area.box.slices] = redrawn
+                redrawn = whole
+            score = here.embedded(score_plane(plane, found, residual, here.inside))
+            yield PlaneInspected(index, len(planes), score, redrawn)
 
     def residual(
         self,
@@ -286,22 +300,31 @@ class DefectModel:
         stride: int | None = None,
         channel_axis: int | None = None,
         device: str | None = None,
+        roi: npt.NDArray[np.bool_] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Return the residual map of an image or a stack; parameters as for `inspect`.
+
+        Parameters
+        ----------
+        image, stride, channel_axis, device
+            As for `inspect`.
+        roi
+            What is inspected, the region of interest: not zero there, of shape (H, W) or
+            (..., H, W). None: all. The residual of other pixels is 0.
 
         Returns
         -------
         numpy.ndarray
             float32 of shape (..., H, W); 0 = as good as it gets.
         """
+        planes = self.planes(image, channel_axis)
+        area = None if roi is None else InspectedArea.of_mask(roi, planes.shape)
         maps = [
             message.residual
-            for message in self.inspect(
-                image, stride=stride, channel_axis=channel_axis, device=device
-            )
+            for message in self.inspect(planes, stride=stride, device=device, area=area)
             if isinstance(message, PlaneInspected)
         ]
-        return np.stack(maps).reshape(self.planes(image, channel_axis).shape)
+        return np.stack(maps).reshape(planes.shape)
 
     def reconstruct(
         self,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ..common.array_checks import finite_number, number_array, plane_shaped
 from ..common.errors import InputError
 from ..config import SegmentationConfig
+from ..images.inspected_area import InspectedArea
 from ..images.tiles import Box
 from .morphology import closing, opening
 from .runs import Runs
@@ -47,6 +48,11 @@ def prepare(
 
 class Prepared(Protocol):
     """A prepared plane, wherever it is kept, of which a threshold leaves runs of pixels."""
+
+    @property
+    def area(self) -> InspectedArea | None:
+        """The pixels that regions may have; None: all."""
+        ...
 
     def above(self, threshold: float) -> Runs:
         """Return the runs of the pixels above a threshold."""
@@ -93,6 +99,23 @@ class Segmented:
         runs, index = self.runs.cut(box)
         return Segmented(runs, self.region[index], self.review).labels(before)
 
+    def within(self, area: InspectedArea) -> Segmented:
+        """Return what of the regions is inspected: hulls and closed gaps may reach further."""
+        pixel = self.runs.pixels()
+        region = np.repeat(self.region, self.runs.length)
+        row, column = np.divmod(pixel, self.runs.width)
+        kept = area.holds(row, column)
+        if kept.all():
+            return self
+        row, column, region = row[kept], column[kept], region[kept]
+        place = row * self.runs.pitch + column
+        new = (np.diff(place) != 1) | (np.diff(region) != 0)
+        some = np.full(min(1, len(place)), True)
+        first, last = np.concatenate([some, new]), np.concatenate([new, some])
+        numbers, region = np.unique(region[first], return_inverse=True)
+        runs = Runs(place[first], place[last] + 1, self.runs.height, self.runs.width)
+        return Segmented(runs, region.astype(np.int64), self.review[numbers])
+
     def kinds(self) -> npt.NDArray[np.uint8]:
         """Return, for each pixel of ``runs.pixels()``, 1 in a defect and 2 in one to review."""
         kind = (1 + self.review[self.region]).astype(np.uint8)
@@ -107,6 +130,11 @@ def segment_prepared(prepared: Prepared, threshold: float, config: SegmentationC
     Regions are numbered by their first pixels. Where regions to review do not join the defects
     that they touch (``hysteresis`` off), they are numbered after the defects.
     """
+    found = _segmented(prepared, threshold, config)
+    return found if prepared.area is None else found.within(prepared.area)
+
+
+def _segmented(prepared: Prepared, threshold: float, config: SegmentationConfig) -> Segmented:
     runs, region, count = _regions(prepared.above(threshold), config)
     low = config.review_threshold
     if low is None or low >= threshold:
@@ -138,9 +166,14 @@ def segment_prepared(prepared: Prepared, threshold: float, config: SegmentationC
 
 
 def segment_planes(
-    residual: npt.NDArray[np.float32], threshold: float, config: SegmentationConfig
+    residual: npt.NDArray[np.float32],
+    threshold: float,
+    config: SegmentationConfig,
+    area: InspectedArea | None = None,
 ) -> Iterator[tuple[tuple[int, ...], Segmented]]:
     """Segment a residual (..., H, W) plane by plane; yields index and regions of each.
+
+    Regions have pixels of the ``area`` only, unless that is None.
 
     Raises
     ------
@@ -153,7 +186,8 @@ def segment_planes(
     if np.isnan(residual).any():
         raise InputError("The residual holds NaN; replace it by finite values first.")
     for index in np.ndindex(residual.shape[:-2]):
-        prepared = ThresholdIndex(prepare(residual[index], config))
+        plane = None if area is None else area.plane(index)
+        prepared = ThresholdIndex(prepare(residual[index], config), plane)
         yield index, segment_prepared(prepared, threshold, config)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ..images.inspected_area import InspectedArea
 from .runs import Runs
 
 __all__ = ["ThresholdIndex"]
@@ -22,9 +23,12 @@ class ThresholdIndex:
     ----------
     plane
         float32 of shape (H, W) without NaN; copied.
+    area
+        The pixels that regions may have; None: all.
     """
 
-    def __init__(self, plane: npt.NDArray[np.float32]) -> None:
+    def __init__(self, plane: npt.NDArray[np.float32], area: InspectedArea | None = None) -> None:
+        self.area = area
         self.height, self.width = plane.shape
         # One more column than needed, so that no run reaches the next row.
         self._per_row = self.width // _SEGMENT + 1

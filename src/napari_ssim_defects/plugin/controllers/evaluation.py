@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from ...core.evaluation.scores import Evaluation, ImageScores
+    from ...core.model.calibration import Calibration
 
 __all__ = ["EvaluationController", "is_truth"]
+
+_Points = npt.NDArray[np.float64]
 
 
 def is_truth(layer: Layer) -> bool:
@@ -68,14 +71,21 @@ class EvaluationController:
             if state.truth_layer is None:
                 raise InputError("Choose the Labels layer that shows where the defects are.")
             refuse_large(state.heatmap, "evaluate smaller images")
-            truth = region_mask(state.truth_layer, state.heatmap)
+            truth = region_mask(state.truth_layer, state.heatmap, empty=True)
         except InputError as error:
             self._runner.fail(str(error))
             return
         self._runner.begin(
             "evaluating",
             "Evaluating …",
-            partial(evaluation, state.heatmap.data, truth, state.threshold, state.segmentation),
+            partial(
+                evaluation,
+                state.heatmap.data,
+                truth,
+                state.threshold,
+                state.segmentation,
+                provenance(state.heatmap).get("calibration"),
+            ),
             partial(self._on_message, source_name(state.heatmap)),
         )
 
@@ -84,7 +94,7 @@ class EvaluationController:
             self._runner.advance(message.value)
         elif isinstance(message, EvaluationSummary):
             self._state.evaluation = message
-            self._runner.say(f"Evaluated '{name}'.")
+            self._runner.say(f"Evaluated '{name}'. {message.text}.")
 
     def _forget(self) -> None:
         self._state.evaluation = None
@@ -99,6 +109,7 @@ def evaluation(
     truth: npt.NDArray[np.bool_],
     threshold: float,
     config: SegmentationConfig,
+    calibration: Calibration | None = None,
 ) -> Generator[jobs.Fraction | EvaluationSummary, None, None]:
     """Score a residual plane by plane; `EvaluationSummary` comes last.
 
@@ -110,13 +121,18 @@ def evaluation(
         Which pixels are defective, bool of the same shape or of shape (H, W).
     threshold, config
         What is outlined, for the scores at the threshold.
+    calibration
+        Of the model that made the residual: at which thresholds false regions are counted for the
+        FROC curve. None: there is none.
     """
+    from ...core.evaluation.froc import froc_thresholds
     from ...core.evaluation.scores import Evaluator
     from ...core.segmentation.segment import segment
 
     truth = np.broadcast_to(truth, residual.shape)
     count = int(np.prod(residual.shape[:-2]))
-    evaluator, names = Evaluator(), []
+    evaluator = Evaluator(None if calibration is None else froc_thresholds(calibration))
+    names: list[str] = []
     for number, index in enumerate(np.ndindex(residual.shape[:-2])):
         found = segment(residual[index], threshold, **config.model_dump()) > 0
         yield jobs.Fraction((number + 0.5) / count)
@@ -127,48 +143,87 @@ def evaluation(
 
 
 def _summary(scores: Evaluation, names: list[str]) -> EvaluationSummary:
-    from ...core.evaluation.scores import thinned
-
     assert scores.confusion is not None
+    some = bool(scores.defects)
     pooled = (
         "all" if len(names) > 1 else "image",
         *(_text(score) for score in (scores.auroc, scores.auprc, scores.aupro)),
-        _text(scores.confusion.iou),
-        _text(scores.confusion.f1),
+        _text(scores.confusion.iou if some else None),
+        _text(scores.confusion.f1 if some else None),
+        _text(scores.confusion.false_positive_rate),
+        f"{scores.found} of {scores.defects}",
+        f"{scores.false_regions_per_image:.3g}",
     )
     rows = [pooled]
     if len(names) > 1:
         rows += [_row(name, image) for name, image in zip(names, scores.per_image, strict=True)]
-    roc = thinned(scores.false_positive_rates, scores.true_positive_rates)
-    recall = thinned(scores.true_positive_rates[1:], scores.precisions[1:])
-    limit = float(scores.overlap_rates[-1])
     return EvaluationSummary(
-        columns=("", "AUROC", "AUPRC", "AUPRO", "IoU", "F1"),
+        columns=(
+            "", "AUROC", "AUPRC", "AUPRO", "IoU", "F1", "FPR", "Found", "False regions",
+        ),
         rows=tuple(rows),
-        curves=(
-            CurveSet(
-                "ROC", "false positive rate", "true positive rate", 1.0,
-                (Curve(f"AUROC {scores.auroc:.3f}", *roc),),
-            ),
-            CurveSet(
-                "Precision and recall", "recall", "precision", 1.0,
-                (Curve(f"AUPRC {scores.auprc:.3f}", *recall),),
-            ),
-            CurveSet(
-                "Overlap of defects", "false positive rate", "overlap", limit,
-                tuple(
-                    Curve(name, scores.overlap_rates, scores.overlap_curves[quantile])
-                    for name, quantile in (("quarter", 0.25), ("median", 0.5), ("3 quarters", 0.75))
-                ),
-            ),
+        curves=_curves(scores) if some else (),
+        text=(
+            f"Found {scores.found} of {scores.defects} defect{'s' * (scores.defects != 1)}, "
+            f"{scores.false_regions_per_image:.3g} false regions per image"
         ),
     )  # fmt: skip
 
 
+def _curves(scores: Evaluation) -> tuple[CurveSet, ...]:
+    from ...core.evaluation.froc import FROC_LIMIT
+    from ...core.evaluation.scores import thinned
+
+    roc = thinned(scores.false_positive_rates, scores.true_positive_rates)
+    recall = thinned(scores.true_positive_rates[1:], scores.precisions[1:])
+    limit = float(scores.overlap_rates[-1])
+    curves = (
+        CurveSet(
+            "ROC", "false positive rate", "true positive rate", 1.0,
+            (Curve(f"AUROC {scores.auroc:.3f}", *roc),),
+        ),
+        CurveSet(
+            "Precision and recall", "recall", "precision", 1.0,
+            (Curve(f"AUPRC {scores.auprc:.3f}", *recall),),
+        ),
+        CurveSet(
+            "Overlap of defects", "false positive rate", "overlap", limit,
+            tuple(
+                Curve(name, scores.overlap_rates, scores.overlap_curves[quantile])
+                for name, quantile in (("quarter", 0.25), ("median", 0.5), ("3 quarters", 0.75))
+            ),
+        ),
+    )  # fmt: skip
+    froc = scores.froc
+    if froc is None or not froc.defects:
+        return curves
+    name = f"{froc.found_at(1.0):.2f} at 1 false region"
+    found = CurveSet(
+        "FROC", "false regions per image", "defects found", FROC_LIMIT,
+        (Curve(name, *_steps(*froc.curve(FROC_LIMIT))),),
+    )  # fmt: skip
+    return (*curves, found)
+
+
+def _steps(x: _Points, y: _Points) -> tuple[_Points, _Points]:
+    """Return corners of a curve that stays as it is up to its next point."""
+    return np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
+
+
 def _row(name: str, image: ImageScores) -> tuple[str, ...]:
     assert image.confusion is not None
-    areas = (_text(image.auroc), _text(image.auprc), "")
-    return (name, *areas, _text(image.confusion.iou), _text(image.confusion.f1))
+    some = bool(image.defects)
+    return (
+        name,
+        _text(image.auroc),
+        _text(image.auprc),
+        "",
+        _text(image.confusion.iou if some else None),
+        _text(image.confusion.f1 if some else None),
+        _text(image.confusion.false_positive_rate),
+        f"{image.found} of {image.defects}",
+        str(image.false_regions),
+    )
 
 
 def _text(score: float | None) -> str:

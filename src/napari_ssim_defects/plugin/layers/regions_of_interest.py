@@ -22,7 +22,7 @@ def is_region(layer: Layer) -> bool:
     return isinstance(layer, Labels | Shapes)
 
 
-def region_mask(region: Layer, image: Image) -> _Mask:
+def region_mask(region: Layer, image: Image, *, empty: bool = False) -> _Mask:
     """Return which pixels of an image lie in a region.
 
     Parameters
@@ -33,6 +33,8 @@ def region_mask(region: Layer, image: Image) -> _Mask:
         position or orientation: what counts is where both are in the world.
     image
         The layer whose pixel grid is meant.
+    empty
+        Whether a layer without any label or shape will do: it marks nothing.
 
     Returns
     -------
@@ -51,12 +53,18 @@ def region_mask(region: Layer, image: Image) -> _Mask:
         mask = _labels_mask(region, to_region, shape)
     else:
         mask = _shapes_mask(region, np.linalg.inv(to_region), shape, image)
-    if not mask.any():
+    if not mask.any() and not (empty and _is_empty(region)):
         raise InputError(
             f"No pixel of '{image.name}' lies inside '{region.name}'; mark the defect-free part "
             "of the image in that layer, or choose no region."
         )
     return mask
+
+
+def _is_empty(region: Layer) -> bool:
+    if isinstance(region, Shapes):
+        return not len(region.data)
+    return not np.asarray(region.data[0] if region.multiscale else region.data).any()
 
 
 def _labels_mask(region: Labels, to_region: npt.NDArray[Any], shape: tuple[int, ...]) -> _Mask:

@@ -146,11 +146,15 @@ class CurveSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationSummary:
-    """Scores of a heatmap against ground truth: a table of texts, and curves."""
+    """Scores of a heatmap against ground truth: a table of texts, curves, and the main result.
+
+    Without a defect there are no curves.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     curves: tuple[CurveSet, ...]
+    text: str
 
 
 class PanelState(EventedModel):

@@ -42,9 +42,17 @@ class EvaluateView(QWidget):
             "Compare heatmap and ground truth: areas under curves, and what the threshold and "
             "the settings of Segment outline (IoU, F1)."
         )
+        self.counts = heading(
+            "",
+            "At the threshold and the settings of Segment, whose regions touch a defect or none.",
+        )
+        self.counts.setWordWrap(True)
         self.table = QTableWidget()
         self.table.setAccessibleName("Scores")
-        self.table.setToolTip("AUPRO is integrated to a false positive rate of 0.3.")
+        self.table.setToolTip(
+            "AUPRO is integrated to a false positive rate of 0.3; FPR, the false positive rate, is "
+            "the fraction of good pixels that are outlined."
+        )
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         for header in (self.table.horizontalHeader(), self.table.verticalHeader()):
@@ -57,7 +65,14 @@ class EvaluateView(QWidget):
         self.curve.setAccessibleName("Curves")
         self.plot = CurvePlot()
         self.setLayout(
-            column(self.heatmap_label, self.evaluate_button, self.table, self.curve, self.plot)
+            column(
+                self.heatmap_label,
+                self.evaluate_button,
+                self.counts,
+                self.table,
+                self.curve,
+                self.plot,
+            )
         )
         layout = self.layout()
         assert layout is not None
@@ -84,10 +99,13 @@ class EvaluateView(QWidget):
     @while_alive
     def _show_scores(self) -> None:
         summary = self._state.evaluation
-        for widget in (self.table, self.curve, self.plot):
-            widget.setVisible(summary is not None)
+        self.table.setVisible(summary is not None)
+        self.counts.setVisible(summary is not None)
+        for widget in (self.curve, self.plot):
+            widget.setVisible(summary is not None and bool(summary.curves))
         if summary is None:
             return
+        self.counts.setText(f"{summary.text}.")
         self.table.setColumnCount(len(summary.columns))
         self.table.setHorizontalHeaderLabels(summary.columns)
         self.table.setRowCount(len(summary.rows))
@@ -98,6 +116,8 @@ class EvaluateView(QWidget):
         assert header is not None
         rows = min(len(summary.rows), _MOST_ROWS)
         self.table.setFixedHeight(header.sizeHint().height() + rows * self.table.rowHeight(0) + 8)
+        if not summary.curves:
+            return
         chosen = self.curve.currentData()
         self.curve.clear()
         for curves in summary.curves:
