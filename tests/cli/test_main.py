@@ -927,3 +927,61 @@ def test_a_model_that_learned_is_used_without_a_word(
     model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     assert _result(capsys, "info", model_path)["warnings"] == []
+
+
+# region of interest
+
+
+@pytest.fixture
+def barred(material: Images, tmp_path: Path) -> tuple[Path, Path]:
+    """Folders of good images and of parts with a defect, each with the same data bar below."""
+    folders = tmp_path / "good bars", tmp_path / "part bars"
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        for seed in (2, 3):
+            bar = np.zeros((16, 200), np.uint8)
+            bar[4:12, 4 + seed : 150 : 3] = 255
+            image = material(10 * number + seed, (160, 200), spoilt=bool(number))
+            Image.fromarray(np.vstack([image, bar])).save(folder / f"{seed}.png")
+    return folders
+
+
+def test_data_bar_is_proposed_and_left_out_on_request_only(
+    model_path: Path, barred: tuple[Path, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    _, parts = barred
+    labels = {}
+    for name, options in (("as is", ()), ("cut", ("--roi", "bottom:16"))):
+        folder = tmp_path / name
+        assert _run("detect", model_path, parts, "-o", folder, "--device", "cpu", *options) == 0
+        err = capsys.readouterr().err
+        text = "a data bar along the bottom, 16 rows high; leave it out by --roi bottom:16"
+        assert (text in err) is not bool(options)
+        labels[name] = read_image(folder / "2.labels.ome.tif").data
+    assert labels["as is"][160:].any()
+    assert not labels["cut"][160:].any()
+
+
+def test_region_of_interest_of_training_calibration_and_evaluation(
+    barred: tuple[Path, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    good, parts = barred
+    model = tmp_path / "bars.safetensors"
+    tiny = ("--preset", "paper", "--epochs", "1", "--device", "cpu", "--minutes", "0.02")
+    assert _run("train", good, "-o", model, *tiny, "--roi", "bottom:16") == 0
+    assert "data bar" not in capsys.readouterr().err
+    assert DefectModel.load(model).intensity.high[0] < 250
+    for command in ("calibrate", "evaluate"):
+        assert _run(command, model, parts, "--roi", "bottom:16") == 0
+        assert "data bar" not in capsys.readouterr().err
+        assert _run(command, model, parts) == 0
+        assert "--roi bottom:16" in capsys.readouterr().err
+
+
+def test_region_of_interest_that_cannot_be_is_one_line(
+    model_path: Path, bad: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    arguments = ("evaluate", model_path, bad, tmp_path / "masks", "--roi")
+    assert "does not fit" in _refusal(capsys, *arguments, "bottom:400")
+    assert "no region" in _refusal(capsys, *arguments, "bottom:x")
+    assert "no file or folder" in _refusal(capsys, *arguments, tmp_path / "roi.png")

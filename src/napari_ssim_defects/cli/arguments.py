@@ -19,6 +19,7 @@ from ..core.config import (
     TrainingConfig,
 )
 from ..core.config.presets import PRESETS
+from ..core.config.region import RegionOfInterest, parse_region
 from ..core.model.thresholds import ThresholdPolicy, parse_threshold
 from ..io.artifacts.recipe import DetectionRecipe, TrainingRecipe
 
@@ -74,8 +75,10 @@ def argument_parser() -> argparse.ArgumentParser:
                        "default: fetched once)")  # fmt: skip
     train.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
                        help=f"{_POLICY} (default: regions:1)")  # fmt: skip
+    _region(train, "what of the images is learnt")
     train.add_argument("--minutes", type=_positive, metavar="M",
-                       help="limit of the training time; --resume goes on after it")  # fmt: skip
+                       help="limit of the steps of the training; what is learnt before them and "
+                       "measured after them takes time besides; --resume goes on")  # fmt: skip
     train.add_argument("--epochs", type=_count, metavar="N",
                        help="training length in epochs (default: the preset's)")  # fmt: skip
     train.add_argument("--seed", type=int, metavar="S", help="seed of everything random")
@@ -91,6 +94,7 @@ def argument_parser() -> argparse.ArgumentParser:
     detect.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="folder for residuals, labels and regions.csv")  # fmt: skip
     _scoring(detect)
+    _region(detect, "what of the images is inspected")
     _segmentation(detect)
     _outputs(detect)
     detect.add_argument("--overwrite", action="store_true",
@@ -116,6 +120,7 @@ def argument_parser() -> argparse.ArgumentParser:
                           help="their masks, of the same names; non-zero = defect (default: no "
                           "image has a defect)")  # fmt: skip
     _scoring(evaluate)
+    _region(evaluate, "what of the images is inspected and counts")
     _segmentation(evaluate)
     evaluate.add_argument("--plot", type=Path, metavar="FILE",
                           help="write ROC, precision-recall, overlap and FROC curves to a PNG, "
@@ -133,6 +138,7 @@ def argument_parser() -> argparse.ArgumentParser:
                            help="model file to write (default: the same)")  # fmt: skip
     calibrate.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
                            help=f"{_POLICY} (default: as before)")  # fmt: skip
+    _region(calibrate, "what of the images is measured")
     _device_and_json(calibrate)
 
     info = commands.add_parser("info", help="print what a model file holds")
@@ -159,6 +165,7 @@ def training_recipe(options: argparse.Namespace) -> TrainingRecipe:
         images=tuple(map(Path, options.good)),
         config=TrainingConfig.preset(options.preset, **changes),
         auto_threshold=options.auto_threshold,
+        roi=options.roi,
         device=options.device,
         alexnet=options.alexnet,
     )
@@ -166,7 +173,17 @@ def training_recipe(options: argparse.Namespace) -> TrainingRecipe:
 
 def detection_recipe(options: argparse.Namespace) -> DetectionRecipe:
     """Return the detection that was asked for."""
-    names = ("threshold", "residual", "stride", "report", "pixel_size", "unit", "device", "cluster")
+    names = (
+        "threshold",
+        "residual",
+        "stride",
+        "report",
+        "pixel_size",
+        "unit",
+        "roi",
+        "device",
+        "cluster",
+    )
     return DetectionRecipe(
         images=tuple(map(Path, options.images)),
         folder=options.output,
@@ -184,6 +201,13 @@ def _scoring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--residual", choices=list(get_args(ResidualKind)),
                         help="what images are compared by (default: as the model is)")  # fmt: skip
     parser.add_argument("--stride", type=_count, metavar="S", help="distance between patches (px)")
+
+
+def _region(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--roi", type=_roi, metavar="REGION",
+                        help=f"{what}: margins to leave out such as bottom:60 or "
+                        "top:20,bottom:60 (px), a box of rows and columns such as 0:960,0:1280, or "
+                        "the file of a mask of their size (default: all)")  # fmt: skip
 
 
 def _segmentation(parser: argparse.ArgumentParser) -> None:
@@ -267,6 +291,13 @@ _count.__name__ = "positive whole number"
 
 def _threshold(text: str) -> ThresholdPolicy | None:
     return None if text == "auto" else parse_threshold(text)
+
+
+def _roi(text: str) -> RegionOfInterest:
+    try:
+        return parse_region(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error).removesuffix(".")) from None
 
 
 def _kinds(text: str) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ def run_detect(
     overwrite
         Whether to inspect images again that an earlier run has finished.
     """
+    from ..io.images.checks import files_data_bar_notice
     from ..io.images.image_file import find_images
     from ..io.writers.report import REPORT_NAME
     from ..io.writers.results import TABLE_NAME
@@ -59,12 +60,15 @@ def run_detect(
     done: list[dict[str, Any]] = []  # without the pixels: there may be many images
     failed: list[dict[str, str]] = []
     paths = find_images(recipe.images)
+    bar_notice = files_data_bar_notice(paths) if recipe.roi is None else None
+    notices = [] if bar_notice is None else [bar_notice]
+    say_notices(notices)
     cards = () if recipe.cluster else several_cards(recipe.device, len(paths))
     with worker_per_card(cards) as here, Bar("detecting") as bar:
         for message in detect_files(
             model, paths, recipe.folder, threshold, recipe.segmentation, outputs,
             stride=recipe.stride, device=recipe.device, pixel_size=recipe.pixel_size,
-            unit=recipe.unit, overwrite=overwrite, report=recipe.report,
+            unit=recipe.unit, roi=recipe.roi, overwrite=overwrite, report=recipe.report,
             cluster=recipe.cluster or here,
         ):  # fmt: skip
             if isinstance(message, FileProgress):
@@ -91,6 +95,8 @@ def run_detect(
         "report": str(recipe.folder / REPORT_NAME) if recipe.report else None,
         "images": done,
         "failed": failed,
+        "roi": None if recipe.roi is None else str(recipe.roi),
+        "notices": notices,
     }
     lines = [
         f"{Path(file['image']).name}: {_count(file['regions'], 'region')}, "

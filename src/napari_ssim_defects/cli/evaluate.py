@@ -16,6 +16,7 @@ __all__ = ["run_evaluate"]
 
 def run_evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Score a model; returns what to print for programs and for people."""
+    from ..io.images.checks import files_data_bar_notice
     from ..io.images.image_file import find_images
     from ..scale.folders import FileProgress, evaluate_files
     from .detect import inspecting_model, threshold_of
@@ -28,12 +29,14 @@ def run_evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
         ensure_writable(options.plot)  # before the work, not after it
     model = inspecting_model(options.model, options.residual)
     threshold = threshold_of(options.threshold, model)
+    paths = find_images([options.test], nested=True, besides=options.masks)
+    bar_notice = files_data_bar_notice(paths) if options.roi is None else None
+    say_notices([] if bar_notice is None else [bar_notice])
     with Bar("evaluating") as bar:
         for message in evaluate_files(
-            model, find_images([options.test], nested=True, besides=options.masks),
-            options.masks, threshold,
+            model, paths, options.masks, threshold,
             segmentation_config(options),
-            stride=options.stride, device=options.device,
+            stride=options.stride, device=options.device, roi=options.roi,
         ):  # fmt: skip
             if isinstance(message, FileProgress):
                 bar.show(message.fraction, message.path.name)

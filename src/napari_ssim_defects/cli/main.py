@@ -98,7 +98,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     output = options.output or options.model
     model = DefectModel.load(options.model)
     ensure_writable(output)  # before the work, not after it
-    good = good_images(options.good, model=model)
+    good = good_images(options.good, model=model, roi=options.roi)
     say_notices(good.notices)
     steps = calibrate(
         model,
@@ -107,6 +107,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         channel_axis=good.channel_axis,
         names=good.names,
         device=options.device,
+        masks=good.masks,
     )
     with Bar("measuring good images") as bar:
         while True:

@@ -95,7 +95,7 @@ def _trained_earlier(recipe: TrainingRecipe, output: Path) -> tuple[dict[str, An
     from ..io.images.good_images import good_images
 
     model = DefectModel.load(output)
-    good = good_images(recipe.images, recipe.masks)
+    good = good_images(recipe.images, recipe.masks, roi=recipe.roi)
     if not trained_by(
         model, good.pixels, recipe.config, masks=good.masks, channel_axis=good.channel_axis
     ):

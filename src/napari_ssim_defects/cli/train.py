@@ -45,7 +45,7 @@ def run_train(
     checkpoint = _Checkpoint(checkpoint_path(output))
     with Bar("training") as bar:
         state = checkpoint.found(bar, resume, hint)
-    good = good_images(recipe.images, recipe.masks)
+    good = good_images(recipe.images, recipe.masks, roi=recipe.roi)
     say_notices(good.notices)
     messages = train(
         good.pixels,

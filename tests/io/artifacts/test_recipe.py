@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import OutputConfig, SegmentationConfig, TrainingConfig
 from napari_ssim_defects.core.config.presets import PRESETS
+from napari_ssim_defects.core.config.region import BoxRegion, MarginsRegion, MaskRegion
 from napari_ssim_defects.core.model.thresholds import (
     FalsePositiveRateThreshold,
     FixedThreshold,
@@ -51,6 +52,12 @@ _thresholds = st.one_of(
 # Names that any file system takes, but for what is no text.
 _names = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters='/\\:~*?[<>|"'))
 _paths = _names.map(lambda name: Path("/data", f"a {name}"))
+_regions = st.one_of(
+    st.none(),
+    st.builds(MarginsRegion, top=st.integers(0, 99), right=st.integers(0, 10**9)),
+    st.just(BoxRegion(rows=(0, 960), columns=(2, 1280))),
+    st.builds(MaskRegion, path=_paths),
+)
 _trainings = st.builds(
     TrainingRecipe,
     images=st.lists(_paths, min_size=1),
@@ -64,6 +71,7 @@ _trainings = st.builds(
         weight_decay=st.floats(0, 1),
     ),
     auto_threshold=_thresholds,
+    roi=_regions,
     device=st.none() | st.just("cpu"),
 )
 _detections = st.builds(
@@ -73,6 +81,7 @@ _detections = st.builds(
     threshold=_thresholds,
     residual=st.sampled_from([None, "ssim", "rarity"]),
     stride=st.none() | st.integers(1, 100),
+    roi=_regions,
     segmentation=st.builds(
         SegmentationConfig,
         opening=st.integers(0, 255),
@@ -106,7 +115,9 @@ def _recipe(folder: Path) -> Recipe:
         model=folder / "models" / "grün [2].safetensors",
         training=TrainingRecipe(images=[folder / "good parts"], config={"epochs": 3}),
         detection=DetectionRecipe(
-            images=[folder / "in*", folder / "a[1].png"], folder=folder / "o"
+            images=[folder / "in*", folder / "a[1].png"],
+            folder=folder / "o",
+            roi=str(folder / "roi.png"),
         ),
     )
 
@@ -241,6 +252,8 @@ def test_what_is_no_recipe_is_refused(text: str, said: str, tmp_path: Path) -> N
         ("detection", "threshold", "high", "'high' is no threshold; give a number, regions:N"),
         ("detection", "threshold", True, "'detection.threshold' is not valid"),
         ("detection", "threshold", math.nan, "'detection.threshold' is not valid"),
+        ("detection", "roi", "bottom:x", "'bottom:x' is no region; give margins such as bottom:60"),
+        ("detection", "roi", 60, "'detection.roi' is not valid"),
         ("detection", "stride", 0, "'detection.stride' is not valid"),
         ("detection", "stride", 1.5, "'detection.stride' is not valid"),
         ("detection", "report", "yes", "'detection.report' is not valid"),

@@ -62,8 +62,8 @@ class InspectedArea:
                 f"shape {tuple(shape)}; give one of {shape[-2]} x {shape[-1]} pixels."
             )
         height, width = inside.shape[-2:]
-        together = inside.reshape(-1, height, width).any(axis=0)
-        rows, columns = (np.flatnonzero(together.any(axis=axis)) for axis in (1, 0))
+        together = np.asarray(np.any(inside.reshape(-1, height, width), axis=0))
+        rows, columns = (np.flatnonzero(np.any(together, axis=axis)) for axis in (1, 0))
         if not rows.size:
             raise InputError(
                 f"No pixel of {name} lies inside the region of interest; mark what is to be "

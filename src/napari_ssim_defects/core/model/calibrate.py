@@ -39,6 +39,7 @@ def calibrate(
     channel_axis: int | None = None,
     names: Sequence[str] | None = None,
     device: str | None = None,
+    masks: Sequence[npt.NDArray[np.bool_] | None] | None = None,
 ) -> Generator[CalibrationProgress, None, DefectModel]:
     """Measure what is normal on other defect-free images, such as the paper's fifth one.
 
@@ -56,6 +57,8 @@ def calibrate(
         What error messages call the images.
     device
         Where the network runs; None: the fastest there is.
+    masks
+        Per image, the pixels that are measured, bool of shape (H, W) or (..., H, W); None: all.
 
     Yields
     ------
@@ -81,7 +84,7 @@ def calibrate(
     ]
     areas = [
         area.normalised(model.intensity)
-        for area in read_areas(stacks, None, model.config.patch_size)
+        for area in read_areas(stacks, masks, model.config.patch_size)
     ]
     scorings = yield from measure(
         model.network_on(where),

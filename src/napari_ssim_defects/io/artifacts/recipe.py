@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, m
 from ...core.common.errors import InputError
 from ...core.common.frozen_model import Values, refused
 from ...core.config import OutputConfig, ResidualKind, SegmentationConfig, TrainingConfig
+from ...core.config.region import MaskRegion, RegionOfInterest
 from ...core.model.thresholds import FixedThreshold, ThresholdPolicy, parse_threshold
 from ..files.atomic import atomic_path
 from ..files.errors import reading
@@ -76,6 +77,8 @@ class TrainingRecipe(Values):
     masks
         Folder with one mask for each of them (see `match_masks`): what is not zero there is good.
         None: all of it is.
+    roi
+        What of all of them is learnt; None: all that the masks leave.
     config
         The settings.
     auto_threshold
@@ -94,6 +97,7 @@ class TrainingRecipe(Values):
 
     images: _Inputs
     masks: _Path | None = None
+    roi: RegionOfInterest | None = None
     config: TrainingConfig
     auto_threshold: _Threshold | None = None
     device: str | None = None
@@ -128,6 +132,8 @@ class DetectionRecipe(Values):
         What images are compared by; None: as the model is.
     stride
         Distance between patches, in pixels; None: as the model was trained.
+    roi
+        What of the images is inspected; None: all.
     segmentation
         What is outlined.
     outputs
@@ -147,6 +153,7 @@ class DetectionRecipe(Values):
     threshold: _Threshold | None = None
     residual: ResidualKind | None = None
     stride: Annotated[int, Field(ge=1)] | None = None
+    roi: RegionOfInterest | None = None
     segmentation: SegmentationConfig = SegmentationConfig()
     outputs: OutputConfig = OutputConfig()
     report: bool = False
@@ -306,15 +313,27 @@ def _relocated(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
     def paths(values: tuple[Path, ...]) -> tuple[Path, ...]:
         return tuple(Path(change(str(value))) for value in values)
 
+    def region(value: RegionOfInterest | None) -> RegionOfInterest | None:
+        return (
+            MaskRegion(path=Path(change(str(value.path))))
+            if isinstance(value, MaskRegion)
+            else value
+        )
+
     training, detection = recipe.training, recipe.detection
     if training is not None:
         training = training.replace(
             images=paths(training.images),
             masks=path(training.masks),
+            roi=region(training.roi),
             alexnet=path(training.alexnet),
         )
     if detection is not None:
-        detection = detection.replace(images=paths(detection.images), folder=path(detection.folder))
+        detection = detection.replace(
+            images=paths(detection.images),
+            folder=path(detection.folder),
+            roi=region(detection.roi),
+        )
     return recipe.replace(model=path(recipe.model), training=training, detection=detection)
 
 

@@ -25,6 +25,8 @@ def detection_line(model: Path, recipe: DetectionRecipe) -> str:
         words += ["--residual", recipe.residual]
     if recipe.stride is not None:
         words += ["--stride", str(recipe.stride)]
+    if recipe.roi is not None:
+        words += ["--roi", str(recipe.roi)]
     for name, value in _decisive(recipe.segmentation).items():
         option = name.replace("_", "-")
         if isinstance(value, bool):
@@ -53,6 +55,8 @@ def _lines(model: Path, recipe: DetectionRecipe) -> Iterator[str]:
     yield ""
     yield "from napari_ssim_defects import DefectModel, SegmentationConfig"
     yield "from napari_ssim_defects.core.config import OutputConfig"
+    if recipe.roi is not None:
+        yield "from napari_ssim_defects.core.config.region import parse_region"
     if not isinstance(recipe.threshold, FixedThreshold | None):
         yield "from napari_ssim_defects.core.model.thresholds import parse_threshold"
     yield "from napari_ssim_defects.io.images.image_file import find_images"
@@ -89,6 +93,8 @@ def _lines(model: Path, recipe: DetectionRecipe) -> Iterator[str]:
         value = getattr(recipe, name)
         if value not in (None, "auto"):
             yield f"    {name}={value!r},"
+    if recipe.roi is not None:
+        yield f"    roi=parse_region({str(recipe.roi)!r}),"
     if recipe.report:
         yield "    report=True,"
     yield "):"

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from ...core.common.errors import InputError
+from ...core.images.data_bar import data_bar
 from ...core.images.intensity import IntensityRange
-from ...core.images.planes import Planes
-from .image_file import ImageFile
+from ...core.images.planes import Planes, as_planes
+from .image_file import ImageFile, open_image
 
-__all__ = ["as_grey", "intensity_notice", "is_grey", "mask_notice", "odd_intensities", "sample"]
+__all__ = [
+    "as_grey",
+    "data_bar_notice",
+    "files_data_bar_notice",
+    "intensity_notice",
+    "is_grey",
+    "mask_notice",
+    "odd_intensities",
+    "sample",
+]
 
 _PLANES = 16  # of a stack that are looked at
 _SIDE = 2048  # of a plane that is looked at whole
 _BLOCK = 256
 _BLOCKS = 5  # along each side of a larger plane
 _PIXELS = 100_000
+_FILES = 6  # that are opened to look for a data bar
+_OPTION = 'leave it out by --roi {} (in a recipe, roi = "{}")'
 _USUAL = (1.0, 99.0)  # percentiles between which the intensities of an image are
 
 
@@ -79,6 +93,42 @@ def odd_intensities(images: Sequence[Planes]) -> list[str]:
         for planes, pixels in zip(images, samples, strict=True)
     )
     return [notice for notice in notices if notice is not None]
+
+
+def data_bar_notice(images: Sequence[Planes], advice: str = _OPTION) -> str | None:
+    """Propose to leave out a data bar that all images have; None if there is none.
+
+    Parameters
+    ----------
+    images
+        The images, see `data_bar`.
+    advice
+        What a person can do; the region replaces ``{}``.
+    """
+    region = data_bar(images)
+    if region is None:
+        return None
+    (side, pixels), *_ = ((k, v) for k, v in region.model_dump(exclude={"kind"}).items() if v)
+    border = f"the {side}" if side in ("top", "bottom") else f"the {side} side"
+    size = f"{pixels} rows high" if side in ("top", "bottom") else f"{pixels} columns wide"
+    which = "The image has" if len(images) == 1 else "The images have"
+    return (
+        f"{which} a data bar along {border}, {size}; {advice.replace('{}', str(region))}, "
+        "or it counts as material."
+    )
+
+
+def files_data_bar_notice(paths: Sequence[Path], advice: str = _OPTION) -> str | None:
+    """Do as `data_bar_notice` does, for image files; those that cannot be used are left out."""
+    images = []
+    for index in np.unique(np.linspace(0, len(paths) - 1, _FILES).astype(int)):
+        with suppress(InputError):  # said where they are inspected
+            image = open_image(paths[index])
+            axis = image.channel_axis
+            images.append(as_planes(image.data, axis, grey=axis is None, name=f"'{image.path}'"))
+    with suppress(InputError):
+        return data_bar_notice(images, advice)
+    return None
 
 
 def mask_notice(mask: Path, marked: npt.NDArray[np.bool_]) -> str | None:

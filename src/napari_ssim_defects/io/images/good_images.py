@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.common.errors import InputError
+from ...core.config.region import RegionOfInterest
 from ...core.images.planes import as_planes
-from .checks import as_grey, intensity_notice, is_grey, odd_intensities
+from .checks import as_grey, data_bar_notice, intensity_notice, is_grey, odd_intensities
 from .image_file import ImageFile, find_images, match_masks, open_image, read_mask
+from .region_of_interest import inspected_area, located
 
 if TYPE_CHECKING:
     from ...core.model.defect_model import DefectModel
@@ -47,7 +49,10 @@ class GoodImages:
 
 
 def good_images(
-    inputs: Iterable[str | Path], masks: Path | None = None, model: DefectModel | None = None
+    inputs: Iterable[str | Path],
+    masks: Path | None = None,
+    model: DefectModel | None = None,
+    roi: RegionOfInterest | None = None,
 ) -> GoodImages:
     """Open the defect-free images that files, folders and patterns mean, and their masks.
 
@@ -59,6 +64,8 @@ def good_images(
         Folder with a mask for each of them (see `match_masks`).
     model
         A model that was trained before, which the images have to fit; None: they train one.
+    roi
+        What of all of them counts; None: all that the masks leave.
 
     Raises
     ------
@@ -85,6 +92,18 @@ def good_images(
         as_planes(image.data, axis, grey=axis is None, name=name)
         for image, name in zip(images, names, strict=True)
     ]
+    if roi is not None:
+        region = located(roi)
+        parts = [inspected_area(region, stack.shape, stack.name) for stack in planes]
+        areas = [area for area in parts if area is not None]
+        wanted = [area.mask() for area in areas]
+        if matched is not None:
+            wanted = [inside & mask for inside, mask in zip(wanted, matched, strict=True)]
+        matched = wanted
+        planes = [stack.cut(area.box) for stack, area in zip(planes, areas, strict=True)]
+    if roi is None and masks is None:
+        bar = data_bar_notice(planes)
+        notices += [bar] if bar else []
     if model is None:
         notices += odd_intensities(planes)
     elif planes[0].channels == model.channels:

@@ -45,7 +45,8 @@ class TrainView(QWidget):
         )
         self.minutes = NumberBox(
             0, 10_000, suffix=" min",
-            tip="Limit of the training time. A training that it ends can go on later. You can "
+            tip="Limit of the time of the training's steps; what is learnt before and measured "
+            "after them takes time besides. A training that it ends can go on later. You can "
             "stop at any time, too, and keep the best.",
         )  # fmt: skip
         self.minutes.setSpecialValueText("no limit")
