@@ -28,15 +28,15 @@ from napari_ssim_defects.core.model.calibrate import calibrate
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
 from napari_ssim_defects.core.patches.areas import TrainingArea, training_side
 from napari_ssim_defects.core.patches.sampler import PatchSource
-from napari_ssim_defects.core.training.loader import Batches, Feed
-from napari_ssim_defects.core.training.losses import Objective
+from napari_ssim_defects.core.training.loader import BatchLoader, PatchSampler
+from napari_ssim_defects.core.training.losses import Criterion
 from napari_ssim_defects.core.training.messages import (
     TrainingCheckpoint,
     TrainingFinished,
     TrainingStep,
 )
 from napari_ssim_defects.core.training.resources import memory_kept
-from napari_ssim_defects.core.training.trainer import Optimisation
+from napari_ssim_defects.core.training.trainer import Trainer
 from napari_ssim_defects.core.training.validation import Validation
 from napari_ssim_defects.io.artifacts.checkpoint_file import (
     checkpoint_path,
@@ -83,25 +83,27 @@ def fibres() -> TrainingArea:
     return TrainingArea(plane).normalised(IntensityRange.of([plane], (1, 99)))
 
 
-def optimisation(config: TrainingConfig, device: torch.device, at_once: int = 1) -> Optimisation:
-    """Return what makes the steps of a recipe on a nanofibre image, without its texture.
+def trainer(config: TrainingConfig, device: torch.device, at_once: int = 1) -> Trainer:
+    """Return a trainer on a nanofibre image, without the texture model.
 
-    ``at_once``: batches that are painted at once.
+    ``at_once``: batches that are corrupted at once.
     """
     area = fibres()
     side = training_side([area], config)
     source = PatchSource([area], side, config.augmentation, device)
     network = Autoencoder.of(config, 1)
     initialise(network, 0)
-    objective = Objective(config, torch.Generator(device))
+    criterion = Criterion(config, torch.Generator(device))
     fixed = source.cut(source.positions(16, np.random.default_rng(0)))
-    return Optimisation(
+    return Trainer(
         config,
         place(network, device),
         device,
-        Feed(Batches(source, config.patches, config.fixed_patches, 0), objective, at_once),
-        objective,
-        Validation(config, objective, fixed, held_out=False),
+        BatchLoader(
+            PatchSampler(source, config.patches, config.fixed_patches, 0), criterion, at_once
+        ),
+        criterion,
+        Validation(config, criterion, fixed, held_out=False),
     )
 
 

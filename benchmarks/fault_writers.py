@@ -23,7 +23,7 @@ from napari_ssim_defects import TrainingConfig, train
 from napari_ssim_defects.core.config import OutputConfig, SegmentationConfig
 from napari_ssim_defects.core.evaluation.scores import evaluate
 from napari_ssim_defects.core.images.planes import as_planes
-from napari_ssim_defects.core.training.checkpoint import TrainingState
+from napari_ssim_defects.core.training.checkpoint import Checkpoint
 from napari_ssim_defects.core.training.messages import TrainingCheckpoint
 from napari_ssim_defects.io.artifacts import pretrained_weights as alexnet_weights
 from napari_ssim_defects.io.artifacts.checkpoint_file import write_checkpoint
@@ -61,7 +61,7 @@ def lazy(version: Version) -> Any:
 
 
 @cache
-def state() -> TrainingState:
+def state() -> Checkpoint:
     messages = train([texture()], TINY, device="cpu")
     return [message.state for message in messages if isinstance(message, TrainingCheckpoint)][-1]
 

@@ -20,15 +20,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from experiments import optimisation, seconds
+from experiments import seconds, trainer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_ssim_defects import DefectModel, InputError, TrainingConfig, train
 from napari_ssim_defects.core.common.device import choose_device
 from napari_ssim_defects.core.networks.precision import fast_dtype
-from napari_ssim_defects.core.training.loader import CARD_BATCHES
+from napari_ssim_defects.core.training.loader import GPU_PREFETCH_BATCHES
 from napari_ssim_defects.core.training.messages import TrainingFinished
-from napari_ssim_defects.core.training.schedule import Course
+from napari_ssim_defects.core.training.schedule import TrainingSchedule
 from napari_ssim_defects.samples import nanofibres
 
 
@@ -115,8 +115,8 @@ def _stepping(device: torch.device, count: int) -> dict[str, Callable[[], None]]
     """Return what makes so many steps of presets."""
 
     def stepping(preset: str, at_once: int) -> Callable[[], None]:
-        run = optimisation(TrainingConfig.preset(preset), device, at_once)
-        run._course = Course(learned=1.0)  # as after the first looks
+        run = trainer(TrainingConfig.preset(preset), device, at_once)
+        run._schedule = TrainingSchedule(reconstruction_skill=1.0)  # as after the first validations
 
         def some() -> None:
             for _ in range(count):
@@ -125,7 +125,7 @@ def _stepping(device: torch.device, count: int) -> dict[str, Callable[[], None]]
         return some
 
     return {
-        "quick": stepping("quick", CARD_BATCHES),
+        "quick": stepping("quick", GPU_PREFETCH_BATCHES),
         "quick, each batch painted by itself": stepping("quick", 1),
         "paper": stepping("paper", 1),
     }

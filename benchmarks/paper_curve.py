@@ -115,7 +115,7 @@ def _train(
     """Train until so many patches were seen, keeping the network at the marks."""
     checkpoint = folder / "checkpoint.safetensors"
     state = read_checkpoint(checkpoint) if checkpoint.exists() else None
-    if state is not None and state.standing.seen >= patches:
+    if state is not None and state.loop_state.seen >= patches:
         return
     images = [read_image(path) for path in dataset.good]
     with Bar(f"training {config.system}") as bar:
@@ -127,7 +127,7 @@ def _train(
                 bar.show(message.fraction, f"loss {message.loss:.4f}")
             elif isinstance(message, TrainingCheckpoint):
                 write_checkpoint(message.state, checkpoint)
-                seen = message.state.standing.seen
+                seen = message.state.loop_state.seen
                 passed = [1000 * mark for mark in MARKS if 1000 * mark <= seen]
                 file = folder / f"net-{passed[-1] if passed else 0:08d}.safetensors"
                 if passed and not file.exists():

@@ -89,7 +89,7 @@ def _train(good: Path, model: Path, *options: str) -> int:
 def test_a_killed_training_goes_on_where_it_was_and_ends_with_the_same_model(
     good: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert read_checkpoint(checkpoint_path(model)).standing.steps == 7
+    assert read_checkpoint(checkpoint_path(model)).loop_state.steps == 7
     assert _train(good, model, *LENGTH, "--resume") == 0
     out, err = capsys.readouterr()
     assert "Going on with a training that was 58% done." in err

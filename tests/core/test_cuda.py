@@ -162,7 +162,7 @@ def test_an_interrupted_training_goes_on_there_and_on_the_processor(good):
     for device in ("cuda", "cpu"):
         resumed = list(train(good, VIEWS, device=device, state=state))
         first = next(m for m in resumed if isinstance(m, TrainingStep))
-        assert first.step > state.standing.steps
+        assert first.step > state.loop_state.steps
         assert isinstance(resumed[-1], TrainingFinished)
 
 

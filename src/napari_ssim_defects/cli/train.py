@@ -12,7 +12,7 @@ from .terminal import Bar, deferred_interrupt, say_notices
 
 if TYPE_CHECKING:
     from ..core.model.defect_model import DefectModel
-    from ..core.training.checkpoint import TrainingState
+    from ..core.training.checkpoint import Checkpoint
     from ..core.training.messages import TrainingFinished, TrainingMessage, TrainingStep
     from ..io.artifacts.recipe import TrainingRecipe
 
@@ -107,7 +107,7 @@ class _Checkpoint:
     path: Path
     failed: bool = False
 
-    def found(self, bar: Bar, resume: bool, hint: str) -> TrainingState | None:
+    def found(self, bar: Bar, resume: bool, hint: str) -> Checkpoint | None:
         """Return what to go on from, and say what becomes of what is there or is not."""
         from ..io.artifacts.checkpoint_file import read_checkpoint
 
@@ -123,7 +123,7 @@ class _Checkpoint:
             return None
         return read_checkpoint(self.path)
 
-    def write(self, bar: Bar, state: TrainingState) -> None:
+    def write(self, bar: Bar, state: Checkpoint) -> None:
         """Keep the state; what cannot be written is said once, and the training goes on."""
         from ..io.artifacts.checkpoint_file import write_checkpoint
 

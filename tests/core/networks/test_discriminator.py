@@ -9,7 +9,7 @@ from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialis
 from napari_ssim_defects.core.networks.discriminator import Discriminator
 from napari_ssim_defects.core.patches.corruption import corrupt, vary
 from napari_ssim_defects.core.patches.sampler import tiles
-from napari_ssim_defects.core.training.losses import Objective, corruption_weights
+from napari_ssim_defects.core.training.losses import Criterion, corruption_weights
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -37,10 +37,10 @@ def test_objective_adds_the_cross_entropy_of_what_was_corrupted():
     generator = torch.Generator().manual_seed(5)
     corrupted, mask = corrupt(vary(squares, generator), generator)
     with torch.no_grad():
-        whole = Objective(config, torch.Generator().manual_seed(5))(network, squares)
+        whole = Criterion(config, torch.Generator().manual_seed(5))(network, squares)
         odds = network.discriminator(network.backbone(corrupted)).double()
         network.discriminator = None
-        alone = Objective(config, torch.Generator())(network, tiles(squares, 16))
+        alone = Criterion(config, torch.Generator())(network, tiles(squares, 16))
     likelihood = torch.where(mask == 1, odds.sigmoid(), 1 - odds.sigmoid()).log()
     expected = -(corruption_weights(mask) * likelihood).mean()
     np.testing.assert_allclose(whole - alone, expected, rtol=0.05)  # in bfloat16

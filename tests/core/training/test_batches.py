@@ -7,7 +7,7 @@ import torch
 from napari_ssim_defects.core.config import AugmentationConfig
 from napari_ssim_defects.core.patches.areas import TrainingArea
 from napari_ssim_defects.core.patches.sampler import PatchSource
-from napari_ssim_defects.core.training.loader import Batches
+from napari_ssim_defects.core.training.loader import PatchSampler
 
 NONE = AugmentationConfig()
 EVERYTHING = AugmentationConfig(
@@ -19,7 +19,7 @@ def batches_of(patches=100, fixed=False, seed=0, augmentation=NONE):
     """Batches of an area whose channels are the coordinates of each pixel."""
     area = TrainingArea(np.mgrid[:60, :60].astype(np.float32))
     source = PatchSource([area], 8, augmentation, torch.device("cpu"))
-    return Batches(source, patches, fixed, seed)
+    return PatchSampler(source, patches, fixed, seed)
 
 
 def in_turn(batches, size, count):

@@ -15,11 +15,10 @@ from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.model.calibrate import calibrate
 from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.core.model.thresholds import FixedThreshold
-from napari_ssim_defects.core.training import schedule as course
+from napari_ssim_defects.core.training import schedule, trainer
 from napari_ssim_defects.core.training import train as training
-from napari_ssim_defects.core.training import trainer as optimisation
-from napari_ssim_defects.core.training.loader import CARD_BATCHES, Feed
-from napari_ssim_defects.core.training.losses import Objective
+from napari_ssim_defects.core.training.loader import GPU_PREFETCH_BATCHES, BatchLoader
+from napari_ssim_defects.core.training.losses import Criterion
 from napari_ssim_defects.core.training.messages import (
     TrainingCheckpoint,
     TrainingFinished,
@@ -73,24 +72,26 @@ def test_where_memory_runs_out_less_is_painted_before_batches_get_smaller(
     """As on a card, on which many batches are painted at once."""
     sizes = []
 
-    class Scarce(Objective):
-        def painted(self, squares):
+    class Scarce(Criterion):
+        def corrupt(self, squares):
             sizes.append(len(squares))
             if len(squares) > most:
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
-            return super().painted(squares)
+            return super().corrupt(squares)
 
-    monkeypatch.setattr(training, "Objective", Scarce)
+    monkeypatch.setattr(training, "Criterion", Scarce)
     monkeypatch.setattr(Validation, "loss", lambda self, network: None)
     monkeypatch.setattr(Validation, "skills", lambda self, network: {})
     monkeypatch.setattr(
-        training, "Feed", lambda *arguments: Feed(*arguments[:2], at_once=CARD_BATCHES)
+        training,
+        "BatchLoader",
+        lambda *arguments: BatchLoader(*arguments[:2], at_once=GPU_PREFETCH_BATCHES),
     )
     config = CONFIG.replace(batch_size=4, epochs=1)
     messages = list(train([grating(96, 128)], config, device="cpu"))
     notices = [m.text for m in messages if isinstance(m, TrainingNotice)]
     assert (
-        any("for 4 patches at once; the training goes on with 2" in n for n in notices) == smaller
+        any("for 4 patches at once; the training continues with 2" in n for n in notices) == smaller
     )
     assert sizes[0] > 4
     assert sizes.count(4) == (1 if smaller else 10)
@@ -102,35 +103,45 @@ def test_a_training_that_had_too_little_memory_goes_on_with_less_at_once(grating
     feeds = []
 
     def feeding(*arguments):
-        feeds.append(Feed(*arguments[:2], at_once=CARD_BATCHES))
+        feeds.append(BatchLoader(*arguments[:2], at_once=GPU_PREFETCH_BATCHES))
         return feeds[-1]
 
     config = CONFIG.replace(batch_size=4)
     images = [grating(96, 128)]
     steps = train(images, config, device="cpu")
     state = next(m for m in steps if isinstance(m, TrainingCheckpoint)).state
-    standing = state.standing.replace(batch_size=2)
+    loop_state = state.loop_state.replace(batch_size=2)
     steps.close()
-    monkeypatch.setattr(training, "Feed", feeding)
-    resumed = train(images, config, device="cpu", state=replace(state, standing=standing))
+    monkeypatch.setattr(training, "BatchLoader", feeding)
+    resumed = train(images, config, device="cpu", state=replace(state, loop_state=loop_state))
     next(m for m in resumed if isinstance(m, TrainingStarted))
     resumed.close()
-    assert not feeds[0].paint_singly()  # it does already
+    assert not feeds[0].disable_prefetch()  # it does already
 
 
 def test_the_autoencoder_misses_steps_once_it_has_learned_something(grating, monkeypatch):
-    monkeypatch.setattr(optimisation, "_LOOKS", 5)  # every eighth step
-    monkeypatch.setattr(course, "LEARNED", -9.0)
+    monkeypatch.setattr(trainer, "_VALIDATIONS", 5)  # every eighth step
+    monkeypatch.setattr(schedule, "LEARNED_SKILL", -9.0)
     config = CONFIG.replace(reconstruction_interval=4, epochs=2)
     learned = []
 
-    class Recorded(Objective):
-        def __call__(self, network, patches, painted=None, *, blank=False, redraw=True):
+    class Recorded(Criterion):
+        def __call__(
+            self, network, patches, corruption=None, *, untrained=False, train_autoencoder=True
+        ):
             if network.training:
-                learned.append("all" if blank else "in turn" if redraw else "discriminator")
-            return super().__call__(network, patches, painted, blank=blank, redraw=redraw)
+                learned.append(
+                    "all" if untrained else "in turn" if train_autoencoder else "discriminator"
+                )
+            return super().__call__(
+                network,
+                patches,
+                corruption,
+                untrained=untrained,
+                train_autoencoder=train_autoencoder,
+            )
 
-    monkeypatch.setattr(training, "Objective", Recorded)
+    monkeypatch.setattr(training, "Criterion", Recorded)
     *_, last = train([grating(96, 128), grating(96, 128, phase=1)], config, device="cpu")
     turn = ["in turn", *3 * ["discriminator"]]
     assert learned == [*8 * ["all"], *8 * turn]
@@ -138,7 +149,7 @@ def test_the_autoencoder_misses_steps_once_it_has_learned_something(grating, mon
 
 
 def test_without_a_discriminator_the_autoencoder_misses_no_step(grating, monkeypatch):
-    monkeypatch.setattr(course, "LEARNED", -9.0)
+    monkeypatch.setattr(schedule, "LEARNED_SKILL", -9.0)
     alone = CONFIG.replace(
         discriminator=False, features=False, texture=False, residual=TrainingConfig().residual,
         epochs=1,

@@ -7,7 +7,7 @@ from napari_ssim_defects.core.config import SSIMConfig, TrainingConfig
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
 from napari_ssim_defects.core.patches.corruption import corrupt, vary
 from napari_ssim_defects.core.ssim import ssim_map
-from napari_ssim_defects.core.training.losses import Objective, discrimination_loss, training_loss
+from napari_ssim_defects.core.training.losses import Criterion, discrimination_loss, training_loss
 
 
 @pytest.fixture
@@ -34,11 +34,11 @@ def test_squared_error_is_minimised_too_until_something_is_learned():
     network = Autoencoder.of(config, 1).eval()
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(3, 1, 16, 16, generator=generator)
-    objective = Objective(config, generator)
+    criterion = Criterion(config, generator)
     with torch.no_grad():
-        alone, blank = objective(network, x), objective(network, x, blank=True)
+        alone, untrained = criterion(network, x), criterion(network, x, untrained=True)
         error = ((network(x) - x) ** 2).mean()
-    torch.testing.assert_close(blank, alone + 0.5 * error, rtol=0.01, atol=0)
+    torch.testing.assert_close(untrained, alone + 0.5 * error, rtol=0.01, atol=0)
     torch.testing.assert_close(alone, training_loss(x, network(x), config), rtol=0.01, atol=0)
 
 
@@ -51,18 +51,18 @@ def test_an_autoencoder_restores_corrupted_patches_once_something_is_learned():
     varied = vary(x, generator)
     corrupted, _ = corrupt(varied, generator)
 
-    def objective(blank=False):
-        return Objective(config, torch.Generator().manual_seed(1))(network, x, blank=blank)
+    def criterion(untrained=False):
+        return Criterion(config, torch.Generator().manual_seed(1))(network, x, untrained=untrained)
 
     def check(found, wanted, seen):
         expected = training_loss(wanted, network(seen), config)
         torch.testing.assert_close(found, expected, rtol=0.01, atol=0)
 
     with torch.no_grad():
-        check(objective(), varied, corrupted)
-        check(objective(blank=True), varied, varied)
+        check(criterion(), varied, corrupted)
+        check(criterion(untrained=True), varied, varied)
         network.eval()  # it is judged by patches as they are
-        check(objective(), x, x)
+        check(criterion(), x, x)
 
 
 def test_a_step_without_the_autoencoder_minimises_the_cross_entropy_alone():
@@ -72,10 +72,10 @@ def test_a_step_without_the_autoencoder_minimises_the_cross_entropy_alone():
     network = Autoencoder.of(config, 1)
     initialise(network, 0)
     x = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-    objective = Objective(config, torch.Generator().manual_seed(1))
-    expected = discrimination_loss(network, objective.painted(x))
-    objective.generator.manual_seed(1)
-    loss = objective(network, x, redraw=False)
+    criterion = Criterion(config, torch.Generator().manual_seed(1))
+    expected = discrimination_loss(network, criterion.corrupt(x))
+    criterion.generator.manual_seed(1)
+    loss = criterion(network, x, train_autoencoder=False)
     torch.testing.assert_close(loss, expected)
     loss.backward()
     assert all(weights.grad is None for weights in network.encoder.parameters())

@@ -12,9 +12,8 @@ import torch
 
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import TrainingConfig
-from napari_ssim_defects.core.training import schedule as course
+from napari_ssim_defects.core.training import schedule, trainer
 from napari_ssim_defects.core.training import train as training
-from napari_ssim_defects.core.training import trainer as optimisation
 from napari_ssim_defects.core.training.messages import (
     TrainingCheckpoint,
     TrainingFinished,
@@ -78,19 +77,19 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
     config = TINY.replace(**changes)
     whole = finished(train([grating()], config, device="cpu"))
     state = interrupted([grating()], config, count)
-    assert state.standing.steps == count
+    assert state.loop_state.steps == count
     torch.manual_seed(5)  # no global generator matters
     assert_same(finished(train([grating()], config, device="cpu", state=state)), whole)
 
 
 @pytest.mark.parametrize("count", [6, 13, 14, 15])
 def test_an_autoencoder_that_misses_steps_misses_the_same_ones(grating, often, monkeypatch, count):
-    monkeypatch.setattr(optimisation, "_LOOKS", 4)
-    monkeypatch.setattr(course, "LEARNED", -9.0)  # whatever it does in so few steps
+    monkeypatch.setattr(trainer, "_VALIDATIONS", 4)
+    monkeypatch.setattr(schedule, "LEARNED_SKILL", -9.0)  # whatever it does in so few steps
     config = TINY.replace(discriminator=True, reconstruction_interval=3)
     whole = finished(train([grating()], config, device="cpu"))
     state = interrupted([grating()], config, count)
-    assert state.standing.steps == count
+    assert state.loop_state.steps == count
     assert_same(finished(train([grating()], config, device="cpu", state=state)), whole)
 
 
@@ -99,7 +98,7 @@ def test_a_training_can_be_interrupted_again_and_again(grating, often):
     state = interrupted([grating()], TINY, 3)
     for _ in range(3):
         state = interrupted([grating()], TINY, 2, state=state)
-    assert state.standing.steps == 9
+    assert state.loop_state.steps == 9
     assert_same(finished(train([grating()], TINY, device="cpu", state=state)), whole)
 
 
@@ -123,14 +122,14 @@ def test_what_was_done_before_shows_in_progress_and_history(grating, often):
     assert messages[0].fraction == pytest.approx(5 / 20)
     first = next(m for m in messages if isinstance(m, TrainingStep))
     assert first.step == 6
-    assert first.elapsed > state.standing.elapsed
-    assert messages[-1].model.history[:5] == state.standing.history
+    assert first.elapsed > state.loop_state.elapsed
+    assert messages[-1].model.history[:5] == state.loop_state.history
 
 
 def test_a_training_that_was_cut_short_goes_on_with_its_limit_anew(grating, often):
     config = TINY.replace(minutes=1 / 60)
     state = interrupted([grating()], config, 5)
-    state = replace(state, standing=state.standing.replace(elapsed=100.0, looks=25))
+    state = replace(state, loop_state=state.loop_state.replace(elapsed=100.0, validations=25))
     for minutes in (1 / 60, 5.0, None):  # another limit is no other training
         resumed = config.replace(minutes=minutes)
         messages = list(train([grating()], resumed, device="cpu", state=state))
@@ -162,7 +161,7 @@ def test_a_stopped_training_can_go_on(grating):
 def test_checkpoints_come_early_then_twice_a_minute_and_at_the_end(grating, monkeypatch):
     seconds = iter(np.arange(0, 1e6, 0.25))
     clock = SimpleNamespace(perf_counter=lambda: float(next(seconds)))
-    monkeypatch.setattr(optimisation, "time", clock)
+    monkeypatch.setattr(trainer, "time", clock)
     messages = list(train([grating()], TINY.replace(minutes=1.5, epochs=10**6), device="cpu"))
     elapsed = 0.0
     at = []

@@ -21,7 +21,7 @@ from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.core.model.thresholds import FixedThreshold
 from napari_ssim_defects.core.networks.alexnet import AlexNetFeatures
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
-from napari_ssim_defects.core.training.losses import Objective, training_loss
+from napari_ssim_defects.core.training.losses import Criterion, training_loss
 from napari_ssim_defects.core.training.messages import TrainingStep
 from napari_ssim_defects.core.training.train import STOP, train
 
@@ -143,7 +143,7 @@ def test_kl_term_is_the_divergence_of_the_gaussians(vae):
     divergence = torch.distributions.kl_divergence(found, torch.distributions.Normal(0.0, 1.0))
     expected = training_loss(patches, vae(patches), config)
     expected = expected + 3 * divergence.sum() / 5 / (2 * 16 * 16)
-    loss = Objective(config, torch.Generator().manual_seed(0))(vae, patches)
+    loss = Criterion(config, torch.Generator().manual_seed(0))(vae, patches)
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -151,7 +151,7 @@ def test_training_decodes_random_latent_samples_by_the_seed(vae):
     patches, config = torch.rand(5, 2, 16, 16), TrainingConfig(system="vae")
     vae.train()
     losses = [
-        Objective(config, torch.Generator().manual_seed(seed))(vae, patches).item()
+        Criterion(config, torch.Generator().manual_seed(seed))(vae, patches).item()
         for seed in (1, 1, 2)
     ]
     assert losses[0] == losses[1] != losses[2]
@@ -167,7 +167,7 @@ def test_feature_distance_is_weighted_by_lambda():
     config = TrainingConfig(system="fmae", feature_weight=7.0)
     distance = (features(network(patches)) - features(patches)).square().mean()
     expected = training_loss(patches, network(patches), config) + 7 * distance
-    loss = Objective(config, torch.Generator(), features)(network, patches)
+    loss = Criterion(config, torch.Generator(), features)(network, patches)
     torch.testing.assert_close(loss, expected)
 
 

@@ -11,10 +11,8 @@ from napari_ssim_defects.core.common.progress import CalibrationProgress, Prepar
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.evaluation.scores import evaluate
 from napari_ssim_defects.core.model.calibration import Calibration
-from napari_ssim_defects.core.training import losses, validation
-from napari_ssim_defects.core.training import schedule as course
+from napari_ssim_defects.core.training import losses, schedule, trainer, validation
 from napari_ssim_defects.core.training import train as training
-from napari_ssim_defects.core.training import trainer as optimisation
 from napari_ssim_defects.core.training.losses import training_loss
 from napari_ssim_defects.core.training.messages import (
     TrainingCheckpoint,
@@ -62,7 +60,7 @@ class Clock:
 def clock(monkeypatch):
     def start(**seconds):
         clock = Clock(**seconds)
-        monkeypatch.setattr(optimisation, "time", clock)
+        monkeypatch.setattr(trainer, "time", clock)
         monkeypatch.setattr(losses, "training_loss", clock.loss)
         return clock
 
@@ -233,12 +231,12 @@ def output(model, preview):
 
 
 def test_best_weights_are_kept(grating, monkeypatch):
-    looks = iter([0.9, 0.2, 0.5, 0.4, *[0.6] * 100])
+    validations = iter([0.9, 0.2, 0.5, 0.4, *[0.6] * 100])
 
     def loss(patches, reconstructions, config):
         if reconstructions.requires_grad:
             return training_loss(patches, reconstructions, config)
-        return torch.tensor(next(looks))
+        return torch.tensor(next(validations))
 
     monkeypatch.setattr(losses, "training_loss", loss)
     messages = list(train([grating()], TINY, device="cpu"))
@@ -519,8 +517,8 @@ def test_too_little_memory_halves_the_batches_and_says_so(grating, monkeypatch, 
     monkeypatch.setattr(losses, "training_loss", Scarce(2, error).loss)
     messages = list(train([grating()], TINY, device="cpu"))
     notices = [m.text for m in messages if isinstance(m, TrainingNotice)][:2]
-    assert "not enough memory for 8 patches at once; the training goes on with 4" in notices[0]
-    assert "goes on with 2" in notices[1]
+    assert "not enough memory for 8 patches at once; the training continues with 4" in notices[0]
+    assert "continues with 2" in notices[1]
     steps = [message for message in messages if isinstance(message, TrainingStep)]
     assert steps[-1].fraction == 1
     assert steps[-1].step == 4 * 20
@@ -542,7 +540,7 @@ def test_memory_that_runs_out_in_the_optimiser_is_made_up_for(grating, monkeypat
     messages = list(train([grating()], TINY, device="cpu"))
     assert torch.zeros_like is real
     notices = [m.text for m in messages if isinstance(m, TrainingNotice)]
-    assert "goes on with 4" in notices[0]
+    assert "continues with 4" in notices[0]
     assert isinstance(messages[-1], TrainingFinished)
 
 
@@ -579,30 +577,30 @@ def flat(patches, reconstructions, config):
 
 
 def test_a_training_that_learns_nothing_begins_again_and_says_so(grating, monkeypatch):
-    monkeypatch.setattr(course, "_FLAT_STEPS", 5)
+    monkeypatch.setattr(schedule, "_FLAT_STEPS", 5)
     monkeypatch.setattr(losses, "training_loss", flat)
     monkeypatch.setattr(validation, "training_loss", flat)
     messages = list(train([grating()], TINY.replace(epochs=8), device="cpu"))
     notices = [m.text for m in messages if isinstance(m, TrainingNotice)]
-    assert sum("begins again from other weights" in text for text in notices) == 2
+    assert sum("starts again from other weights" in text for text in notices) == 2
     states = [m.state for m in messages if isinstance(m, TrainingCheckpoint)]
-    assert states[-1].standing.course.attempt == 2
+    assert states[-1].loop_state.schedule.attempt == 2
 
 
 def test_a_training_that_improves_no_more_ends_early_with_its_best_model(grating, monkeypatch):
     def loss(patches, reconstructions, config):
         if reconstructions.requires_grad:
             return training_loss(patches, reconstructions, config)
-        return torch.tensor(next(looks))
+        return torch.tensor(next(validations))
 
-    looks = iter([0.5, 0.2, *[0.3] * 100])
+    validations = iter([0.5, 0.2, *[0.3] * 100])
     monkeypatch.setattr(losses, "training_loss", loss)
-    monkeypatch.setattr(course, "_PATIENT_STEPS", 0)
-    monkeypatch.setattr(validation.Validation, "learned", lambda self, outputs: 0.5)
+    monkeypatch.setattr(schedule, "_PATIENT_STEPS", 0)
+    monkeypatch.setattr(validation.Validation, "reconstruction_skill", lambda self, outputs: 0.5)
     messages = list(train([grating()], TINY.replace(epochs=20), device="cpu"))
     steps = [m for m in messages if isinstance(m, TrainingStep)]
     assert [m.text for m in messages if isinstance(m, TrainingNotice)] == [
-        "The loss improves no more; the training ends early."
+        "The loss no longer improves; the training ends early."
     ]
     assert steps[-1].step < 0.5 * 20 * 5
     assert steps[-1].fraction == 1

@@ -15,7 +15,7 @@ from napari_ssim_defects.core.config import (
 )
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
 from napari_ssim_defects.core.patches.corruption import corrupt
-from napari_ssim_defects.core.training.losses import Objective
+from napari_ssim_defects.core.training.losses import Criterion
 from napari_ssim_defects.core.training.validation import Validation
 from napari_ssim_defects.io.artifacts.pretrained_weights import read_backbone_weights
 
@@ -49,13 +49,13 @@ def squares():
 
 
 def validation(config, squares):
-    return Validation(config, Objective(config, torch.Generator()), squares, held_out=True)
+    return Validation(config, Criterion(config, torch.Generator()), squares, held_out=True)
 
 
 def test_skill_is_the_area_below_the_roc_curve_of_painted_corruptions(network, squares):
-    looks = validation(CONFIG, squares)
-    skills = looks.skills(network)
-    assert looks.skills(network) == skills  # always of the same corruptions
+    validations = validation(CONFIG, squares)
+    skills = validations.skills(network)
+    assert validations.skills(network) == skills  # always of the same corruptions
     assert set(skills) == {view.residual for view in CONFIG.residual.views[:2]}
     generator = torch.Generator().manual_seed(CONFIG.seed)
     residuals, masks = [], []

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import TrainingConfig
-from napari_ssim_defects.core.training.checkpoint import TrainingState
+from napari_ssim_defects.core.training.checkpoint import Checkpoint
 from napari_ssim_defects.core.training.messages import TrainingCheckpoint
 from napari_ssim_defects.core.training.train import train
 from napari_ssim_defects.io.artifacts.checkpoint_file import (
@@ -31,25 +31,25 @@ CONFIG = TrainingConfig(
 
 
 @pytest.fixture(scope="module")
-def state(material: Callable[..., Any]) -> TrainingState:
+def state(material: Callable[..., Any]) -> Checkpoint:
     messages = train([material(1)], CONFIG, device="cpu")
     *_, last = (m.state for m in messages if isinstance(m, TrainingCheckpoint))
     return last
 
 
 @pytest.fixture(scope="module")
-def written(state: TrainingState, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(state: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "a.safetensors"
     write_checkpoint(state, path, {"layers": "[1, 2]"})
     return path
 
 
-def test_a_checkpoint_is_read_as_it_was_written(state: TrainingState, written: Path) -> None:
+def test_a_checkpoint_is_read_as_it_was_written(state: Checkpoint, written: Path) -> None:
     found = read_checkpoint(written)
     assert read_metadata(written)["layers"] == "[1, 2]"
     assert (found.config, found.images) == (state.config, state.images)
-    assert found.standing == state.standing
-    assert found.standing.history
+    assert found.loop_state == state.loop_state
+    assert found.loop_state.history
     for part in ("network", "best", "optimiser"):
         before, after = getattr(state, part), getattr(found, part)
         assert before.keys() == after.keys()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # a name that is not public, but that checkers of types follo
 else:
     ModelMetaclass = type(BaseModel)
 
-__all__ = ["Values", "describe", "refused"]
+__all__ = ["FrozenModel", "describe", "refused"]
 
 
 class _Spoken(ModelMetaclass):
@@ -30,10 +30,23 @@ class _Spoken(ModelMetaclass):
             raise InputError(describe(error)) from None
 
 
-class Values(BaseModel, metaclass=_Spoken):
-    """A frozen set of values that refuses unknown names and impossible numbers."""
+class FrozenModel(BaseModel, metaclass=_Spoken):
+    """A frozen set of values that refuses unknown names and impossible numbers.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    An alias is the name of a field in files, where that is another one.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True
+    )
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Return the values under their names in files."""
+        return super().model_dump(**{"by_alias": True, **options})
+
+    def model_dump_json(self, **options: Any) -> str:
+        """Return the values as JSON, under their names in files."""
+        return super().model_dump_json(**{"by_alias": True, **options})
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some values changed; unlike ``model_copy`` it validates them."""

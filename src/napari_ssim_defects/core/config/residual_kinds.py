@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
-from ..common.frozen_model import Values
+from ..common.frozen_model import FrozenModel
 
 __all__ = [
     "DiscriminatorResidual",
@@ -43,7 +43,7 @@ Smoothing = Annotated[float, Field(ge=0, le=100)]
 """Standard deviation of the Gaussian that a map is smoothed with, in pixels; 0 = none."""
 
 
-class SSIMConfig(Values):
+class SSIMConfig(FrozenModel):
     """Window and constants of the structural similarity index (paper section 3.2).
 
     Attributes
@@ -72,7 +72,7 @@ class SSIMConfig(Values):
         return value
 
 
-class SSIMResidual(Values):
+class SSIMResidual(FrozenModel):
     """Residual 1 - SSIM, averaged over channels and windows; 0 = identical, at most 2.
 
     Attributes
@@ -88,7 +88,7 @@ class SSIMResidual(Values):
     smoothing: Smoothing = 0.0
 
 
-class SquaredErrorResidual(Values):
+class SquaredErrorResidual(FrozenModel):
     """Residual (x - x')^2 of normalised intensities, averaged over channels; 0 = identical.
 
     Attributes
@@ -101,7 +101,7 @@ class SquaredErrorResidual(Values):
     smoothing: Smoothing = 0.0
 
 
-class ReconstructionProbabilityResidual(Values):
+class ReconstructionProbabilityResidual(FrozenModel):
     """How improbable a pixel is under what a variational autoencoder decodes; 0 = certain.
 
     Mean and variance of a pixel over decoded latent samples give a Gaussian; the residual is its
@@ -129,7 +129,7 @@ ReconstructionResidual = SSIMResidual | SquaredErrorResidual | ReconstructionPro
 """What compares an image with its reconstruction."""
 
 
-class DiscriminatorResidual(Values):
+class DiscriminatorResidual(FrozenModel):
     """How sure the discriminator is that a pixel is not good material; 0 = good.
 
     Minus the natural logarithm of the probability that it gives to "good".
@@ -144,7 +144,7 @@ class DiscriminatorResidual(Values):
     smoothing: Smoothing = 0.0
 
 
-class TextureResidual(Values):
+class TextureResidual(FrozenModel):
     """How improbable the neighbourhood of a pixel is in the texture; 0 = most probable.
 
     Minus the log-likelihood that the `TextureModel` gives, in nats, above its least.
@@ -159,7 +159,7 @@ class TextureResidual(Values):
     smoothing: Smoothing = 0.0
 
 
-class FeaturesResidual(Values):
+class FeaturesResidual(FrozenModel):
     """How far the pretrained features of a pixel are from those of good material; 0 = nearest.
 
     log(1 + squared Mahalanobis distance) of the `FeatureModel`.
@@ -174,7 +174,7 @@ class FeaturesResidual(Values):
     smoothing: Smoothing = 0.0
 
 
-class RarityView(Values):
+class RarityView(FrozenModel):
     """One of the residuals that a rarity is made of.
 
     Attributes
@@ -200,7 +200,7 @@ class RarityView(Values):
     levels: Levels = ()
 
 
-class RarityResidual(Values):
+class RarityResidual(FrozenModel):
     """How rare a pixel is on good images, judged by several residuals together.
 
     Each residual becomes minus log10 of the fraction of good pixels that exceed it, less what all

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from ..common.errors import InputError
-from ..common.frozen_model import Values, describe
+from ..common.frozen_model import FrozenModel, describe
 from .presets import PRESETS, SSIM_ONLY
 from .residual_kinds import (
     DiscriminatorResidual,
@@ -63,7 +63,7 @@ TiffFormat = Literal["ome", "imagej", "zarr"]
 OME-Zarr, a folder of small files, for images that are looked at over a network."""
 
 
-class AugmentationConfig(Values):
+class AugmentationConfig(FrozenModel):
     """How a training patch may differ from the image that it was cut from.
 
     Attributes
@@ -92,7 +92,7 @@ class AugmentationConfig(Values):
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-class SegmentationConfig(Values):
+class SegmentationConfig(FrozenModel):
     """Post-processing of a thresholded residual (paper section 4.2), in the order it is done.
 
     Attributes
@@ -138,7 +138,7 @@ class SegmentationConfig(Values):
         return self.replace(review_threshold=None)
 
 
-class TrainingConfig(Values):
+class TrainingConfig(FrozenModel):
     """The full recipe of a training; saved in the model, printed by ``info``.
 
     Attributes
@@ -364,7 +364,7 @@ _RESIDUALS: dict[str, ResidualConfig] = {
 }
 
 
-class OutputConfig(Values):
+class OutputConfig(FrozenModel):
     """What is written about each image, and in which format.
 
     Attributes

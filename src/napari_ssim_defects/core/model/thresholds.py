@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ..common.array_checks import shown
 from ..common.errors import InputError
-from ..common.frozen_model import Values
+from ..common.frozen_model import FrozenModel
 
 if TYPE_CHECKING:
     from .calibration import Calibration
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-class FixedThreshold(Values):
+class FixedThreshold(FrozenModel):
     """A residual that a person chose."""
 
     kind: Literal["fixed"] = "fixed"
@@ -39,7 +39,7 @@ class FixedThreshold(Values):
         return repr(self.value)
 
 
-class FalsePositiveRateThreshold(Values):
+class FalsePositiveRateThreshold(FrozenModel):
     """The residual that a fraction ``rate`` of the defect-free pixels exceeds, as in the paper."""
 
     kind: Literal["false_positive_rate"] = "false_positive_rate"
@@ -53,7 +53,7 @@ class FalsePositiveRateThreshold(Values):
         return f"fpr:{self.rate!r}"
 
 
-class QuantileThreshold(Values):
+class QuantileThreshold(FrozenModel):
     """A quantile of the residuals of defect-free pixels."""
 
     kind: Literal["quantile"] = "quantile"
@@ -67,7 +67,7 @@ class QuantileThreshold(Values):
         return f"quantile:{self.quantile!r}"
 
 
-class LargestRegionThreshold(Values):
+class LargestRegionThreshold(FrozenModel):
     """The residual above which every defect-free region has fewer than ``area`` pixels."""
 
     kind: Literal["largest_region"] = "largest_region"
@@ -81,7 +81,7 @@ class LargestRegionThreshold(Values):
         return f"region:{self.area}"
 
 
-class FalseRegionsThreshold(Values):
+class FalseRegionsThreshold(FrozenModel):
     """The residual at which so many regions of a good image are outlined, by mistake."""
 
     kind: Literal["false_regions"] = "false_regions"

@@ -11,12 +11,12 @@ from torch import nn
 
 from .backbone import BACKBONE_CHANNELS, BACKBONE_STRIDES
 
-__all__ = ["FASTER", "Discriminator"]
+__all__ = ["DISCRIMINATOR_LR_FACTOR", "Discriminator"]
 
 _WIDTHS = (16, 32, 48, 64)  # channels at 1/2, 1/4, 1/8 and 1/16 of the resolution
 _FINEST = BACKBONE_STRIDES[0]
 
-FASTER = 2.0
+DISCRIMINATOR_LR_FACTOR = 2.0
 """Its learning rate, as a multiple of the autoencoder's (benchmarks/EXPERIMENTS.md)."""
 
 

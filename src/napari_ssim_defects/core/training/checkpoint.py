@@ -1,4 +1,4 @@
-"""All that a training needs to go on where it was, as values and arrays that a file can hold."""
+"""Checkpoint of a training, from which it can be resumed: values and arrays for a file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pydantic import Field
 from torch import nn
 
 from ..common.errors import InputError
-from ..common.frozen_model import Values
+from ..common.frozen_model import FrozenModel
 from ..config import TrainingConfig
 from ..model.defect_model import HistoryEntry
-from .schedule import Count, Course
+from .schedule import Count, TrainingSchedule
 
 __all__ = [
     "Arrays",
-    "Standing",
-    "TrainingState",
+    "Checkpoint",
+    "LoopState",
     "drop_unfinished",
     "load_arrays",
     "load_moments",
@@ -36,11 +36,11 @@ _MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # Adam's, of each parameter that i
 _OTHER = "The interrupted training does not fit its own settings; train anew."
 
 
-class Standing(Values):
-    """Where a training stands, but for its weights.
+class LoopState(FrozenModel):
+    """State of the training loop, without the weights.
 
     What is random in a step follows from the seed and from ``seen``, so the states of generators
-    need not be kept. On graphics cards all but the corruptions, which are others then (see `Feed`).
+    need not be kept. On graphics cards the corruptions differ after a resume (see `BatchLoader`).
 
     Attributes
     ----------
@@ -48,61 +48,61 @@ class Standing(Values):
         Patches seen, and optimiser steps made.
     elapsed
         Seconds of work.
-    looks
-        Which of the looks at the validation patches, spread evenly over the budget, was last.
+    validations
+        Which of the validations, spread evenly over the budget, was last.
     batch_size
         Patches per step; may have been lowered for want of memory.
     learning_rate
         Peak of the schedule; may have been lowered.
     best_loss
-        Lowest loss on held-out patches; None before the first look and without such patches.
-    course
+        Lowest loss on held-out patches; None before the first validation and without such patches.
+    schedule
         Attempts, and an early end if there is to be one.
     losses
-        Training losses since the last look.
+        Training losses since the last validation.
     history
-        Losses at the looks.
+        Losses at the validations.
     """
 
     seen: Count = 0
     steps: Count = 0
     elapsed: Annotated[float, Field(ge=0, le=1e12)] = 0.0
-    looks: Count = 0
+    validations: Count = Field(default=0, alias="looks")
     batch_size: Annotated[int, Field(ge=1, le=65536)]
     learning_rate: Annotated[float, Field(gt=0)]
     best_loss: float | None = None
-    course: Course = Course()
+    schedule: TrainingSchedule = Field(default=TrainingSchedule(), alias="course")
     losses: tuple[float, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrainingState:
-    """A training that can go on.
+class Checkpoint:
+    """A training that can be resumed.
 
     Attributes
     ----------
     config
-        Its recipe.
+        Its config.
     images
         Fingerprint of the images and masks that it learns from.
-    standing
-        Where it stands.
+    loop_state
+        State of its loop.
     network, best
-        Weights now, and the best ones so far; the latter are empty if all looks were in vain.
+        Weights now, and the best ones so far; the latter are empty if no validation had a loss.
     optimiser
-        The optimiser's moments: ``"PARAMETER.NAME"``, parameters being numbered.
+        Moments of the optimiser: ``"PARAMETER.NAME"``; parameters are numbered.
     """
 
     config: TrainingConfig
     images: str
-    standing: Standing
+    loop_state: LoopState
     network: Arrays
     best: Arrays
     optimiser: Arrays
 
     def refuse_other(self, config: TrainingConfig, images: str) -> None:
-        """Refuse to go on with other settings but the time limit, or on other images.
+        """Refuse to resume with other settings, but for the time limit, or on other images.
 
         Raises
         ------
@@ -129,7 +129,7 @@ def to_arrays(tensors: Mapping[str, torch.Tensor]) -> dict[str, npt.NDArray[Any]
 
 
 def load_arrays(network: nn.Module, arrays: Arrays) -> None:
-    """Give a network its weights.
+    """Load weights into a network.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def load_arrays(network: nn.Module, arrays: Arrays) -> None:
 
 
 def load_moments(optimiser: torch.optim.Optimizer, arrays: Arrays) -> None:
-    """Give an optimiser its state, ``"PARAMETER.NAME"``, parameters being numbered.
+    """Load the state ``"PARAMETER.NAME"`` into an optimiser; parameters are numbered.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def load_moments(optimiser: torch.optim.Optimizer, arrays: Arrays) -> None:
 
 
 def drop_unfinished(optimiser: torch.optim.Optimizer) -> None:
-    """Forget the moments that an optimiser had only begun to make room for when it ran out."""
+    """Drop incomplete moments, left by an optimiser step that ran out of memory."""
     for parameter, moments in list(optimiser.state.items()):
         if moments.keys() != _MOMENTS:
             del optimiser.state[parameter]

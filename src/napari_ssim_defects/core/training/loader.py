@@ -17,24 +17,24 @@ import numpy.typing as npt
 import torch
 
 from ..patches.sampler import PatchSource
-from .losses import Objective, Painted
+from .losses import CorruptedBatch, Criterion
 
 __all__ = [
-    "CARD_BATCHES",
-    "Batches",
-    "Feed",
+    "GPU_PREFETCH_BATCHES",
+    "BatchLoader",
+    "PatchSampler",
     "step_seed",
 ]
 
 _PLACES, _ORDER, _CHANGES = range(3)  # what a seed is for
 
-CARD_BATCHES = 32
-"""Batches that are to be painted at once on a graphics card."""
+GPU_PREFETCH_BATCHES = 32
+"""Batches that are corrupted at once on a graphics card."""
 
-_PIXELS = 2 * 2**20  # of all squares that are painted at once: more take memory and bring nothing
+_PIXELS = 2 * 2**20  # of the patches that are corrupted at once: more cost memory, gain nothing
 
 
-class Batches:
+class PatchSampler:
     """Endless batches of augmented patches, epoch after epoch.
 
     Parameters
@@ -105,60 +105,60 @@ def step_seed(seed: int, seen: int) -> int:
     return int(np.random.SeedSequence([seed, seen]).generate_state(1, np.uint64)[0] >> 1)
 
 
-class Feed:
-    """Batches for one step after the other, painted where the objective asks for it.
+class BatchLoader:
+    """Loads the batch of each step, with its corruptions if the criterion needs them.
 
     Parameters
     ----------
     batches
-        Where the squares come from.
-    objective
-        What paints them; its generator is seeded by its recipe and the number of patches seen.
+        Where the patches come from.
+    criterion
+        Corrupts them; its generator is seeded by its config and the number of patches seen.
     at_once
-        Most batches that are painted at once.
+        Largest number of batches that are corrupted at once.
     """
 
-    def __init__(self, batches: Batches, objective: Objective, at_once: int = 1) -> None:
+    def __init__(self, batches: PatchSampler, criterion: Criterion, at_once: int = 1) -> None:
         self._batches = batches
-        self._objective = objective
-        self._at_once = at_once if objective.paints else 1
-        self._ready: deque[tuple[torch.Tensor, Painted | None]] = deque()
+        self._criterion = criterion
+        self._at_once = at_once if criterion.needs_corruption else 1
+        self._ready: deque[tuple[torch.Tensor, CorruptedBatch | None]] = deque()
         self._next = (0, 0)  # what the first that is ready follows, and its largest size
 
-    def after(self, seen: int, size: int) -> tuple[torch.Tensor, Painted | None]:
-        """Return the batch that follows ``seen`` patches, of at most ``size``, and its painting.
+    def after(self, seen: int, size: int) -> tuple[torch.Tensor, CorruptedBatch | None]:
+        """Return the batch that follows ``seen`` patches, of at most ``size``, and its corruption.
 
-        Squares are float32 of shape (N, C, S, S), the channels last in memory. They follow from
-        the seed and from what is asked for, and so does what else is random in a step; the
-        painting of many batches at once depends on which of them was asked for first.
+        Patches are float32 of shape (N, C, S, S), channels last in memory. They depend on the seed
+        and on the arguments only, and so does everything else that is random in a step. Corruptions
+        of several batches at once also depend on which of these was asked for first.
         """
-        self._objective.generator.manual_seed(step_seed(self._objective.config.seed, seen))
+        self._criterion.generator.manual_seed(step_seed(self._criterion.config.seed, seen))
         if not self._ready or self._next != (seen, size):
             self._ready.clear()
-            self._ready.extend(self._painted(seen, size))
-        squares, painted = self._ready.popleft()
-        self._next = (seen + len(squares), size)
-        return squares, painted
+            self._ready.extend(self._load(seen, size))
+        patches, corruption = self._ready.popleft()
+        self._next = (seen + len(patches), size)
+        return patches, corruption
 
-    def paint_singly(self) -> bool:
-        """Paint each batch by itself from now on; returns whether that needs less memory."""
+    def disable_prefetch(self) -> bool:
+        """Corrupt each batch by itself from now on; returns whether that needs less memory."""
         less, self._at_once = self._at_once > 1, 1
         self._ready.clear()
         return less
 
-    def _painted(self, seen: int, size: int) -> list[tuple[torch.Tensor, Painted | None]]:
+    def _load(self, seen: int, size: int) -> list[tuple[torch.Tensor, CorruptedBatch | None]]:
         drawn = [self._batches.after(seen, size)]
         after = seen + len(drawn[0])
         while len(drawn) < min(self._at_once, _PIXELS // drawn[0][:, 0].numel()):
             drawn.append(self._batches.after(after, size))
             after += len(drawn[-1])
-        squares = torch.cat(drawn).contiguous(memory_format=torch.channels_last)
-        if not self._objective.paints:
-            return [(squares, None)]
-        painted = self._objective.painted(squares)
+        patches = torch.cat(drawn).contiguous(memory_format=torch.channels_last)
+        if not self._criterion.needs_corruption:
+            return [(patches, None)]
+        corruption = self._criterion.corrupt(patches)
         counts = [len(batch) for batch in drawn]
         parts = (
             tensor.split(counts)
-            for tensor in (squares, painted.varied, painted.corrupted, painted.mask)
+            for tensor in (patches, corruption.varied, corruption.corrupted, corruption.mask)
         )
-        return [(batch, Painted(*rest)) for batch, *rest in zip(*parts, strict=True)]
+        return [(batch, CorruptedBatch(*rest)) for batch, *rest in zip(*parts, strict=True)]

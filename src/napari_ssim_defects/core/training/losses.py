@@ -1,4 +1,4 @@
-"""What each system minimises (paper section 3)."""
+"""The loss that each system minimises (paper section 3)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..patches.sampler import tiles
 from ..ssim import ssim_loss
 
 __all__ = [
-    "Objective",
-    "Painted",
+    "CorruptedBatch",
+    "Criterion",
     "corruption_weights",
     "discrimination_loss",
     "training_loss",
@@ -42,8 +42,8 @@ def training_loss(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Painted:
-    """Good patches, and the same with corruptions painted into them.
+class CorruptedBatch:
+    """Good patches, and the same patches with corruptions.
 
     Attributes
     ----------
@@ -60,29 +60,29 @@ class Painted:
     mask: torch.Tensor
 
 
-def discrimination_loss(network: Autoencoder, painted: Painted) -> torch.Tensor:
-    """Weighted cross-entropy of what a discriminator finds and what was painted, in nats."""
+def discrimination_loss(network: Autoencoder, corruption: CorruptedBatch) -> torch.Tensor:
+    """Weighted cross-entropy of the discriminator's output and the corruption masks, in nats."""
     assert network.backbone is not None
     assert network.discriminator is not None
-    maps = network.backbone(painted.corrupted)
-    with autocast(painted.mask.device):
+    maps = network.backbone(corruption.corrupted)
+    with autocast(corruption.mask.device):
         odds = network.discriminator(maps)
     return functional.binary_cross_entropy_with_logits(
-        odds.float(), painted.mask, weight=corruption_weights(painted.mask)
+        odds.float(), corruption.mask, weight=corruption_weights(corruption.mask)
     )
 
 
 def corruption_weights(mask: torch.Tensor) -> torch.Tensor:
-    """Return what each pixel of corruption masks (N, 1, S, S) weighs: 1 to 5, good pixels 1.
+    """Return the weight of each pixel of corruption masks (N, 1, S, S): 1 to 5, good pixels 1.
 
-    A thin scratch has few pixels. Without weights, hardly anything would be lost by missing it.
+    A thin scratch has few pixels. Without weights, missing it would hardly change the loss.
     """
     area = mask.mean(dim=(2, 3), keepdim=True).clamp_min(1e-6)
     return 1 + mask * ((_COMMON_SHARE / area).sqrt().clamp(1, _LARGEST_WEIGHT) - 1)
 
 
 @dataclass(frozen=True)
-class Objective:
+class Criterion:
     """The whole loss of a network on patches, with the terms that some systems add.
 
     System ``vae`` adds the Kullback-Leibler divergence of the latent distribution from the unit
@@ -94,7 +94,7 @@ class Objective:
     Attributes
     ----------
     config
-        The recipe.
+        The config.
     generator
         Where random latent samples and corruptions come from, on the network's device.
     features
@@ -106,7 +106,7 @@ class Objective:
     features: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     @property
-    def paints(self) -> bool:
+    def needs_corruption(self) -> bool:
         """Whether a training step needs corrupted patches."""
         return self.config.discriminator or self.config.restoration
 
@@ -114,10 +114,10 @@ class Objective:
         self,
         network: Autoencoder,
         patches: torch.Tensor,
-        painted: Painted | None = None,
+        corruption: CorruptedBatch | None = None,
         *,
-        blank: bool = False,
-        redraw: bool = True,
+        untrained: bool = False,
+        train_autoencoder: bool = True,
     ) -> torch.Tensor:
         """Return the loss as a float32 tensor without dimensions.
 
@@ -127,43 +127,45 @@ class Objective:
             The network.
         patches
             Shape (N, C, S, S). S is the autoencoder's patch size P or, with a discriminator, a
-            multiple of it: the one learns from tiles of side P, the other from the whole.
-        painted
-            From `painted`; None: it is painted now, if it is needed.
-        blank
-            Whether the network has not learned anything yet.
-        redraw
-            Whether the autoencoder takes part; if not, there must be a discriminator, and its
-            cross-entropy is all.
+            multiple of it: the autoencoder learns from tiles of side P, the discriminator from the
+            whole.
+        corruption
+            From `corrupt`; None: it is drawn now, if it is needed.
+        untrained
+            Whether the autoencoder has not learned anything yet.
+        train_autoencoder
+            Whether the autoencoder is trained; if not, the loss is the cross-entropy of the
+            discriminator alone.
         """
         restores = self.config.restoration and network.training
         if network.discriminator is None and not restores:
-            return self._reconstruction_loss(network, patches, patches, blank)
-        painted = painted or self.painted(patches)
+            return self._reconstruction_loss(network, patches, patches, untrained)
+        corruption = corruption or self.corrupt(patches)
         losses = []
-        if redraw:
-            wanted = seen = patches
+        if train_autoencoder:
+            target = inputs = patches
             if restores:
-                wanted, seen = painted.varied, painted.varied if blank else painted.corrupted
-            losses.append(self._reconstruction_loss(network, wanted, seen, blank))
+                target = corruption.varied
+                inputs = corruption.varied if untrained else corruption.corrupted
+            losses.append(self._reconstruction_loss(network, target, inputs, untrained))
         if network.discriminator is not None:
-            losses.append(discrimination_loss(network, painted))
+            losses.append(discrimination_loss(network, corruption))
         return torch.stack(losses).sum()
 
-    def painted(self, squares: torch.Tensor) -> Painted:
-        """Vary squares (N, C, S, S) and corrupt part of them, at random."""
-        varied = vary(squares, self.generator)
-        return Painted(varied, *corrupt(varied, self.generator))
+    def corrupt(self, patches: torch.Tensor) -> CorruptedBatch:
+        """Vary patches (N, C, S, S) and corrupt part of them, at random."""
+        varied = vary(patches, self.generator)
+        return CorruptedBatch(varied, *corrupt(varied, self.generator))
 
     def _reconstruction_loss(
-        self, network: Autoencoder, wanted: torch.Tensor, seen: torch.Tensor, blank: bool
+        self, network: Autoencoder, target: torch.Tensor, inputs: torch.Tensor, untrained: bool
     ) -> torch.Tensor:
-        """Return what the autoencoder is to minimise, when it sees one and is to draw another."""
+        """Return the autoencoder's loss for its inputs and what they are to become."""
         config = self.config
         if network.discriminator is not None:
-            wanted, seen = (tiles(each, config.patch_size) for each in (wanted, seen))
-        with autocast(seen.device):
-            latent, log_variance = network.encode(seen)
+            target, inputs = (tiles(each, config.patch_size) for each in (target, inputs))
+        with autocast(inputs.device):
+            latent, log_variance = network.encode(inputs)
             if log_variance is not None and network.training:
                 noise = torch.randn(
                     latent.shape, generator=self.generator, device=latent.device, dtype=torch.float
@@ -171,17 +173,17 @@ class Objective:
                 outputs = network.decoder(latent + noise * torch.exp(0.5 * log_variance))
             else:
                 outputs = network.decoder(latent)
-        loss = training_loss(wanted, outputs, config)
-        if blank and config.system == "ssim" and config.squared_error_weight:
-            error = functional.mse_loss(outputs.float(), wanted)
+        loss = training_loss(target, outputs, config)
+        if untrained and config.system == "ssim" and config.squared_error_weight:
+            error = functional.mse_loss(outputs.float(), target)
             loss = loss + config.squared_error_weight * error
         if log_variance is not None:
             divergence = _divergence(latent.float(), log_variance.float())
-            loss = loss + config.kl_weight * divergence / wanted[0].numel()
+            loss = loss + config.kl_weight * divergence / target[0].numel()
         if self.features is not None:
-            with autocast(seen.device):
-                found, drawn = self.features(outputs.float()), self.features(wanted)
-            distance = functional.mse_loss(found.float(), drawn.float())
+            with autocast(inputs.device):
+                found, expected = self.features(outputs.float()), self.features(target)
+            distance = functional.mse_loss(found.float(), expected.float())
             loss = loss + config.feature_weight * distance
         return loss
 

@@ -12,7 +12,7 @@ from ..common.progress import CalibrationProgress, PreparationProgress
 
 if TYPE_CHECKING:
     from ..model.defect_model import DefectModel
-    from .checkpoint import TrainingState
+    from .checkpoint import Checkpoint
 
 __all__ = [
     "TrainingCheckpoint",
@@ -111,7 +111,7 @@ class TrainingCheckpoint:
         What to keep.
     """
 
-    state: TrainingState
+    state: Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..common.frozen_model import Values
+from ..common.frozen_model import FrozenModel
 
 __all__ = [
-    "LEARNED",
+    "LEARNED_SKILL",
     "Count",
-    "Course",
-    "Look",
-    "Pace",
+    "EtaEstimator",
+    "TrainingSchedule",
+    "ValidationResult",
 ]
 
-LEARNED = 0.02
+LEARNED_SKILL = 0.02
 """Part of a flat reconstruction's loss that must be gone for a network to have learned anything."""
 
 _WARM_UP = 0.1  # part of an attempt in which the learning rate rises
@@ -31,11 +31,11 @@ _LAST_START = 0.5  # no new attempt begins after this part of the budget
 _FLAT_PATIENCE = 0.25  # part of an attempt after which it must have learned something
 _FLAT_STEPS = 300  # and number of steps; most that learn at all have begun by then
 _RISE = 0.01  # more of the flat loss gone: on the way to having learned something
-_HOPE = 0.12  # part of the budget after a rise in which it goes on: three looks
+_RISE_PATIENCE = 0.12  # part of the budget after a rise in which it goes on: three validations
 _PATIENCE = 0.25  # part of the budget in which the loss must improve
 _PATIENT_STEPS = 800  # and number of steps: plateaus of 500 steps were seen to end well
 _IMPROVEMENT = 0.01  # by this fraction at least
-_COOLING = 0.1  # part of the budget that the annealing before an early end takes
+_ANNEALING = 0.1  # part of the budget that the annealing before an early end takes
 
 Count = Annotated[int, Field(ge=0, le=10**15)]
 """Of patches, steps and attempts, as a file may say: no more than can be computed with."""
@@ -45,8 +45,8 @@ _Part = Annotated[float, Field(ge=0, le=1)]
 _STEADY_SECONDS = 3.0  # after which the speed tells the time left: first steps are slow
 
 
-class Look(Values):
-    """What a look at the validation patches shows.
+class ValidationResult(FrozenModel):
+    """Result of a validation.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Look(Values):
         Part of the budget that is used.
     step
         Number of steps made.
-    learned
+    reconstruction_skill
         Part of a flat reconstruction's loss that is gone, at most 1; 0 or less: nothing learned.
     loss
         Loss on held-out patches; None without them, and where it is not finite.
@@ -62,11 +62,11 @@ class Look(Values):
 
     used: _Part
     step: int
-    learned: float
+    reconstruction_skill: float
     loss: float | None
 
 
-class Course(Values):
+class TrainingSchedule(FrozenModel):
     """Where a training is between its beginning and its end, in parts of its budget.
 
     Attributes
@@ -75,16 +75,16 @@ class Course(Values):
         Number of attempts that were given up before.
     begun, begun_step
         When the present attempt began.
-    learned
-        What it had learned at its last clear rise before it had learned anything, or when it
-        had; None before its first look.
+    reconstruction_skill
+        Skill at its last clear rise before anything was learned, or when something was; None
+        before the first validation.
     risen
         When that was.
     best
-        Loss at the last clear improvement; None before the first look.
+        Loss at the last clear improvement; None before the first validation.
     improved, improved_step
         When that was.
-    cooling
+    anneal_start
         When the annealing before an early end began; None: it has not.
     end
         When the training ends.
@@ -93,87 +93,95 @@ class Course(Values):
     attempt: Count = 0
     begun: _Part = 0.0
     begun_step: Count = 0
-    learned: float | None = None
+    reconstruction_skill: float | None = Field(default=None, alias="learned")
     risen: _Part = 0.0
     best: float | None = None
     improved: _Part = 0.0
     improved_step: Count = 0
-    cooling: _Part | None = None
+    anneal_start: _Part | None = Field(default=None, alias="cooling")
     end: _Part = 1.0
 
     @property
-    def blank(self) -> bool:
+    def untrained(self) -> bool:
         """Whether the present attempt has not learned anything yet."""
-        return self.learned is None or self.learned < LEARNED
+        return self.reconstruction_skill is None or self.reconstruction_skill < LEARNED_SKILL
 
-    def after(self, look: Look, schedule: Literal["constant", "one_cycle"]) -> Course:
-        """Return the course after a look."""
-        if look.learned < LEARNED:
-            if self._in_vain(look):
-                return self._again(look)
-            if self.learned is None or (self.blank and look.learned >= self.learned + _RISE):
-                return self.replace(learned=look.learned, risen=look.used)
+    def after(
+        self, result: ValidationResult, decay: Literal["constant", "one_cycle"]
+    ) -> TrainingSchedule:
+        """Return the schedule after a validation; ``decay`` is that of the learning rate."""
+        skill = result.reconstruction_skill
+        if skill < LEARNED_SKILL:
+            if self._has_failed(result):
+                return self._restarted(result)
+            known = self.reconstruction_skill
+            if known is None or (self.untrained and skill >= known + _RISE):
+                return self.replace(reconstruction_skill=skill, risen=result.used)
             return self
-        course = self.replace(learned=look.learned, risen=look.used) if self.blank else self
-        return course._going_on(look, schedule)
+        if self.untrained:
+            learned = self.replace(reconstruction_skill=skill, risen=result.used)
+            return learned._continued(result, decay)
+        return self._continued(result, decay)
 
-    def rate(self, schedule: Literal["constant", "one_cycle"], used: float) -> float:
+    def rate(self, decay: Literal["constant", "one_cycle"], used: float) -> float:
         """Return the learning rate as a fraction of its peak when so much of the budget is used."""
         # Other weights alone help more often (benchmarks/README.md); a lower rate comes after that.
         peak = 0.5 ** max(0, self.attempt - 1)
-        if schedule == "constant":
+        if decay == "constant":
             return peak
-        # A training that goes on after its time was up has used less of it again.
+        # A training that is resumed after its time was up has used less of its budget again.
         part = max(0.0, used - self.begun) / (1 - self.begun)
         if part < _WARM_UP:
             peak *= 0.1 + 0.9 * part / _WARM_UP
         else:
-            peak *= _fall((part - _WARM_UP) / (1 - _WARM_UP))
-        if self.cooling is not None and self.end > self.cooling:
-            peak *= _fall((used - self.cooling) / (self.end - self.cooling))
+            peak *= _cosine((part - _WARM_UP) / (1 - _WARM_UP))
+        if self.anneal_start is not None and self.end > self.anneal_start:
+            peak *= _cosine((used - self.anneal_start) / (self.end - self.anneal_start))
         return peak
 
-    def _going_on(self, look: Look, schedule: Literal["constant", "one_cycle"]) -> Course:
-        if look.loss is None:
+    def _continued(
+        self, result: ValidationResult, decay: Literal["constant", "one_cycle"]
+    ) -> TrainingSchedule:
+        if result.loss is None:
             return self
-        if self.best is None or look.loss < (1 - _IMPROVEMENT) * self.best:
-            return self.replace(best=look.loss, improved=look.used, improved_step=look.step)
-        end = look.used + (_COOLING if schedule == "one_cycle" else 0.0)
-        if self.cooling is None and self._stagnates(look) and end < 1:
-            return self.replace(cooling=look.used, end=end)
+        if self.best is None or result.loss < (1 - _IMPROVEMENT) * self.best:
+            return self.replace(best=result.loss, improved=result.used, improved_step=result.step)
+        end = result.used + (_ANNEALING if decay == "one_cycle" else 0.0)
+        if self.anneal_start is None and self._stagnates(result) and end < 1:
+            return self.replace(anneal_start=result.used, end=end)
         return self
 
-    def _in_vain(self, look: Look) -> bool:
+    def _has_failed(self, result: ValidationResult) -> bool:
         return (
-            self.blank
-            and look.used <= _LAST_START
-            and look.used - self.begun >= _FLAT_PATIENCE * (1 - self.begun)
-            and look.step - self.begun_step >= _FLAT_STEPS
-            and look.used - self.risen >= _HOPE
+            self.untrained
+            and result.used <= _LAST_START
+            and result.used - self.begun >= _FLAT_PATIENCE * (1 - self.begun)
+            and result.step - self.begun_step >= _FLAT_STEPS
+            and result.used - self.risen >= _RISE_PATIENCE
         )
 
-    def _stagnates(self, look: Look) -> bool:
+    def _stagnates(self, result: ValidationResult) -> bool:
         return (
-            look.used - self.improved >= _PATIENCE
-            and look.step - self.improved_step >= _PATIENT_STEPS
+            result.used - self.improved >= _PATIENCE
+            and result.step - self.improved_step >= _PATIENT_STEPS
         )
 
-    def _again(self, look: Look) -> Course:
-        return Course(attempt=self.attempt + 1, begun=look.used, begun_step=look.step)
+    def _restarted(self, result: ValidationResult) -> TrainingSchedule:
+        return TrainingSchedule(attempt=self.attempt + 1, begun=result.used, begun_step=result.step)
 
 
-def _fall(part: float) -> float:
+def _cosine(part: float) -> float:
     """Cosine from 1 to 0 over a part in [0, 1]."""
     return 0.5 + 0.5 * math.cos(math.pi * min(1.0, part))
 
 
-class Pace:
-    """The speed of a training since it was steady, or since it began.
+class EtaEstimator:
+    """Estimates the time left, from the speed since it was steady or since the beginning.
 
     Parameters
     ----------
     used
-        Part of the budget that was used when it began, in [0, 1].
+        Part of the budget that was used at the beginning, in [0, 1].
     elapsed
         Seconds of work until then.
     """

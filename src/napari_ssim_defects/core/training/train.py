@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from torch import nn
 
 from ..common.device import choose_device, place
 from ..common.progress import PreparationProgress
-from ..config import TrainingConfig
+from ..config import AugmentationConfig, TrainingConfig
 from ..detection.rarity import weighted_by_skill
 from ..images.intensity import IntensityRange
 from ..images.planes import ImageLike, Planes
@@ -40,9 +41,9 @@ from ..patches.areas import (
 )
 from ..patches.sampler import PatchSource
 from ..patches.symmetry import find_symmetries
-from .checkpoint import TrainingState, load_arrays
-from .loader import CARD_BATCHES, Batches, Feed
-from .losses import Objective
+from .checkpoint import Checkpoint, load_arrays
+from .loader import GPU_PREFETCH_BATCHES, BatchLoader, PatchSampler
+from .losses import Criterion
 from .messages import (
     TrainingCheckpoint,
     TrainingFinished,
@@ -51,7 +52,7 @@ from .messages import (
     TrainingStarted,
 )
 from .resources import memory_kept, thread_race
-from .trainer import Optimisation
+from .trainer import Trainer
 from .validation import Validation
 
 __all__ = ["STOP", "train", "trained_by"]
@@ -63,7 +64,7 @@ _REPORT_SECONDS = 0.4
 _CHECKPOINT_SECONDS = 30.0
 _VALIDATION_PATCHES = 64
 _CALIBRATION_PIXELS = 3_000_000
-_RECIPE = "recipe"
+_CONFIG_DIGEST = "recipe"  # its name in the provenance
 
 
 def train(
@@ -75,7 +76,7 @@ def train(
     names: Sequence[str] | None = None,
     device: str | None = None,
     alexnet: str | os.PathLike[str] | None = None,
-    state: TrainingState | None = None,
+    state: Checkpoint | None = None,
 ) -> Generator[TrainingMessage, str | None, None]:
     """Train an autoencoder on images without defects.
 
@@ -86,7 +87,7 @@ def train(
         ``channel_axis``; any integer or floating-point dtype; numpy, dask or zarr arrays. Of large
         ones that are not in memory a sample is read (see `read_areas`).
     config
-        The recipe; None: preset ``quick``, or that of ``state``.
+        The config; None: preset ``quick``, or that of ``state``.
     masks
         Per image, the pixels that are known to be free of defects, bool of shape (H, W) or
         (..., H, W); None: all.
@@ -101,15 +102,15 @@ def train(
         PyTorch project once, into torch's cache (see `AlexNetFeatures.pretrained`). Not needed
         with ``feature_network="efficientnet-lite0"``.
     state
-        From a `TrainingCheckpoint` of a training of the same images by the same recipe: it goes
-        on from there, with a limit of minutes that counts anew. On a CPU without a discriminator
-        and without a limit, or with one thread, it ends with the very weights that it would have
-        had.
+        From a `TrainingCheckpoint` of a training of the same images with the same config: the
+        training is resumed from there, and a limit of minutes counts anew. On a CPU without a
+        discriminator and without a limit, or with one thread, it ends with the same weights as an
+        uninterrupted one.
 
     Yields
     ------
     TrainingMessage
-        `PreparationProgress` while weights are fetched, or features and texture are learnt;
+        `PreparationProgress` while weights are fetched, or features and texture are fitted;
         `TrainingStarted`; then `TrainingStep` at least twice a second with a `TrainingPreview`
         and a `TrainingNotice` in between now and then, and a `TrainingCheckpoint` early on,
         every half a minute and after the last step; at last `TrainingFinished`, which carries
@@ -121,7 +122,7 @@ def train(
     InputError
         If the images cannot be trained on: none, fewer than two dimensions, NaN, constant,
         different channels, all smaller than a patch; if there are more or fewer masks or
-        names than images; if ``state`` is of other images or another recipe; or if AlexNet's
+        names than images; if ``state`` is of other images or another config; or if AlexNet's
         weights are needed and not to be had.
 
     References
@@ -131,133 +132,207 @@ def train(
     if config is None:
         config = TrainingConfig.preset("quick") if state is None else state.config
     where = choose_device(device)
-    planes = training_planes(images, channel_axis, names)
-    areas = read_areas(planes, masks, config.patch_size)
-    mark = fingerprint(areas)
+    data = _TrainingData.of(images, masks, channel_axis, names, config)
     if state is not None:
-        state.refuse_other(config, mark)
-    intensity = IntensityRange.of(
-        (area.good_pixels for area in areas), config.intensity_percentiles
-    )
-    areas = [area.normalised(intensity) for area in areas]
-    side = training_side(areas, config)
-    refuse_single_patches(config, side)
-    training, held_out = split(areas, config.validation, side)
-    samples = PatchSource(held_out or training, side, config.augmentation, where)
-    count = _VALIDATION_PATCHES * config.patch_size**2 // side**2
-    fixed = samples.cut(samples.positions(count, np.random.default_rng(config.seed + 1)))
+        state.refuse_other(config, data.fingerprint)
+    control = _Control()
+    with closing(_steps(data, config, where, alexnet, state, control)) as steps:
+        for message in steps:
+            control.stopped |= (yield message) == STOP
 
-    stopped = False
+
+@dataclass
+class _Control:
+    """Whether `STOP` was sent."""
+
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class _TrainingData:
+    """What a training reads of its images.
+
+    Attributes
+    ----------
+    planes
+        The images.
+    fingerprint
+        Tells their defect-free areas from all others.
+    intensity
+        Range that intensities are normalised by.
+    areas
+        All defect-free areas, normalised.
+    training, held_out
+        The areas that are trained and validated on; the second may be empty.
+    side
+        Side of the patches to train on, in pixels.
+    """
+
+    planes: Sequence[Planes]
+    fingerprint: str
+    intensity: IntensityRange
+    areas: Sequence[TrainingArea]
+    training: Sequence[TrainingArea]
+    held_out: Sequence[TrainingArea]
+    side: int
+
+    @classmethod
+    def of(
+        cls,
+        images: Sequence[ImageLike],
+        masks: Sequence[npt.NDArray[np.bool_] | None] | None,
+        channel_axis: int | None,
+        names: Sequence[str] | None,
+        config: TrainingConfig,
+    ) -> _TrainingData:
+        """Read and check images; parameters and errors are those of `train`."""
+        planes = training_planes(images, channel_axis, names)
+        areas = read_areas(planes, masks, config.patch_size)
+        mark = fingerprint(areas)
+        intensity = IntensityRange.of(
+            (area.good_pixels for area in areas), config.intensity_percentiles
+        )
+        areas = [area.normalised(intensity) for area in areas]
+        side = training_side(areas, config)
+        refuse_single_patches(config, side)
+        training, held_out = split(areas, config.validation, side)
+        return cls(planes, mark, intensity, areas, training, held_out, side)
+
+    def validation_patches(self, config: TrainingConfig, device: torch.device) -> torch.Tensor:
+        """Cut patches (N, C, S, S) to validate on, always the same ones."""
+        source = PatchSource(self.held_out or self.training, self.side, config.augmentation, device)
+        count = _VALIDATION_PATCHES * config.patch_size**2 // self.side**2
+        return source.cut(source.positions(count, np.random.default_rng(config.seed + 1)))
+
+
+def _steps(
+    data: _TrainingData,
+    config: TrainingConfig,
+    device: torch.device,
+    alexnet: str | os.PathLike[str] | None,
+    state: Checkpoint | None,
+    control: _Control,
+) -> Generator[TrainingMessage, None, None]:
+    """Prepare, fit and finish; ``control`` may end the fit early."""
+    patches = data.validation_patches(config, device)
     features = None
     if config.system == "fmae":
-        features, stopped = yield from _heeded(_matched_features(config, alexnet))
-        features = features.to(where)
-    network = Autoencoder.of(config, planes[0].channels)
-    initialise(network, config.seed)
+        features = (yield from _matched_features(config, alexnet)).to(device)
+    criterion = Criterion(config, torch.Generator(device), features)
     with thread_race() as threads:
-        race = None
-        if _may_race(config, where):
-            race = threads
+        race = threads if _may_race(config, device) else None
+        if race is not None:
             race.settle(lambda: step_time(torch.float32))
-        if state is not None:
-            load_arrays(network, state.network)
-        else:
-            for message in _learnt_in_closed_form(network, training, config.seed):
-                stopped |= (yield message) == STOP
-        augmentation = config.augmentation
-        if augmentation.symmetries and network.texture is not None:
-            flips, turns = find_symmetries(network.texture, held_out or training)
-            augmentation = augmentation.replace(flips=flips, quarter_turns=turns)
-        network = place(network, where)
-        source = PatchSource(training, side, augmentation, where)
-        objective = Objective(config, torch.Generator(where), features)
-        batches = Batches(source, config.patches, config.fixed_patches, config.seed)
-        at_once = 1 if where.type == "cpu" else CARD_BATCHES
-        validation = Validation(config, objective, fixed, held_out=bool(held_out))
+        network, augmentation = yield from _prepared_network(data, config, state)
+        network = place(network, device)
+        source = PatchSource(data.training, data.side, augmentation, device)
+        sampler = PatchSampler(source, config.patches, config.fixed_patches, config.seed)
+        at_once = 1 if device.type == "cpu" else GPU_PREFETCH_BATCHES
+        loader = BatchLoader(sampler, criterion, at_once)
+        validation = Validation(config, criterion, patches, held_out=bool(data.held_out))
         with memory_kept():
-            run = Optimisation(
-                config,
-                network,
-                where,
-                Feed(batches, objective, at_once),
-                objective,
-                validation,
-                race=race,
-            )
+            trainer = Trainer(config, network, device, loader, criterion, validation, race)
             if state is not None:
-                run.resume(state)
-            started = TrainingStarted(
-                device=str(where),
-                precision=str(fast_dtype(where)).removeprefix("torch."),
+                trainer.resume(state)
+            yield TrainingStarted(
+                device=str(device),
+                precision=str(fast_dtype(device)).removeprefix("torch."),
                 parameters=sum(parameter.numel() for parameter in network.parameters()),
-                planes=len(areas),
-                fraction=run.fraction,
+                planes=len(data.areas),
+                fraction=trainer.fraction,
             )
-            stopped |= (yield started) == STOP
-            checkpoint_at = run.elapsed
-            while run.fraction < 1 and not stopped:
-                yield_at = run.elapsed + _REPORT_SECONDS
-                run.step()
-                while run.fraction < 1 and run.elapsed < yield_at and not run.validation_due:
-                    run.step()
-                recovered = run.recover()
-                if run.validation_due and not recovered:
-                    run.look()
-                    stopped |= (yield run.preview()) == STOP
-                for notice in run.notices():
-                    stopped |= (yield notice) == STOP
-                if recovered or not run.reportable:
-                    continue
-                stopped |= (yield run.report()) == STOP
-                if run.elapsed >= checkpoint_at or run.fraction >= 1 or stopped:
-                    checkpoint_at = run.elapsed + _CHECKPOINT_SECONDS
-                    stopped |= (yield TrainingCheckpoint(run.state(mark))) == STOP
-        origin = _provenance(planes, where, run.elapsed) | {_RECIPE: _digest(config, mark)}
-        run.restore_best()
-        learned = validation.learned(validation.reconstruct(network))
-        warnings = validation.warnings(learned)
-        if run.share < 1 and not stopped:
-            warnings += (
-                f"The training was ended by its limit of {config.minutes:g} minutes after "
-                f"{run.share:.0%} of its steps; resume it to go on.",
-            )
-        for text in warnings:
-            yield TrainingNotice(text)
-        good = spread_over(held_out, _CALIBRATION_PIXELS) or spread_over(areas, _CALIBRATION_PIXELS)
-        weighted = weighted_by_skill(config.residual, learned, validation.skills(network))
-        config = config.replace(residual=weighted, augmentation=augmentation)
-        own, *others = yield from measure(
-            network,
-            good,
-            config,
-            config.residuals,
-            where,
-            held_out=bool(held_out),
-            image_pixels=usual_pixels(planes),
+            yield from _fit(trainer, data.fingerprint, control)
+        model = yield from _finished_model(data, trainer, augmentation, control)
+    yield TrainingFinished(model, control.stopped, trainer.share)
+
+
+def _prepared_network(
+    data: _TrainingData, config: TrainingConfig, state: Checkpoint | None
+) -> Generator[PreparationProgress, None, tuple[Autoencoder, AugmentationConfig]]:
+    """Make the network on the CPU, and find out how its patches may be augmented."""
+    network = Autoencoder.of(config, data.planes[0].channels)
+    initialise(network, config.seed)
+    if state is not None:
+        load_arrays(network, state.network)
+    else:
+        yield from _fitted_in_closed_form(network, data.training, config.seed)
+    augmentation = config.augmentation
+    if augmentation.symmetries and network.texture is not None:
+        flips, turns = find_symmetries(network.texture, data.held_out or data.training)
+        augmentation = augmentation.replace(flips=flips, quarter_turns=turns)
+    return network, augmentation
+
+
+def _fit(trainer: Trainer, fingerprint: str, control: _Control) -> Iterator[TrainingMessage]:
+    """Make the steps; report, validate and keep checkpoints."""
+    checkpoint_at = trainer.elapsed
+    while trainer.fraction < 1 and not control.stopped:
+        yield_at = trainer.elapsed + _REPORT_SECONDS
+        trainer.step()
+        while trainer.fraction < 1 and trainer.elapsed < yield_at:
+            if trainer.validation_due:
+                break
+            trainer.step()
+        recovered = trainer.recover()
+        if trainer.validation_due and not recovered:
+            trainer.validate()
+            yield trainer.preview()
+        yield from trainer.notices()
+        if recovered or not trainer.reportable:
+            continue
+        yield trainer.report()
+        if trainer.elapsed >= checkpoint_at or trainer.fraction >= 1 or control.stopped:
+            checkpoint_at = trainer.elapsed + _CHECKPOINT_SECONDS
+            yield TrainingCheckpoint(trainer.state(fingerprint))
+
+
+def _finished_model(
+    data: _TrainingData, trainer: Trainer, augmentation: AugmentationConfig, control: _Control
+) -> Generator[TrainingMessage, None, DefectModel]:
+    """Calibrate the residuals of the best weights, and make a model of them."""
+    config, network, validation = trainer.config, trainer.network, trainer.validation
+    origin = _provenance(data.planes, trainer.device, trainer.elapsed)
+    origin[_CONFIG_DIGEST] = _digest(config, data.fingerprint)
+    trainer.restore_best()
+    skill = validation.reconstruction_skill(validation.reconstruct(network))
+    warnings = validation.warnings(skill)
+    if trainer.share < 1 and not control.stopped:
+        warnings += (
+            f"The training was ended by its limit of {config.minutes:g} minutes after "
+            f"{trainer.share:.0%} of its steps; resume it to go on.",
         )
-    config = config.replace(residual=own.residual)  # a rarity has been measured by now
-    yield TrainingFinished(
-        DefectModel(
-            config=config,
-            network=network.to("cpu"),
-            channels=planes[0].channels,
-            channel_axis=planes[0].channel_axis,
-            intensity=intensity,
-            calibration=own.calibration,
-            alternatives=tuple(others),
-            history=run.history,
-            warnings=warnings,
-            provenance=origin,
-        ),
-        stopped,
-        run.share,
+    for text in warnings:
+        yield TrainingNotice(text)
+    weighted = weighted_by_skill(config.residual, skill, validation.skills(network))
+    config = config.replace(residual=weighted, augmentation=augmentation)
+    own, *others = yield from measure(
+        network,
+        spread_over(data.held_out, _CALIBRATION_PIXELS)
+        or spread_over(data.areas, _CALIBRATION_PIXELS),
+        config,
+        config.residuals,
+        trainer.device,
+        held_out=bool(data.held_out),
+        image_pixels=usual_pixels(data.planes),
+    )
+    return DefectModel(
+        config=config.replace(residual=own.residual),  # a rarity has been measured by now
+        network=network.to("cpu"),
+        channels=data.planes[0].channels,
+        channel_axis=data.planes[0].channel_axis,
+        intensity=data.intensity,
+        calibration=own.calibration,
+        alternatives=tuple(others),
+        history=trainer.history,
+        warnings=warnings,
+        provenance=origin,
     )
 
 
-def _learnt_in_closed_form(
+def _fitted_in_closed_form(
     network: Autoencoder, areas: Sequence[TrainingArea], seed: int
 ) -> Iterator[PreparationProgress]:
-    """Give a network on the CPU its pretrained part and all that needs no steps."""
+    """Load the pretrained part of a network on the CPU, and fit all that needs no steps."""
     if network.backbone is not None:
         from ...io.artifacts.pretrained_weights import read_backbone_weights
 
@@ -277,26 +352,13 @@ def _may_race(config: TrainingConfig, device: torch.device) -> bool:
 
 def _matched_features(
     config: TrainingConfig, alexnet: str | os.PathLike[str] | None
-) -> Generator[PreparationProgress, Any, nn.Module]:
+) -> Generator[PreparationProgress, None, nn.Module]:
     """Return the pretrained layers that the system ``fmae`` compares patches by."""
     if config.feature_network == "alexnet":
         return (yield from AlexNetFeatures.pretrained(alexnet))
     from ...io.artifacts.pretrained_weights import read_backbone_weights
 
     return BackboneFeatures(read_backbone_weights())
-
-
-def _heeded(
-    steps: Generator[PreparationProgress, Any, nn.Module],
-) -> Generator[PreparationProgress, str | None, tuple[nn.Module, bool]]:
-    """Pass messages on; returns, with what comes of it, whether `STOP` was sent meanwhile."""
-    stopped = False
-    while True:
-        try:
-            message = next(steps)
-        except StopIteration as finished:
-            return finished.value, stopped
-        stopped |= (yield message) == STOP
 
 
 def trained_by(
@@ -307,7 +369,7 @@ def trained_by(
     masks: Sequence[npt.NDArray[np.bool_] | None] | None = None,
     channel_axis: int | None = None,
 ) -> bool:
-    """Tell whether a model was trained on these images by this recipe, whatever it is called.
+    """Tell whether a model was trained on these images with this config, whatever its name.
 
     Parameters
     ----------
@@ -322,11 +384,11 @@ def trained_by(
         If the images cannot be trained on.
     """
     areas = read_areas(training_planes(images, channel_axis, None), masks, config.patch_size)
-    return model.provenance.get(_RECIPE) == _digest(config, fingerprint(areas))
+    return model.provenance.get(_CONFIG_DIGEST) == _digest(config, fingerprint(areas))
 
 
 def _digest(config: TrainingConfig, images: str) -> str:
-    """Return a text that tells a recipe and the fingerprint of its images from all others."""
+    """Return a digest of a config and the fingerprint of its images."""
     settings = config.model_dump_json(exclude={"name"})
     return hashlib.blake2b(f"{settings} {images}".encode(), digest_size=16).hexdigest()
 

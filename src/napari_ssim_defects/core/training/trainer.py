@@ -1,4 +1,4 @@
-"""The optimiser's loop over a time or step budget."""
+"""Steps, validations and recovery of a training, within a budget of steps or time."""
 
 from __future__ import annotations
 
@@ -17,100 +17,103 @@ from ..common.errors import InputError, is_out_of_memory
 from ..config import TrainingConfig
 from ..model.defect_model import HistoryEntry
 from ..networks.autoencoder import Autoencoder, initialise
-from ..networks.discriminator import FASTER
+from ..networks.discriminator import DISCRIMINATOR_LR_FACTOR
 from .checkpoint import (
-    Standing,
-    TrainingState,
+    Checkpoint,
+    LoopState,
     drop_unfinished,
     load_arrays,
     load_moments,
     to_arrays,
 )
-from .loader import Feed
-from .losses import Objective
+from .loader import BatchLoader
+from .losses import Criterion
 from .messages import TrainingNotice, TrainingPreview, TrainingStep
 from .resources import ThreadRace
-from .schedule import Course, Look, Pace
+from .schedule import EtaEstimator, TrainingSchedule, ValidationResult
 from .validation import Validation
 
-__all__ = ["Optimisation"]
+__all__ = ["Trainer"]
 
-_LOOKS = 25  # at the validation patches, over the whole training
+_VALIDATIONS = 25  # at the validation patches, over the whole training
 _SMALLEST_BATCH = 2  # batch normalisation needs more than one
 
 
 @dataclass
-class Optimisation:
-    """The network's steps, clock, history and best weights.
+class Trainer:
+    """Trains a network step by step; keeps its clock, history and best weights.
 
     Attributes
     ----------
     config
-        The recipe.
+        The config.
     network
         The network that is trained, on ``device``.
     device
         Where it runs.
-    feed
-        What it learns from.
-    objective
+    loader
+        Loads the batches.
+    criterion
         The loss.
     validation
-        What it is judged by.
+        Patches that it is validated on.
     race
-        What chooses the number of threads; None leaves it as it is, so that the same weights are
-        trained again.
+        Chooses the number of threads; None leaves it unchanged, so that the weights are
+        reproducible.
     steps
         Optimiser steps so far.
     elapsed
-        Seconds of work so far; waiting for whoever reads the messages does not count.
+        Seconds of work so far, without those in which nobody asked for the next message.
     """
 
     config: TrainingConfig
     network: Autoencoder
     device: torch.device
-    feed: Feed
-    objective: Objective
+    loader: BatchLoader
+    criterion: Criterion
     validation: Validation
     race: ThreadRace | None = None
     steps: int = field(default=0, init=False)
     elapsed: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        found = self.network.discriminator
-        apart = [] if found is None else list(found.parameters())
+        discriminator = self.network.discriminator
+        apart = [] if discriminator is None else list(discriminator.parameters())
         known = set(apart)
         rest = [each for each in self.network.parameters() if each not in known]
         self._optimiser = torch.optim.Adam(
-            [{"params": rest, "faster": 1.0}, {"params": apart, "faster": FASTER}],
+            [
+                {"params": rest, "lr_factor": 1.0},
+                {"params": apart, "lr_factor": DISCRIMINATOR_LR_FACTOR},
+            ],
             lr=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        self._seen = self._looks = 0
-        self._resumed_at = 0.0  # what was elapsed when this run of the training began
-        self._since_look: list[torch.Tensor] = []  # training losses of both networks
+        self._seen = self._validations = 0
+        self._resumed_at = 0.0  # seconds of work before this run
+        self._since_validation: list[torch.Tensor] = []  # of the autoencoder
         self._since_report: list[torch.Tensor] = []
-        self._latest = torch.zeros(())  # loss of the last step, of whatever took part
+        self._latest = torch.zeros(())  # loss of the last step
         self._history: list[HistoryEntry] = []
         self._best_loss: float | None = None
         self._best_weights: dict[str, Any] = {}
         self._batch_size = self.config.batch_size
         self._rate = self.config.learning_rate
-        self._course = Course()
+        self._schedule = TrainingSchedule()
         self._notices: list[str] = []
-        self._pace = Pace()
-        self._outputs = self.validation.patches  # of the network, at the last look
+        self._eta = EtaEstimator()
+        self._outputs = self.validation.patches  # of the network, at the last validation
 
     @property
     def history(self) -> tuple[HistoryEntry, ...]:
-        """Losses at the looks so far."""
+        """Losses at the validations so far."""
         return tuple(self._history)
 
     @property
     def fraction(self) -> float:
         """Part of the training that is done, in [0, 1]; 1 also when it ends early."""
-        return min(1.0, self._used / self._course.end)
+        return min(1.0, self._used / self._schedule.end)
 
     @property
     def _used(self) -> float:
@@ -127,42 +130,48 @@ class Optimisation:
 
     @property
     def share(self) -> float:
-        """Part of the training that was done, in [0, 1]; below 1 where time was up before."""
-        return min(1.0, self._seen_part / self._course.end)
+        """Part of the training that was done, in [0, 1]; below 1 if the time limit ended it."""
+        return min(1.0, self._seen_part / self._schedule.end)
 
     @property
     def validation_due(self) -> bool:
-        """Whether it is time to look at the validation patches again."""
+        """Whether the next validation is due."""
         unseen = self.steps > (self._history[-1].step if self._history else 0)
-        return unseen and (self.fraction >= 1 or int(self._used * _LOOKS) > self._looks)
+        return unseen and (self.fraction >= 1 or int(self._used * _VALIDATIONS) > self._validations)
 
     @property
     def reportable(self) -> bool:
-        """Whether there was a step of both networks since the training began or went on."""
+        """Whether there is a training loss to report since the training began or was resumed."""
         return bool(self._since_report)
 
     def step(self) -> None:
-        """Make one optimiser step, or find out that it needs more memory than there is."""
+        """Make one optimiser step; if memory runs out, lower its demand instead."""
         if self.race is not None and self.race.threads != torch.get_num_threads():
             torch.set_num_threads(self.race.threads)
         start = time.perf_counter()
-        with self._less_if_too_much():
-            patches, painted = self.feed.after(self._seen, self._batch_size)
-            rate = self._rate * self._course.rate(self.config.schedule, self._used)
+        with self._less_memory_if_needed():
+            patches, corruption = self.loader.after(self._seen, self._batch_size)
+            rate = self._rate * self._schedule.rate(self.config.schedule, self._used)
             for group in self._optimiser.param_groups:
-                group["lr"] = rate * group["faster"]
+                group["lr"] = rate * group["lr_factor"]
             self.network.train()
             self._optimiser.zero_grad(set_to_none=True)
-            blank = self._course.blank
+            untrained = self._schedule.untrained
             in_turn = self.steps % self.config.reconstruction_interval == 0
-            first = not self._since_look  # after a look: the next is to have a loss to tell
-            redraw = blank or in_turn or first or self.network.discriminator is None
-            loss = self.objective(self.network, patches, painted, blank=blank, redraw=redraw)
+            first = not self._since_validation  # the next validation needs a training loss
+            train_autoencoder = untrained or in_turn or first or self.network.discriminator is None
+            loss = self.criterion(
+                self.network,
+                patches,
+                corruption,
+                untrained=untrained,
+                train_autoencoder=train_autoencoder,
+            )
             loss.backward()
             self._optimiser.step()
             self._latest = loss.detach()
-            if redraw:
-                self._since_look.append(self._latest)
+            if train_autoencoder:
+                self._since_validation.append(self._latest)
                 self._since_report.append(self._latest)
             self._seen += len(patches)
             self.steps += 1
@@ -171,33 +180,37 @@ class Optimisation:
         if self.race is not None:
             self.race.step_took(seconds)
 
-    def look(self) -> None:
-        """Look at the validation patches: history, best weights, and what the course becomes.
+    def validate(self) -> None:
+        """Validate: extend the history, keep the best weights, and update the schedule.
 
-        With held-out patches, the weights are kept if they are the best.
+        Only a loss on held-out patches can make weights the best.
         """
         start = time.perf_counter()
-        with self._less_if_too_much():
+        with self._less_memory_if_needed():
             loss = self.validation.loss(self.network)  # if not finite, `recover` acts on it
             self._outputs = self.validation.reconstruct(self.network)
-            learned = self.validation.learned(self._outputs)
+            skill = self.validation.reconstruction_skill(self._outputs)
             if loss is not None and (self._best_loss is None or loss < self._best_loss):
                 self._best_loss = loss
                 self._best_weights = copy.deepcopy(self.network.state_dict())
-            training = float(torch.stack(self._since_look).mean())
-            self._since_look.clear()
+            training = float(torch.stack(self._since_validation).mean())
+            self._since_validation.clear()
             self._history.append(HistoryEntry(self.steps, self.elapsed, training, loss))
-            self._follow(Look(used=self._used, step=self.steps, learned=learned, loss=loss))
+            self._update_schedule(
+                ValidationResult(
+                    used=self._used, step=self.steps, reconstruction_skill=skill, loss=loss
+                )
+            )
         self.elapsed += time.perf_counter() - start
-        self._looks = int(self._used * _LOOKS)  # slow looks do not pile up
+        self._validations = int(self._used * _VALIDATIONS)  # slow validations do not pile up
 
     def recover(self) -> bool:
-        """Undo a divergence, if it happened: back to the best weights at half the rate.
+        """If the training has diverged, restore the best weights and halve the learning rate.
 
         Raises
         ------
         InputError
-            If it keeps happening.
+            If it diverges again and again.
         """
         if all(torch.isfinite(loss) for loss in (*self._since_report, self._latest)):
             return False
@@ -213,21 +226,21 @@ class Optimisation:
             initialise(self.network, self.config.seed + 1)
         self._optimiser.state.clear()
         self._latest = torch.zeros(())
-        for losses in (self._since_look, self._since_report):
+        for losses in (self._since_validation, self._since_report):
             losses[:] = [loss for loss in losses if torch.isfinite(loss)]
         self._notices.append(
-            "The training diverged; it goes on from its best weights at half the learning rate."
+            "The training diverged; it continues from its best weights at half the learning rate."
         )
         return True
 
     def notices(self) -> list[TrainingNotice]:
-        """Return what happened that a person should know, and was not told yet."""
+        """Return the notices that have not been returned yet."""
         notices = [TrainingNotice(text) for text in self._notices]
         self._notices.clear()
         return notices
 
     def restore_best(self) -> None:
-        """Give the network its best weights and put it into evaluation mode."""
+        """Load the best weights into the network and put it into evaluation mode."""
         if self._best_weights:
             self.network.load_state_dict(self._best_weights)
         self.network.eval()
@@ -247,25 +260,27 @@ class Optimisation:
         )
 
     def preview(self) -> TrainingPreview:
-        """Show validation patches as the network saw them at the last look."""
+        """Return validation patches and their reconstructions at the last validation."""
         return self.validation.preview(self._outputs)
 
-    def state(self, images: str) -> TrainingState:
-        """Copy all that it needs to go on; ``images`` tells what it learns from."""
+    def state(self, images: str) -> Checkpoint:
+        """Return a checkpoint; ``images`` is the fingerprint of the training images."""
         moments = self._optimiser.state_dict()["state"]
-        return TrainingState(
+        return Checkpoint(
             config=self.config,
             images=images,
-            standing=Standing(
+            loop_state=LoopState(
                 seen=self._seen,
                 steps=self.steps,
                 elapsed=self.elapsed,
-                looks=self._looks,
+                validations=self._validations,
                 batch_size=self._batch_size,
                 learning_rate=self._rate,
                 best_loss=self._best_loss,
-                course=self._course,
-                losses=tuple(torch.stack(self._since_look).tolist() if self._since_look else ()),
+                schedule=self._schedule,
+                losses=tuple(
+                    torch.stack(self._since_validation).tolist() if self._since_validation else ()
+                ),
                 history=self.history,
             ),
             network=to_arrays(self.network.state_dict()),
@@ -275,8 +290,8 @@ class Optimisation:
             ),
         )
 
-    def resume(self, state: TrainingState) -> None:
-        """Go on from a state instead of from the beginning.
+    def resume(self, state: Checkpoint) -> None:
+        """Continue from a checkpoint.
 
         Raises
         ------
@@ -288,47 +303,48 @@ class Optimisation:
             self._best_weights = copy.deepcopy(self.network.state_dict())
         load_arrays(self.network, state.network)
         load_moments(self._optimiser, state.optimiser)
-        standing = state.standing
-        self._seen, self.steps = standing.seen, standing.steps
-        self._batch_size, self._rate = standing.batch_size, standing.learning_rate
-        self._best_loss, self._course = standing.best_loss, standing.course
+        loop = state.loop_state
+        self._seen, self.steps = loop.seen, loop.steps
+        self._batch_size, self._rate = loop.batch_size, loop.learning_rate
+        self._best_loss, self._schedule = loop.best_loss, loop.schedule
         if self._batch_size < self.config.batch_size:
             self.validation.at_once = self._batch_size
-            self.feed.paint_singly()
-        self._since_look = list(torch.tensor(standing.losses, device=self.device))
-        self._history = list(standing.history)
-        self.elapsed = self._resumed_at = standing.elapsed
-        # Time may have been up before: then more of it was used than is done.
-        self._looks = min(standing.looks, int(self._used * _LOOKS))
-        self._pace = Pace(self._used, self.elapsed)
+            self.loader.disable_prefetch()
+        self._since_validation = list(torch.tensor(loop.losses, device=self.device))
+        self._history = list(loop.history)
+        self.elapsed = self._resumed_at = loop.elapsed
+        # A time limit may have ended it before: then more validations were done than are due now.
+        self._validations = min(loop.validations, int(self._used * _VALIDATIONS))
+        self._eta = EtaEstimator(self._used, self.elapsed)
 
-    def _follow(self, look: Look) -> None:
-        """Take the course that a look leads to, and say so where it turns."""
-        before, self._course = self._course, self._course.after(look, self.config.schedule)
-        if self._course.attempt > before.attempt:
-            # Only what redraws begins again: a discriminator learns all the same.
+    def _update_schedule(self, result: ValidationResult) -> None:
+        """Update the schedule; a new attempt or an early end gives a notice."""
+        before = self._schedule
+        self._schedule = before.after(result, self.config.schedule)
+        if self._schedule.attempt > before.attempt:
+            # The discriminator learns independently, so it keeps its weights.
             autoencoder = nn.ModuleList([self.network.encoder, self.network.decoder])
-            initialise(autoencoder, self.config.seed + self._course.attempt)
+            initialise(autoencoder, self.config.seed + self._schedule.attempt)
             self._optimiser.state.clear()
-            rate = ", at half the learning rate" if self._course.attempt > 1 else ""
+            rate = ", at half the learning rate" if self._schedule.attempt > 1 else ""
             self._notices.append(
-                f"Nothing was learned so far; the training begins again from other weights{rate}."
+                f"Nothing was learned so far; the training starts again from other weights{rate}."
             )
-        elif self._course.cooling is not None and before.cooling is None:
-            self._notices.append("The loss improves no more; the training ends early.")
+        elif self._schedule.anneal_start is not None and before.anneal_start is None:
+            self._notices.append("The loss no longer improves; the training ends early.")
 
     def _remaining(self) -> float:
-        """Seconds until the training ends, by its speed after the first steps."""
-        return self._pace.seconds_for(self._course.end - self._used, self._used, self.elapsed)
+        """Return the seconds until the training ends, from its speed after the first steps."""
+        return self._eta.seconds_for(self._schedule.end - self._used, self._used, self.elapsed)
 
     @contextmanager
-    def _less_if_too_much(self) -> Iterator[None]:
-        """Paint less at once or halve the batches when memory runs out; a step is not done then.
+    def _less_memory_if_needed(self) -> Iterator[None]:
+        """If memory runs out, undo the step and corrupt fewer batches at once or halve the batches.
 
         Raises
         ------
         InputError
-            If the smallest batch needs too much.
+            If the smallest batch does not fit into memory.
         """
         try:
             yield
@@ -336,10 +352,10 @@ class Optimisation:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-        # Only now that the error is gone can what it referred to be released.
+        # The error kept references to tensors; they can be released only now.
         self._optimiser.zero_grad(set_to_none=True)
         drop_unfinished(self._optimiser)
-        singly = self.feed.paint_singly()
+        singly = self.loader.disable_prefetch()
         release_memory(self.device)
         if singly:
             return
@@ -352,6 +368,6 @@ class Optimisation:
         smaller = self._batch_size // 2
         self._notices.append(
             f"There is not enough memory for {self._batch_size} patches at once; the training "
-            f"goes on with {smaller}."
+            f"continues with {smaller}."
         )
         self._batch_size = self.validation.at_once = smaller

@@ -1,4 +1,4 @@
-"""Fixed patches that a training is judged by between its steps."""
+"""Fixed patches that a training is validated on."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ from ..networks.autoencoder import Autoencoder
 from ..networks.precision import autocast
 from ..patches.corruption import corrupt
 from ..patches.sampler import tiles
-from .losses import Objective, training_loss
+from .losses import Criterion, training_loss
 from .messages import TrainingPreview
-from .schedule import LEARNED
+from .schedule import LEARNED_SKILL
 
 __all__ = ["Validation"]
 
-_RECONSTRUCTED = 16  # patches: enough to tell a picture from flat grey
+_RECONSTRUCTED = 16  # patches: enough to measure the reconstruction skill
 _PREVIEW_PATCHES = 4
-_PAINTED = 48  # patches with corruptions that views are judged by
-_EVERY = 2  # of their pixels in each direction counts: neighbours say the same
+_CORRUPTED = 48  # patches on which the skill of ensemble members is measured
+_EVERY = 2  # pixels in each direction: neighbours hardly differ
 
 
 @dataclass
 class Validation:
-    """Patches, and what a network makes of them.
+    """Validates a network on fixed patches.
 
     Attributes
     ----------
     config
-        The recipe.
-    objective
+        The config.
+    criterion
         The loss.
     patches
-        Of shape (N, C, S, S), on the network's device; S as in `Objective`.
+        Of shape (N, C, S, S), on the network's device; S as in `Criterion`.
     held_out
-        Whether these patches are kept out of the training, so that they can choose the best
-        weights; else the last weights count.
+        Whether these patches are kept out of the training, so that their loss can select the
+        best weights; otherwise the last weights are used.
     at_once
-        Most patches that the network sees at once.
+        Largest number of patches in a batch.
     """
 
     config: TrainingConfig
-    objective: Objective
+    criterion: Criterion
     patches: torch.Tensor
     held_out: bool
     at_once: int = field(init=False)
@@ -61,7 +61,7 @@ class Validation:
     def __post_init__(self) -> None:
         self.at_once = len(self.patches)
         self._shown = tiles(self.patches, self.config.patch_size)[:_RECONSTRUCTED]
-        # Of patches that are flat themselves it is 0, and nothing is to be learned.
+        # It is 0 for patches that are flat themselves.
         flat = self._loss_of(self._shown.mean(dim=(2, 3), keepdim=True))
         self._flat_loss = max(flat, 1e-12)
 
@@ -70,22 +70,22 @@ class Validation:
         if not self.held_out:
             return None
         network.eval()
-        self.objective.generator.manual_seed(self.config.seed)
+        self.criterion.generator.manual_seed(self.config.seed)
         total = 0.0
         with torch.no_grad():
             for patches in self._portions(self.patches):
-                total += len(patches) * float(self.objective(network, patches))
+                total += len(patches) * float(self.criterion(network, patches))
         loss = total / len(self.patches)
         return loss if math.isfinite(loss) else None
 
     def reconstruct(self, network: Autoencoder) -> torch.Tensor:
-        """Return what the residual needs to know of the first patches, float32 (n, R, P, P)."""
+        """Return the outputs that the residual of the first patches needs, float32 (n, R, P, P)."""
         network.eval()
         outputs = reconstructor(network, self.config)
         with torch.no_grad(), autocast(self.patches.device):
             return torch.cat([outputs(part).float() for part in self._portions(self._shown)])
 
-    def learned(self, outputs: torch.Tensor) -> float:
+    def reconstruction_skill(self, outputs: torch.Tensor) -> float:
         """Return the part of a flat reconstruction's loss that is gone, at most 1.
 
         Parameters
@@ -93,55 +93,59 @@ class Validation:
         outputs
             From `reconstruct`.
         """
-        learned = 1 - self._loss_of(outputs) / self._flat_loss
-        return learned if math.isfinite(learned) else -1.0
+        skill = 1 - self._loss_of(outputs) / self._flat_loss
+        return skill if math.isfinite(skill) else -1.0
 
     def skills(self, network: Autoencoder) -> dict[SimpleResidual, float]:
-        """Return how well each local view of a rarity tells painted corruptions from good pixels.
+        """Return how well each local member of an ensemble separates corruptions from good pixels.
 
         Returns
         -------
         dict
-            Areas under the ROC curve, in [0, 1]; 0.5: it tells nothing. Empty for other residuals.
+            Areas under the ROC curve, in [0, 1]; 0.5: not at all. Empty for other residuals.
         """
-        views = [view for view in parts(self.config.residual) if isinstance(view, LocalResidual)]
-        if self.config.residual.kind != "rarity" or not views:
+        members = [
+            member for member in parts(self.config.residual) if isinstance(member, LocalResidual)
+        ]
+        if self.config.residual.kind != "rarity" or not members:
             return {}
         network.eval()
         device = self.patches.device
-        kinds = needed_predictions(views)[1]
+        kinds = needed_predictions(members)[1]
         generator = torch.Generator(device).manual_seed(self.config.seed)
-        found: dict[SimpleResidual, list[npt.NDArray[np.float32]]] = {view: [] for view in views}
+        found: dict[SimpleResidual, list[npt.NDArray[np.float32]]] = {
+            member: [] for member in members
+        }
         masks = []
-        for _ in range(-(-_PAINTED // len(self.patches))):
+        for _ in range(-(-_CORRUPTED // len(self.patches))):
             corrupted, mask = corrupt(self.patches, generator)
             masks.append(mask[:, 0, ::_EVERY, ::_EVERY].cpu().numpy() > 0)
             for patch in corrupted.cpu().numpy():
                 whole = Box(0, 0, *patch.shape[1:])
                 local = local_predictions(network, kinds, patch, whole, device)
                 predictions = PlanePredictions(None, dict(zip(kinds, local, strict=True)))
-                for view, residuals in found.items():
-                    residual = residual_maps(patch, predictions, view)[0]
+                for member, residuals in found.items():
+                    residual = residual_maps(patch, predictions, member)[0]
                     residuals.append(residual[::_EVERY, ::_EVERY])
         truth = np.concatenate(masks).ravel()
         if truth.all() or not truth.any():
-            return dict.fromkeys(views, 0.5)
-        every = {view: np.stack(residuals).ravel() for view, residuals in found.items()}
-        return {view: area_below_roc(each[truth], each[~truth]) for view, each in every.items()}
+            return dict.fromkeys(members, 0.5)
+        every = {member: np.stack(residuals).ravel() for member, residuals in found.items()}
+        return {member: area_below_roc(each[truth], each[~truth]) for member, each in every.items()}
 
-    def warnings(self, learned: float) -> tuple[str, ...]:
-        """Return what whoever uses a network that `learned` so much should know."""
-        # In a rarity, what has not learned its task does not count.
-        if learned >= LEARNED or self.config.residual.kind == "rarity":
+    def warnings(self, skill: float) -> tuple[str, ...]:
+        """Return warnings about a network of this `reconstruction_skill`."""
+        # In an ensemble, members without skill do not count.
+        if skill >= LEARNED_SKILL or self.config.residual.kind == "rarity":
             return ()
         return (
-            "The training did not learn the material: what the network redraws is hardly better "
-            "than flat grey. Do not rely on its residuals; train longer, or with patches that "
+            "The training did not learn the material: the reconstruction is hardly better than "
+            "flat grey. Do not rely on its residuals; train longer, or with patches that "
             "show the texture's repeat.",
         )
 
     def preview(self, outputs: torch.Tensor) -> TrainingPreview:
-        """Show the first patches and their ``outputs`` (see `reconstruct`)."""
+        """Return a preview of the first patches and their ``outputs`` (see `reconstruct`)."""
         tensors = self._shown[:_PREVIEW_PATCHES], outputs[:_PREVIEW_PATCHES]
         inputs, reconstructions = (tensor.cpu().numpy() for tensor in tensors)
         residuals = [

@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file from which an interrupted training goes on.
+"""Checkpoints: one safetensors file from which an interrupted training is resumed.
 
 Tensors are ``network.*``, ``best.*`` and ``optimiser.*``; everything else is one JSON text in the
 header, validated field by field. Reading executes nothing from the file.
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ...core.common.errors import InputError
 from ...core.config import TrainingConfig
-from ...core.training.checkpoint import Standing, TrainingState
+from ...core.training.checkpoint import Checkpoint, LoopState
 from ..files.safetensors_file import read_safetensors, write_safetensors
 
 __all__ = ["checkpoint_path", "read_checkpoint", "write_checkpoint"]
@@ -26,13 +26,13 @@ _PARTS = ("network", "best", "optimiser")
 
 
 class _Header(BaseModel):
-    """Everything in a checkpoint that is not a tensor."""
+    """Everything in a checkpoint that is not a tensor, under its names in the file."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     config: TrainingConfig
     images: str
-    standing: Standing
+    standing: LoopState
 
 
 def checkpoint_path(model: str | os.PathLike[str]) -> Path:
@@ -48,7 +48,7 @@ def checkpoint_path(model: str | os.PathLike[str]) -> Path:
 
 
 def write_checkpoint(
-    state: TrainingState, path: str | os.PathLike[str], notes: Mapping[str, str] | None = None
+    state: Checkpoint, path: str | os.PathLike[str], notes: Mapping[str, str] | None = None
 ) -> None:
     """Write a checkpoint, whole or not at all: a crash leaves the one before it.
 
@@ -66,7 +66,7 @@ def write_checkpoint(
     InputError
         If the file cannot be written.
     """
-    header = _Header(config=state.config, images=state.images, standing=state.standing)
+    header = _Header(config=state.config, images=state.images, standing=state.loop_state)
     tensors = {
         f"{part}.{name}": array for part in _PARTS for name, array in getattr(state, part).items()
     }
@@ -74,12 +74,12 @@ def write_checkpoint(
         **(notes or {}),
         "format": _FORMAT,
         "format_version": _VERSION,
-        "checkpoint": header.model_dump_json(),
+        "checkpoint": header.model_dump_json(by_alias=True),
     }
     write_safetensors(path, tensors, metadata)
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> TrainingState:
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a checkpoint.
 
     Raises
@@ -108,4 +108,4 @@ def read_checkpoint(path: str | os.PathLike[str]) -> TrainingState:
         }
         for part in _PARTS
     )
-    return TrainingState(header.config, header.images, header.standing, network, best, optimiser)
+    return Checkpoint(header.config, header.images, header.standing, network, best, optimiser)

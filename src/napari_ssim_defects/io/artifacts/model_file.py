@@ -122,7 +122,7 @@ def write_model(model: DefectModel, path: str | os.PathLike[str]) -> None:
     metadata = {
         "format": _FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "model": header.model_dump_json(),
+        "model": header.model_dump_json(by_alias=True),
     }
     write_safetensors(path, tensors, metadata)
 

@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 
 from ...core.common.errors import InputError
-from ...core.common.frozen_model import Values, refused
+from ...core.common.frozen_model import FrozenModel, refused
 from ...core.config import OutputConfig, ResidualKind, SegmentationConfig, TrainingConfig
 from ...core.config.region import MaskRegion, RegionOfInterest
 from ...core.model.thresholds import FixedThreshold, ThresholdPolicy, parse_threshold
@@ -64,7 +64,7 @@ _Path = Annotated[Path, BeforeValidator(_path), PlainSerializer(Path.as_posix, w
 _Inputs = Annotated[tuple[_Path, ...], Field(min_length=1)]
 
 
-class TrainingRecipe(Values):
+class TrainingRecipe(FrozenModel):
     """Everything that decides about a model.
 
     Instead of all values of ``config`` it takes some of them, and the name of a ``preset`` that has
@@ -117,7 +117,7 @@ class TrainingRecipe(Values):
         return values
 
 
-class DetectionRecipe(Values):
+class DetectionRecipe(FrozenModel):
     """Everything that decides about the files that a detection writes, but for the model.
 
     Attributes
@@ -170,7 +170,7 @@ class DetectionRecipe(Values):
         return values
 
 
-class Recipe(Values):
+class Recipe(FrozenModel):
     """A job that needs no further decision: to train a model, to detect with it, or both.
 
     Attributes

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from ...core.model.defect_model import HistoryEntry
-    from ...core.training.checkpoint import TrainingState
+    from ...core.training.checkpoint import Checkpoint
     from ..layers import Source
     from ..state.preferences import Preferences
 
@@ -170,7 +170,7 @@ def training(
     file = checkpoint_file(chosen.data_folder)
     state = read_checkpoint(file) if resume else None
     if state is not None:
-        yield Resumed(state.standing.history)
+        yield Resumed(state.loop_state.history)
     torch.set_num_threads(chosen.threads)
     messages = train(
         [image.source.image for image in images],
@@ -198,7 +198,7 @@ def training(
         stop = (yield message) or stop
 
 
-def _keep(state: TrainingState, chosen: Preferences, origin: LastTraining) -> str | None:
+def _keep(state: Checkpoint, chosen: Preferences, origin: LastTraining) -> str | None:
     """Write a checkpoint; returns what is wrong if it cannot be written."""
     from ...io.artifacts.checkpoint_file import write_checkpoint
     from ...io.files.atomic import ensure_folder
