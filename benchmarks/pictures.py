@@ -30,7 +30,7 @@ PLACES = ("best", "median", "worst")
 
 
 @dataclass(frozen=True)
-class Inspected:
+class Detected:
     """A test image, its mask, and its residual and score by each model."""
 
     name: str
@@ -59,7 +59,7 @@ def main() -> int:
     return 0
 
 
-def inspected(dataset: Dataset, models: Sequence[DefectModel]) -> list[Inspected]:
+def inspected(dataset: Dataset, models: Sequence[DefectModel]) -> list[Detected]:
     """Inspect the test images that have defects."""
     found = []
     for path, mask_path in zip(dataset.test, dataset.masks, strict=True):
@@ -68,17 +68,17 @@ def inspected(dataset: Dataset, models: Sequence[DefectModel]) -> list[Inspected
         image, mask = read_image(path), read_image(mask_path).data > 0
         residuals = [model.residual(file_planes(model, image).image) for model in models]
         scores = [evaluate([residual], [mask]).auroc for residual in residuals]
-        found.append(Inspected(path.stem, image.data, mask, residuals, scores))
+        found.append(Detected(path.stem, image.data, mask, residuals, scores))
     return found
 
 
-def chosen(images: Sequence[Inspected]) -> list[Inspected]:
+def chosen(images: Sequence[Detected]) -> list[Detected]:
     """Return the best, the median and the worst image by the first model."""
     ranked = sorted(images, key=lambda image: -image.scores[0])
     return [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
 
 
-def draw(path: Path, images: Sequence[Inspected], models: Sequence[DefectModel]) -> None:
+def draw(path: Path, images: Sequence[Detected], models: Sequence[DefectModel]) -> None:
     """Draw an image a row: with its mask outlined, and its residual by each model."""
     height = sum(image.mask.shape[0] / image.mask.shape[1] for image in images)
     columns = 1 + len(models)

@@ -29,7 +29,7 @@ import tifffile
 from scipy import ndimage
 
 from napari_ssim_defects import DefectModel, SegmentationConfig, TrainingConfig, train
-from napari_ssim_defects.core.common.progress import PlaneInspected
+from napari_ssim_defects.core.common.progress import PlaneDetected
 from napari_ssim_defects.core.segmentation.regions import measure_plane
 from napari_ssim_defects.core.segmentation.segment import segment_planes
 from napari_ssim_defects.io.images.image_file import read_image
@@ -217,8 +217,8 @@ def measured(
             if isinstance(message, FileDetected):
                 regions += message.regions
     for image in pixels:
-        for inspected in loaded.inspect(image, stride=stride, device="cpu"):
-            if isinstance(inspected, PlaneInspected):
+        for inspected in loaded.detect(image, stride=stride, device="cpu"):
+            if isinstance(inspected, PlaneDetected):
                 residual = inspected.residual
         labels = np.zeros(residual.shape, np.int32)
         for _, found in segment_planes(residual, threshold, SEGMENTATION):

@@ -671,10 +671,10 @@ def test_plot_that_could_not_be_written_is_refused_before_the_work(
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def inspect(*arguments: object, **options: object) -> None:
+    def detect(*arguments: object, **options: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(DefectModel, "inspect", inspect)
+    monkeypatch.setattr(DefectModel, "detect", detect)
     for plot, reason in (
         ("roc.gif", ".png, .svg or .pdf"), ("roc", ".png, .svg or .pdf"),
         ("nowhere/roc.png", "there is no folder"),

@@ -136,7 +136,7 @@ def test_a_training_that_was_killed_while_good_images_were_measured_is_not_lost(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "measure", die)
+        patch.setattr(training, "calibrate_residuals", die)
         with pytest.raises(Killed):
             _train(good, path, *LENGTH)
     capsys.readouterr()

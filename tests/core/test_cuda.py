@@ -102,8 +102,8 @@ def test_a_training_runs_there_and_its_model_anywhere(messages, good, tmp_path):
 def test_every_view_is_the_same_as_on_the_processor(messages, good):
     model = messages[-1].model
     image = spoilt(good[1])
-    for scoring in model.scorings:
-        scored = model.with_residual(scoring.residual.kind)
+    for calibrated in model.calibrated_residuals:
+        scored = model.with_residual(calibrated.residual.kind)
         here, there = (scored.residual(image, device=name) for name in ("cpu", "cuda"))
         scale = np.abs(here).max()
         np.testing.assert_allclose(there, here, atol=2e-3 * scale)
@@ -149,8 +149,8 @@ def test_ssim_and_its_gradient_are_as_exact_as_on_the_processor(size, window):
 def test_every_system_trains_there(system, good):
     config = TrainingConfig(system=system, **SYSTEMS)
     *_, last = train(good, config, device="cuda")
-    for scoring in last.model.scorings:
-        found = last.model.with_residual(scoring.residual.kind).residual(good[0], device="cuda")
+    for calibrated in last.model.calibrated_residuals:
+        found = last.model.with_residual(calibrated.residual.kind).residual(good[0], device="cuda")
         assert np.isfinite(found).all()
     assert last.model.history[-1].loss < last.model.history[0].loss
 

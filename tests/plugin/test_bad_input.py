@@ -148,7 +148,7 @@ def test_an_unexpected_failure_is_told_and_leaves_the_panel_usable(
 
     layer = viewer.add_image(images.texture(1))
     with monkeypatch.context() as patch:
-        patch.setattr(DefectModel, "inspect", broken)
+        patch.setattr(DefectModel, "detect", broken)
         assert detected(layer) == []
     assert "ZeroDivisionError: boom" in state.status
     assert len(detected(layer)) == 1

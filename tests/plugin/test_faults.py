@@ -262,7 +262,7 @@ def test_a_folder_that_takes_no_files_is_one_sentence(
         forbid(name)
 
     def export(form):
-        state.outputs = state.outputs.replace(tiff=form)
+        state.outputs = state.outputs.replace(format=form)
         controller.export.start(folder)
 
     for write in (

@@ -73,7 +73,7 @@ def test_files_of_blocks_are_those_of_memory(
     path = tmp_path / "a.ome.tif"
     write_ome_tiff(path, image, pixel_size=(0.5, 0.25), unit="µm")
     options = {
-        "outputs": OutputConfig(kinds=EVERYTHING, tiff=tiff),
+        "outputs": OutputConfig(kinds=EVERYTHING, format=tiff),
         "segmentation": SegmentationConfig(
             review_threshold=viewed_model.calibration.threshold(0.1)
         ),

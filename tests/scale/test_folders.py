@@ -503,10 +503,10 @@ def test_mask_of_another_size_is_named_before_its_image_is_inspected(
     paths, masks = scored
     Image.fromarray(np.ones((5, 6), np.uint8)).save(masks / "a_mask.png")
 
-    def inspect(*args: object, **options: object) -> None:
+    def detect(*args: object, **options: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(DefectModel, "inspect", inspect)
+    monkeypatch.setattr(DefectModel, "detect", detect)
     message = _refusal(grey_model, paths, masks)
     assert "a_mask.png" in message
     assert "5 x 6" in message

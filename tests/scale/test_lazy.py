@@ -77,8 +77,8 @@ def test_residual_of_every_system_is_that_in_memory(
     name: str, changes: dict[str, Any], trained: Maker, spoilt: Plane, small_tiles: int
 ) -> None:
     model = trained(name, **changes)
-    for scoring in model.scorings:
-        scored = model.with_residual(scoring.residual.kind)
+    for calibrated in model.calibrated_residuals:
+        scored = model.with_residual(calibrated.residual.kind)
         expected = scored.residual(spoilt, device="cpu")
         np.testing.assert_array_equal(
             _computed(lazy_residual(scored, spoilt, device="cpu")), expected

@@ -21,7 +21,7 @@ from napari_ssim_defects.io.files.pyramid import halved
 from napari_ssim_defects.io.files.scratch import ScratchPyramid
 from napari_ssim_defects.scale import residual_store
 from napari_ssim_defects.scale.block_detection import outline_blocks
-from napari_ssim_defects.scale.residual_store import ResidualStore, Wanted
+from napari_ssim_defects.scale.residual_store import Priority, ResidualStore
 
 Plane = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -37,8 +37,8 @@ def _store(model: DefectModel, image: Any, folder: Path, **options: Any) -> Resi
     return ResidualStore(model, model.planes(image), folder, device="cpu", **options)
 
 
-def _filled(store: ResidualStore, wanted: Wanted | None = None) -> list[float]:
-    return list(store.fill(wanted))
+def _filled(store: ResidualStore, priority: Priority | None = None) -> list[float]:
+    return list(store.fill(priority))
 
 
 @pytest.mark.parametrize("centre", [None, (0.0, 0.0), (190.0, 20.0), (100.0, 150.0)])
@@ -46,7 +46,7 @@ def test_the_order_does_not_change_a_bit(
     viewed_model: DefectModel, spoilt: Plane, tmp_path: Path, centre: tuple[float, float] | None
 ) -> None:
     store = _store(viewed_model, spoilt, tmp_path)
-    progress = _filled(store, None if centre is None else Wanted((), centre))
+    progress = _filled(store, None if centre is None else Priority((), centre))
     np.testing.assert_array_equal(store.levels[0][:], viewed_model.residual(spoilt, device="cpu"))
     assert progress == sorted(progress)
     assert progress[-1] == 1
@@ -75,7 +75,7 @@ def test_what_is_looked_at_comes_first(
 ) -> None:
     stack = np.stack([spoilt, spoilt, spoilt])
     store = _store(grey_model, da.from_array(stack, chunks=(1, 64, 64)), tmp_path)
-    steps = store.fill(Wanted((2,), (190.0, 300.0)))
+    steps = store.fill(Priority((2,), (190.0, 300.0)))
     while not store.highest:
         next(steps)
     first = np.isfinite(store.sample)
@@ -83,7 +83,7 @@ def test_what_is_looked_at_comes_first(
     assert not first[2, 0, 0]
     assert not first[:2].any()
     known = store.left
-    steps.send(Wanted((0,), (0.0, 0.0)))
+    steps.send(Priority((0,), (0.0, 0.0)))
     while store.left >= known:
         next(steps)
     while np.isfinite(store.sample).sum() == first.sum():

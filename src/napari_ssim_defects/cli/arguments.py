@@ -10,12 +10,12 @@ from typing import Any, NoReturn, get_args
 from ..core.common.errors import InputError
 from ..core.config import (
     FeatureNetwork,
+    ImageFormat,
     OutputConfig,
     OutputKind,
     ResidualKind,
     SegmentationConfig,
     System,
-    TiffFormat,
     TrainingConfig,
 )
 from ..core.config.presets import PRESETS
@@ -63,7 +63,7 @@ def argument_parser() -> argparse.ArgumentParser:
     train.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL",
                        help="model file to write (.safetensors)")  # fmt: skip
     train.add_argument("--preset", choices=list(PRESETS), default="quick",
-                       help="recipe (default: %(default)s)")  # fmt: skip
+                       help="named settings (default: %(default)s)")  # fmt: skip
     train.add_argument("--system", choices=list(get_args(System)),
                        help="ssim: structural similarity (default); l2: squared error; vae: "
                        "variational; fmae: feature matching")  # fmt: skip
@@ -188,7 +188,7 @@ def detection_recipe(options: argparse.Namespace) -> DetectionRecipe:
         images=tuple(map(Path, options.images)),
         folder=options.output,
         segmentation=segmentation_config(options),
-        outputs=OutputConfig(kinds=options.save, tiff=options.format),
+        outputs=OutputConfig(kinds=options.save, format=options.format),
         **{name: getattr(options, name) for name in names},
     )
 
@@ -247,7 +247,7 @@ def _outputs(parser: argparse.ArgumentParser) -> None:
                         help="what is written, with commas between: "
                         f"{', '.join(get_args(OutputKind))} (default: "
                         f"{','.join(defaults.kinds)})")  # fmt: skip
-    parser.add_argument("--format", choices=list(get_args(TiffFormat)), default=defaults.tiff,
+    parser.add_argument("--format", choices=list(get_args(ImageFormat)), default=defaults.format,
                         help="format of images: OME-TIFF, ImageJ TIFF or OME-Zarr (default: "
                         "%(default)s)")  # fmt: skip
     parser.add_argument("--pixel-size", type=_sizes, metavar="SIZE",

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from ..core.model.thresholds import ThresholdPolicy
     from ..io.artifacts.recipe import DetectionRecipe
 
-__all__ = ["inspecting_model", "run_detect", "threshold_of"]
+__all__ = ["model_for_detection", "run_detect", "threshold_of"]
 
 
-def inspecting_model(path: Path, residual: ResidualKind | None) -> DefectModel:
+def model_for_detection(path: Path, residual: ResidualKind | None) -> DefectModel:
     """Read the model to inspect with, and pass its warnings on."""
     from ..core.model.defect_model import DefectModel
 
@@ -54,7 +54,7 @@ def run_detect(
     from ..scale.folders import FileDetected, FileFailed, FileProgress, detect_files
     from ..scale.graphics_cards import several_cards, worker_per_card
 
-    model = inspecting_model(model_path, recipe.residual)
+    model = model_for_detection(model_path, recipe.residual)
     threshold = threshold_of(recipe.threshold, model)
     outputs = recipe.outputs
     done: list[dict[str, Any]] = []  # without the pixels: there may be many images

@@ -19,7 +19,7 @@ def run_evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from ..io.images.checks import files_data_bar_notice
     from ..io.images.image_file import find_images
     from ..scale.folders import FileProgress, evaluate_files
-    from .detect import inspecting_model, threshold_of
+    from .detect import model_for_detection, threshold_of
 
     if options.plot is not None:
         from ..io.files.atomic import ensure_writable
@@ -27,7 +27,7 @@ def run_evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
         refuse_other_formats(options.plot)
         ensure_writable(options.plot)  # before the work, not after it
-    model = inspecting_model(options.model, options.residual)
+    model = model_for_detection(options.model, options.residual)
     threshold = threshold_of(options.threshold, model)
     paths = find_images([options.test], nested=True, besides=options.masks)
     bar_notice = files_data_bar_notice(paths) if options.roi is None else None

@@ -145,7 +145,7 @@ def _info(options: argparse.Namespace) -> int:
         "intensity_high": model.intensity.high,
         "auto_threshold": model.auto_threshold,
         "threshold": str(model.threshold),
-        "residuals": [scoring.residual.kind for scoring in model.scorings],
+        "residuals": [calibrated.residual.kind for calibrated in model.calibrated_residuals],
         "calibration_pixels": model.calibration.pixels,
         "calibration_held_out": model.calibration.held_out,
         "warnings": list(model.warnings),

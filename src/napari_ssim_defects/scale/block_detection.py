@@ -68,7 +68,7 @@ def detect_in_blocks(
     Parameters
     ----------
     model, stride, device, area
-        As for `DefectModel.inspect`.
+        As for `DefectModel.detect`.
     planes
         The image.
     threshold, segmentation

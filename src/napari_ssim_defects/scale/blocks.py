@@ -129,7 +129,7 @@ def residual_blocks(model: DefectModel, plane: Array, seen: dict[str, Array]) ->
     Parameters
     ----------
     model
-        Its recipe says what is needed.
+        Its config says what is needed.
     plane
         Normalised intensities, (C, H, W).
     seen

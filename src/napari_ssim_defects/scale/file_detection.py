@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.common.errors import InputError
-from ..core.common.progress import InspectionProgress, PlaneInspected
+from ..core.common.progress import DetectionProgress, PlaneDetected
 from ..core.config import OutputConfig, SegmentationConfig
 from ..core.config.region import MaskRegion, RegionOfInterest
 from ..core.images.inspected_area import InspectedArea
@@ -35,12 +35,12 @@ __all__ = [
     "NotWritten",
     "Target",
     "detect_file",
+    "detected_in_blocks",
     "file_done",
     "file_notices",
     "file_planes",
     "finished_earlier",
     "inspect_file",
-    "inspected_in_blocks",
 ]
 
 _MOST_AXES = 5  # of a TIFF: TZCYX
@@ -170,7 +170,7 @@ def detect_file(
         }
 
     inspect = _in_memory
-    if inspected_in_blocks(planes):
+    if detected_in_blocks(planes):
         inspect = _in_blocks
     found, record = yield from inspect(model, detection, planes, area, writer.folder, written)
     done = file_done(record, target.path, writer.folder, earlier=False)
@@ -180,7 +180,7 @@ def detect_file(
     ), record
 
 
-def inspected_in_blocks(planes: Planes) -> bool:
+def detected_in_blocks(planes: Planes) -> bool:
     """Whether an image is so large that it is inspected block by block, and what for is there."""
     return math.prod(planes.shape) > _LARGEST_IN_MEMORY and _has_dask()
 
@@ -203,10 +203,10 @@ def _in_memory(
     written: Callable[[_Found], Record],
 ) -> Generator[float, None, tuple[_Found, Record]]:
     residuals = []
-    for message in model.inspect(
+    for message in model.detect(
         planes, stride=detection.stride, device=detection.device, area=area
     ):
-        if isinstance(message, PlaneInspected):
+        if isinstance(message, PlaneDetected):
             residuals.append(message.residual)
         else:
             yield message.fraction
@@ -250,9 +250,9 @@ def inspect_file(
     stride: int | None = None,
     device: str | None = None,
     area: InspectedArea | None = None,
-) -> Iterator[InspectionProgress | PlaneInspected]:
-    """Inspect an image that was read from a file; see `DefectModel.inspect`."""
-    return model.inspect(file_planes(model, image), stride=stride, device=device, area=area)
+) -> Iterator[DetectionProgress | PlaneDetected]:
+    """Inspect an image that was read from a file; see `DefectModel.detect`."""
+    return model.detect(file_planes(model, image), stride=stride, device=device, area=area)
 
 
 def file_planes(model: DefectModel, image: ImageFile) -> Planes:

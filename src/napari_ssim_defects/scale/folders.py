@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.common.device import choose_device
 from ..core.common.errors import InputError
-from ..core.common.progress import PlaneInspected
+from ..core.common.progress import PlaneDetected
 from ..core.config import OutputConfig, SegmentationConfig
 from ..core.config.region import RegionOfInterest
 from ..core.detection.reconstruction import relayed
@@ -92,7 +92,7 @@ def detect_files(
     outputs
         What is written, and in which format.
     stride
-        Distance between patches, in pixels; None: the recipe's.
+        Distance between patches, in pixels; None: the config's.
     device
         Where the network runs; None: the fastest there is.
     pixel_size, unit
@@ -276,7 +276,7 @@ def evaluate_files(
         notices += [odd_mask] if odd_mask else []
         start = time.perf_counter()
         for message in inspect_file(model, image, stride=stride, device=device, area=area):
-            if isinstance(message, PlaneInspected):
+            if isinstance(message, PlaneDetected):
                 residual = message.residual
             else:
                 yield FileProgress(path, (index + message.fraction) / len(paths))

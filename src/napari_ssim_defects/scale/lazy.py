@@ -59,7 +59,7 @@ def lazy_residual(
         A dask, zarr, memory-mapped or other array, as for `DefectModel.planes`. Only what is
         needed is read.
     stride, channel_axis, device
-        As for `DefectModel.inspect`.
+        As for `DefectModel.detect`.
 
     Returns
     -------
@@ -80,9 +80,9 @@ def lazy_residual(
     >>> import dask.array as da
     >>> import numpy as np
     >>> from napari_ssim_defects import TrainingConfig, train
-    >>> recipe = TrainingConfig(patch_size=16, latent_dimension=2, patches=8, epochs=1, stride=8)
+    >>> config = TrainingConfig(patch_size=16, latent_dimension=2, patches=8, epochs=1, stride=8)
     >>> image = np.random.default_rng(0).random((64, 64))
-    >>> *_, last = train([image], recipe, device="cpu")
+    >>> *_, last = train([image], config, device="cpu")
     >>> residual = lazy_residual(last.model, da.from_array(image), device="cpu")
     >>> bool((residual.compute() == last.model.residual(image, device="cpu")).all())
     True

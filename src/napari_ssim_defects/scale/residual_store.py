@@ -46,8 +46,8 @@ from .lazy import patch_grid, prepare_model
 
 __all__ = [
     "KeptBlocks",
+    "Priority",
     "ResidualStore",
-    "Wanted",
 ]
 
 Block: TypeAlias = tuple[int, ...]
@@ -135,8 +135,8 @@ def _kept_block(folder: Path, block_info: Any = None) -> npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is looked at: the index of a plane, and the row and column of a pixel in it."""
+class Priority:
+    """Blocks to compute first: those of a plane, from the row and column of a pixel outwards."""
 
     plane: tuple[int, ...]
     centre: tuple[float, float]
@@ -158,7 +158,7 @@ class ResidualStore:
         An empty folder: 5 bytes per pixel stay in it, and up to 24 more per pixel of each plane
         that has been begun, if it is grey.
     stride, device, area
-        As for `DefectModel.inspect`.
+        As for `DefectModel.detect`.
 
     Attributes
     ----------
@@ -216,7 +216,7 @@ class ResidualStore:
         """Number of blocks that are not known yet."""
         return sum(map(len, self._left.values()))
 
-    def fill(self, wanted: Wanted | None = None) -> Generator[float, Wanted | None, None]:
+    def fill(self, priority: Priority | None = None) -> Generator[float, Priority | None, None]:
         """Compute the blocks that are not known yet, the nearest ones to what is wanted first.
 
         Yields
@@ -230,8 +230,8 @@ class ResidualStore:
         InputError
             If a part of the image cannot be used or the disk does not take its residual.
         """
-        steps = self._filled(wanted)
-        sent: Wanted | None = None
+        steps = self._filled(priority)
+        sent: Priority | None = None
         with suppress(StopIteration):
             while True:
                 # A job that was stopped may still be at its last step when the next one begins.
@@ -239,13 +239,13 @@ class ResidualStore:
                     fraction = steps.send(sent)
                 sent = yield fraction
 
-    def _filled(self, wanted: Wanted | None) -> Generator[float, Wanted | None, None]:
+    def _filled(self, priority: Priority | None) -> Generator[float, Priority | None, None]:
         while self._left:
-            plane, box = self._next(wanted)
+            plane, box = self._next(priority)
             try:
                 steps = self._compute(plane, box)
                 for _ in steps:
-                    wanted = (yield 1 - self.left / self._total) or wanted
+                    priority = (yield 1 - self.left / self._total) or priority
                     if box not in self._left.get(plane, ()):  # somebody else was faster
                         break
                 else:
@@ -255,21 +255,21 @@ class ResidualStore:
             if not self._left.get(plane, True):
                 del self._left[plane]
                 self._begun.pop(plane).close()
-            wanted = (yield 1 - self.left / self._total) or wanted
+            priority = (yield 1 - self.left / self._total) or priority
 
-    def _next(self, wanted: Wanted | None) -> tuple[tuple[int, ...], Box]:
+    def _next(self, priority: Priority | None) -> tuple[tuple[int, ...], Box]:
         """Return the block that comes next."""
-        if wanted is None:
+        if priority is None:
             plane = next(iter(self._left))
             return plane, self._left[plane][0]
 
         def distance(plane: tuple[int, ...]) -> int:
-            return sum(abs(a - b) for a, b in zip(plane, wanted.plane, strict=True))
+            return sum(abs(a - b) for a, b in zip(plane, priority.plane, strict=True))
 
         def way(box: Box) -> float:
             place = self._place(box)
             return math.dist(
-                wanted.centre, (0.5 * (place.top + place.bottom), 0.5 * (place.left + place.right))
+                priority.centre, (0.5 * (place.top + place.bottom), 0.5 * (place.left + place.right))
             )
 
         plane = min(self._left, key=distance)

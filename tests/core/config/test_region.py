@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from napari_ssim_defects.core.common.errors import InputError
-from napari_ssim_defects.core.common.frozen_model import Values
+from napari_ssim_defects.core.common.frozen_model import FrozenModel
 from napari_ssim_defects.core.config.region import (
     BoxRegion,
     MarginsRegion,
@@ -47,7 +47,7 @@ def test_box_that_holds_no_pixel_is_refused():
 
 
 def test_setting_takes_the_text_and_writes_it():
-    class Settings(Values):
+    class Settings(FrozenModel):
         roi: RegionOfInterest | None = None
 
     settings = Settings(roi="bottom:60")

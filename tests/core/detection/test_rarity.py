@@ -7,8 +7,8 @@ from scipy import stats
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import (
     DiscriminatorResidual,
+    EnsembleMember,
     RarityResidual,
-    RarityView,
     SquaredErrorResidual,
     SSIMResidual,
     TextureResidual,
@@ -56,17 +56,17 @@ def test_any_good_pixels_give_a_scale_that_does_not_fall(good):
     assert rarity(np.float32([min(good)]), levels)[0] < 3
 
 
-VIEWS = (
-    RarityView(residual=SquaredErrorResidual()),
-    RarityView(residual=DiscriminatorResidual()),
-    RarityView(residual=TextureResidual(smoothing=1.0)),
+MEMBERS = (
+    EnsembleMember(residual=SquaredErrorResidual()),
+    EnsembleMember(residual=DiscriminatorResidual()),
+    EnsembleMember(residual=TextureResidual(smoothing=1.0)),
 )
 
 
-def test_combination_has_the_scale_of_its_views(rng):
-    maps = [[rng.gamma(2, size=(200, 300)).astype(np.float32) for _ in range(2)] for _ in VIEWS]
+def test_combination_has_the_scale_of_its_members(rng):
+    maps = [[rng.gamma(2, size=(200, 300)).astype(np.float32) for _ in range(2)] for _ in MEMBERS]
     maps[0][0][:20] = maps[1][0][:20] = maps[2][0][:20] = np.nan  # not allowed
-    fitted = fit_rarity(RarityResidual(views=VIEWS), maps)
+    fitted = fit_rarity(RarityResidual(members=MEMBERS), maps)
     assert fitted.is_measured
     found = [
         combined_rarity(together, fitted, offsets(together, fitted))
@@ -78,26 +78,26 @@ def test_combination_has_the_scale_of_its_views(rng):
         assert (values > decades).mean() == pytest.approx(10.0**-decades, rel=0.2)
 
 
-def test_a_plane_is_scored_by_each_of_its_views(rng):
+def test_a_plane_is_scored_by_each_of_its_members(rng):
     plane, other = rng.random((2, 1, 30, 40), dtype=np.float32)
     odds, improbability = rng.normal(size=(2, 30, 40)).astype(np.float32)
-    views = PlanePredictions(other, {"discriminator": odds, "texture": improbability})
-    maps = [score_plane(plane, views, view.residual) for view in VIEWS]
+    predictions = PlanePredictions(other, {"discriminator": odds, "texture": improbability})
+    maps = [score_plane(plane, predictions, member.residual) for member in MEMBERS]
     np.testing.assert_array_equal(maps[0], residual_map(plane, other, SquaredErrorResidual()))
     probability = 1 / (1 + np.exp(-odds.astype(np.float64)))
     np.testing.assert_allclose(maps[1], -np.log(1 - probability), rtol=1e-4, atol=1e-6)
-    fitted = fit_rarity(RarityResidual(views=VIEWS), [[found] for found in maps])
+    fitted = fit_rarity(RarityResidual(members=MEMBERS), [[found] for found in maps])
     expected = combined_rarity(maps, fitted, offsets(maps, fitted))
-    np.testing.assert_array_equal(score_plane(plane, views, fitted), expected)
+    np.testing.assert_array_equal(score_plane(plane, predictions, fitted), expected)
 
 
 def test_an_image_is_compared_with_itself_by_what_is_inspected_only(rng):
     plane = rng.random((1, 60, 80), dtype=np.float32)
     other = plane + rng.normal(scale=0.1, size=plane.shape).astype(np.float32)
     views = PlanePredictions(other, {})
-    view = RarityView(residual=SquaredErrorResidual())
+    view = EnsembleMember(residual=SquaredErrorResidual())
     good = score_plane(plane, views, view.residual)
-    fitted = fit_rarity(RarityResidual(views=(view,)), [[good]])
+    fitted = fit_rarity(RarityResidual(members=(view,)), [[good]])
     inside = np.zeros((60, 80), bool)
     inside[56:] = True
     other[:, :56] += 0.5  # nearly all of the image is unlike good material
@@ -108,7 +108,7 @@ def test_an_image_is_compared_with_itself_by_what_is_inspected_only(rng):
 
 
 def test_a_rarity_needs_what_it_is_made_of():
-    residual = RarityResidual(views=VIEWS)
+    residual = RarityResidual(members=MEMBERS)
     with pytest.raises(InputError, match="needs discriminator=True"):
         TrainingConfig(residual=residual, texture=True)
     with pytest.raises(InputError, match="needs texture=True"):
@@ -118,20 +118,20 @@ def test_a_rarity_needs_what_it_is_made_of():
 
 def test_levels_that_fall_are_refused():
     with pytest.raises(InputError, match="must not fall"):
-        RarityResidual(views=VIEWS, levels=(1.0, 0.5))
+        RarityResidual(members=MEMBERS, levels=(1.0, 0.5))
 
 
-def test_a_view_counts_by_its_weight_and_a_network_by_what_it_has_learned(rng):
-    ssim = RarityView(residual=SSIMResidual())
-    config = RarityResidual(views=(ssim, *VIEWS[1:]))
-    maps = [[rng.gamma(2, size=(100, 100)).astype(np.float32)] for _ in VIEWS]
-    skills = {VIEWS[1].residual: 0.86, VIEWS[2].residual: 0.9}
-    learned = weighted_by_skill(config, redrawn=0.75, skills=skills)
-    assert [view.weight for view in learned.views] == pytest.approx([0.5, 0.5, 1])
+def test_a_member_counts_by_its_weight_and_a_network_by_what_it_has_learned(rng):
+    ssim = EnsembleMember(residual=SSIMResidual())
+    config = RarityResidual(members=(ssim, *MEMBERS[1:]))
+    maps = [[rng.gamma(2, size=(100, 100)).astype(np.float32)] for _ in MEMBERS]
+    skills = {MEMBERS[1].residual: 0.86, MEMBERS[2].residual: 0.9}
+    learned = weighted_by_skill(config, reconstruction_skill=0.75, skills=skills)
+    assert [member.weight for member in learned.members] == pytest.approx([0.5, 0.5, 1])
     fitted = fit_rarity(learned, maps)
     rarities = [
-        rarity(found, view.levels).astype(float)
-        for (found,), view in zip(maps, fitted.views, strict=True)
+        rarity(found, member.levels).astype(float)
+        for (found,), member in zip(maps, fitted.members, strict=True)
     ]
     logarithms = np.log(np.array(rarities).clip(max=10) + 0.3)
     mean = np.exp(np.average(logarithms, axis=0, weights=[0.5, 0.5, 1])) - 0.3
@@ -140,10 +140,10 @@ def test_a_view_counts_by_its_weight_and_a_network_by_what_it_has_learned(rng):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_what_is_rare_in_every_view_counts_for_more_than_what_is_very_rare_in_one(rng):
-    maps = [[rng.gamma(2, size=(200, 200)).astype(np.float32)] for _ in VIEWS[:2]]
-    fitted = fit_rarity(RarityResidual(views=VIEWS[:2]), maps)
-    levels = [np.asarray(view.levels, np.float32) for view in fitted.views]
+def test_what_is_rare_in_every_member_counts_for_more_than_what_is_very_rare_in_one(rng):
+    maps = [[rng.gamma(2, size=(200, 200)).astype(np.float32)] for _ in MEMBERS[:2]]
+    fitted = fit_rarity(RarityResidual(members=MEMBERS[:2]), maps)
+    levels = [np.asarray(member.levels, np.float32) for member in fitted.members]
     # Levels are a quarter apart: rarities of 3 and 3, of 6 and 0, and of 0 and 6.
     places = np.array([[12, 24, 0], [12, 0, 24]])
     found = [each[place][np.newaxis] for each, place in zip(levels, places, strict=True)]
@@ -153,19 +153,21 @@ def test_what_is_rare_in_every_view_counts_for_more_than_what_is_very_rare_in_on
 
 
 def test_a_network_that_has_learned_too_little_does_not_count_at_all():
-    config = RarityResidual(views=(RarityView(residual=SSIMResidual()), *VIEWS[1:]))
-    skills = {VIEWS[1].residual: 0.79, VIEWS[2].residual: 0.7}
-    failed = weighted_by_skill(config, redrawn=0.5, skills=skills)
-    assert [view.residual.kind for view in failed.views] == ["texture"]
-    alone = RarityResidual(views=(RarityView(residual=SSIMResidual()),))
-    assert len(weighted_by_skill(alone, redrawn=0.1, skills={}).views) == 1  # there is no other
+    config = RarityResidual(members=(EnsembleMember(residual=SSIMResidual()), *MEMBERS[1:]))
+    skills = {MEMBERS[1].residual: 0.79, MEMBERS[2].residual: 0.7}
+    failed = weighted_by_skill(config, reconstruction_skill=0.5, skills=skills)
+    assert [member.residual.kind for member in failed.members] == ["texture"]
+    alone = RarityResidual(members=(EnsembleMember(residual=SSIMResidual()),))
+    assert (
+        len(weighted_by_skill(alone, reconstruction_skill=0.1, skills={}).members) == 1
+    )  # there is no other
     assert weighted_by_skill(SquaredErrorResidual(), 0.25, {}) == SquaredErrorResidual()
 
 
 @pytest.fixture
 def fitted_and_good(rng):
-    maps = [[rng.gamma(2, size=(200, 200)).astype(np.float32)] for _ in VIEWS]
-    return fit_rarity(RarityResidual(views=VIEWS), maps), [found for (found,) in maps]
+    maps = [[rng.gamma(2, size=(200, 200)).astype(np.float32)] for _ in MEMBERS]
+    return fit_rarity(RarityResidual(members=MEMBERS), maps), [found for (found,) in maps]
 
 
 def test_good_images_are_not_offset(fitted_and_good):
@@ -185,7 +187,7 @@ def test_an_image_that_differs_as_a_whole_is_compared_with_itself(fitted_and_goo
     assert found[1:] == pytest.approx((0, 0), abs=0.15)
     defect = np.zeros((200, 200), bool)
     defect[50:60, 50:60] = True
-    spoilt = [np.where(defect, 20.0, view).astype(np.float32) for view in other]
+    spoilt = [np.where(defect, 20.0, member).astype(np.float32) for member in other]
     scores = combined_rarity(spoilt, fitted, offsets(spoilt, fitted))
     assert (scores[~defect] > 2).mean() < 0.02
     assert (combined_rarity(spoilt, fitted, (0, 0, 0))[~defect] > 2).mean() > 0.02

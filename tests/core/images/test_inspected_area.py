@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_ssim_defects.core.common.errors import InputError
-from napari_ssim_defects.core.common.progress import PlaneInspected
+from napari_ssim_defects.core.common.progress import PlaneDetected
 from napari_ssim_defects.core.config.region import BoxRegion, MarginsRegion
 from napari_ssim_defects.core.config.settings import SegmentationConfig
 from napari_ssim_defects.core.images.inspected_area import InspectedArea
@@ -17,8 +17,8 @@ from napari_ssim_defects.core.segmentation.segment import segment_planes
 
 
 def maps(model, image, area, **options):
-    messages = model.inspect(image, area=area, device="cpu", **options)
-    return [message for message in messages if isinstance(message, PlaneInspected)]
+    messages = model.detect(image, area=area, device="cpu", **options)
+    return [message for message in messages if isinstance(message, PlaneDetected)]
 
 
 def test_margins_and_boxes_are_rectangles_of_pixels():

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from napari_ssim_defects.core.config import (
     DiscriminatorResidual,
+    EnsembleMember,
     FeaturesResidual,
     RarityResidual,
-    RarityView,
     SSIMConfig,
     SSIMResidual,
     TextureResidual,
@@ -98,7 +98,8 @@ def test_tiles_of_all_views_fit_together(rng, cpu, monkeypatch):
         features=True,
         texture=True,
         residual=RarityResidual(
-            views=tuple(RarityView(residual=part, levels=LEVELS) for part in parts), levels=LEVELS
+            members=tuple(EnsembleMember(residual=part, levels=LEVELS) for part in parts),
+            levels=LEVELS,
         ),
     )
     plane = rng.random((1, 1000, 700)).astype(np.float32)

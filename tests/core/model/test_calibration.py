@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_ssim_defects.core.common.errors import InputError
-from napari_ssim_defects.core.model.calibration import Calibration, Measurement
+from napari_ssim_defects.core.model.calibration import Calibration, CalibrationBuilder
 from napari_ssim_defects.core.segmentation.segment import segment
 
 RATES = [0, 1e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 0.9, 0.99, 1]
@@ -140,7 +140,7 @@ def test_the_fewer_good_pixels_were_measured_the_more_cautious_is_the_threshold(
 
 def test_thresholds_of_regions_hold_in_the_worst_light_and_rates_of_pixels_do_not_change():
     planes = [blobs(seed) for seed in range(100)]
-    usual, lit = Measurement(), Measurement()
+    usual, lit = CalibrationBuilder(), CalibrationBuilder()
     for plane in planes:
         usual.add(plane)
         lit.add(plane)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_ssim_defects.core.common.errors import InputError
-from napari_ssim_defects.core.common.progress import InspectionProgress, PlaneInspected
+from napari_ssim_defects.core.common.progress import DetectionProgress, PlaneDetected
 from napari_ssim_defects.core.config import SquaredErrorResidual, TrainingConfig
 from napari_ssim_defects.core.detection.reconstruction import reconstruct_plane
 from napari_ssim_defects.core.detection.residual import residual_map
@@ -100,8 +100,8 @@ def test_inspection_normalises_reconstructs_and_compares(image, stride, residual
     stack = image((3, 2, 30, 40))
     inspected = [
         message
-        for message in model.inspect(stack, stride=stride)
-        if isinstance(message, PlaneInspected)
+        for message in model.detect(stack, stride=stride)
+        if isinstance(message, PlaneDetected)
     ]
     expected = list(by_hand(model, stack.astype(np.float32), stride or 8))
     assert [message.plane for message in inspected] == [0, 1, 2]
@@ -114,7 +114,7 @@ def test_inspection_normalises_reconstructs_and_compares(image, stride, residual
 @pytest.mark.parametrize(("channels", "axis", "shape", "expected"), KINDS[:7])
 def test_whole_results_are_those_of_the_inspection(image, channels, axis, shape, expected):
     model, picture = model_of(channels, axis), image(shape)
-    messages = [m for m in model.inspect(picture, stride=6) if isinstance(m, PlaneInspected)]
+    messages = [m for m in model.detect(picture, stride=6) if isinstance(m, PlaneDetected)]
     np.testing.assert_array_equal(
         model.residual(picture, stride=6).reshape(-1, *expected[-2:]),
         np.stack([message.residual for message in messages]),
@@ -126,13 +126,13 @@ def test_whole_results_are_those_of_the_inspection(image, channels, axis, shape,
 
 
 def test_inspection_reports_its_progress(image):
-    messages = list(model_of().inspect(image((3, 60, 60)), stride=1))
-    fractions = [m.fraction for m in messages if isinstance(m, InspectionProgress)]
+    messages = list(model_of().detect(image((3, 60, 60)), stride=1))
+    fractions = [m.fraction for m in messages if isinstance(m, DetectionProgress)]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
     kinds = [type(message) for message in messages]
-    assert kinds[-1] is PlaneInspected
-    assert kinds[0] is InspectionProgress
+    assert kinds[-1] is PlaneDetected
+    assert kinds[0] is DetectionProgress
     planes = [message.plane for message in messages]
     assert planes == sorted(planes)
 
@@ -211,7 +211,7 @@ def test_pixels_without_a_value_are_refused():
     image = np.zeros((2, 20, 20))
     image[1, 3, 4] = np.nan
     with pytest.raises(InputError, match=r"^Plane 1 of 'weave' has NaN"):
-        list(model_of().inspect(image, name="'weave'"))
+        list(model_of().detect(image, name="'weave'"))
 
 
 def test_automatic_threshold_allows_one_false_region_per_image():

@@ -1,4 +1,4 @@
-"""A training with all views: features, discriminator, texture and reconstruction."""
+"""A training with the whole ensemble: features, discriminator, texture and reconstruction."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_without_a_discriminator_the_autoencoder_misses_no_step(grating, monkeyp
 @pytest.mark.parametrize(
     "kind", ["rarity", "ssim", "squared_error", "discriminator", "features", "texture"]
 )
-def test_each_view_scores_by_itself(model, grating, kind):
+def test_each_member_scores_by_itself(model, grating, kind):
     image = grating(96, 128)
     other = model.with_residual(kind)
     residual = other.residual(image)
@@ -181,7 +181,7 @@ class Refusing(torch.nn.Module):
         raise AssertionError("not needed")
 
 
-def test_views_that_a_residual_does_not_need_are_not_computed(model, grating):
+def test_members_that_a_residual_does_not_need_are_not_computed(model, grating):
     network = copy.deepcopy(model.network)
     network.backbone = network.discriminator = network.texture = Refusing()
     partial = replace(model, network=network).with_residual("ssim")
@@ -195,7 +195,7 @@ def test_views_that_a_residual_does_not_need_are_not_computed(model, grating):
     np.testing.assert_array_equal(
         partial.residual(image), model.with_residual("features").residual(image)
     )
-    *_, inspected = partial.inspect(image)
+    *_, inspected = partial.detect(image)
     assert inspected.reconstruction is None
 
 
@@ -224,8 +224,8 @@ def test_other_good_images_measure_the_rarity_anew(model, grating):
             other = end.value
             break
     assert other.config.residual.levels != model.config.residual.levels
-    views, before = other.config.residual.views, model.config.residual.views
-    assert [(v.residual, v.weight) for v in views] == [(v.residual, v.weight) for v in before]
+    members, before = other.config.residual.members, model.config.residual.members
+    assert [(v.residual, v.weight) for v in members] == [(v.residual, v.weight) for v in before]
     assert other.calibration.false_positive_rate(2) == pytest.approx(0.01, rel=0.1)
     assert other.threshold == FixedThreshold(value=2.5)  # means what it did
 
@@ -235,7 +235,7 @@ def test_images_with_room_for_a_patch_only_are_trained_on(grating):
     assert last.model.residual(grating(20, 24)).shape == (20, 24)
 
 
-def test_a_training_without_views_is_that_of_before(grating):
+def test_a_training_without_an_ensemble_is_that_of_before(grating):
     plain = CONFIG.replace(
         discriminator=False, features=False, texture=False, residual=TrainingConfig().residual,
         epochs=1,
@@ -245,4 +245,4 @@ def test_a_training_without_views_is_that_of_before(grating):
     assert not [
         n for n in names if n.startswith(("backbone", "discriminator", "features", "texture"))
     ]
-    assert [s.residual.kind for s in last.model.scorings] == ["ssim", "squared_error"]
+    assert [s.residual.kind for s in last.model.calibrated_residuals] == ["ssim", "squared_error"]

@@ -67,7 +67,7 @@ def trained(grating, made_up_alexnet):
 @pytest.mark.parametrize("system", ["ssim", "l2", "vae", "fmae"])
 def test_every_system_trains_saves_loads_and_inspects(system, trained, grating, tmp_path):
     model = trained(system)
-    assert [scoring.residual.kind for scoring in model.scorings] == KINDS[system]
+    assert [calibrated.residual.kind for calibrated in model.calibrated_residuals] == KINDS[system]
     model.save(tmp_path / "model.safetensors")
     read = DefectModel.load(tmp_path / "model.safetensors")
     image = grating(40, 50)

@@ -7,8 +7,8 @@ from sklearn.metrics import roc_auc_score
 
 from napari_ssim_defects.core.config import (
     DiscriminatorResidual,
+    EnsembleMember,
     RarityResidual,
-    RarityView,
     SSIMResidual,
     TextureResidual,
     TrainingConfig,
@@ -26,10 +26,10 @@ CONFIG = TrainingConfig(
     texture=True,
     seed=5,
     residual=RarityResidual(
-        views=(
-            RarityView(residual=DiscriminatorResidual()),
-            RarityView(residual=TextureResidual()),
-            RarityView(residual=SSIMResidual()),
+        members=(
+            EnsembleMember(residual=DiscriminatorResidual()),
+            EnsembleMember(residual=TextureResidual()),
+            EnsembleMember(residual=SSIMResidual()),
         )
     ),
 )
@@ -56,7 +56,7 @@ def test_skill_is_the_area_below_the_roc_curve_of_painted_corruptions(network, s
     validations = validation(CONFIG, squares)
     skills = validations.skills(network)
     assert validations.skills(network) == skills  # always of the same corruptions
-    assert set(skills) == {view.residual for view in CONFIG.residual.views[:2]}
+    assert set(skills) == {member.residual for member in CONFIG.residual.members[:2]}
     generator = torch.Generator().manual_seed(CONFIG.seed)
     residuals, masks = [], []
     for _ in range(8):
@@ -72,12 +72,12 @@ def test_skill_is_the_area_below_the_roc_curve_of_painted_corruptions(network, s
     assert skills[DiscriminatorResidual()] == pytest.approx(expected, abs=0.02)  # in bfloat16
 
 
-def test_a_view_that_tells_nothing_has_the_skill_of_chance(network, squares):
+def test_a_member_that_tells_nothing_has_the_skill_of_chance(network, squares):
     """Here of a texture model that has not learned anything."""
     skills = validation(CONFIG, squares).skills(network)
     assert skills[TextureResidual()] == 0.5
 
 
-def test_only_a_rarity_has_views_to_be_judged(network, squares):
+def test_only_a_rarity_has_members_to_be_judged(network, squares):
     config = CONFIG.replace(residual=DiscriminatorResidual())
     assert validation(config, squares).skills(network) == {}

@@ -47,7 +47,7 @@ def _result(shape: tuple[int, ...] = (20, 30)) -> Result:
 def test_all_that_is_written_is_told_and_is_no_image_to_inspect(
     shape: tuple[int, ...], tiff: str, tmp_path: Path
 ) -> None:
-    writer = ResultWriter(tmp_path / "new", EVERYTHING.replace(tiff=tiff))
+    writer = ResultWriter(tmp_path / "new", EVERYTHING.replace(format=tiff))
     files = writer.write(_result(shape))
     told = {path for paths in files.values() for path in paths} | set(writer.finish())
     assert told == set((tmp_path / "new").iterdir())

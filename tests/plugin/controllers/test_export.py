@@ -216,10 +216,10 @@ def test_more_regions_than_imagej_has_numbers_for_are_one_sentence(
     controller.labelling.start()
     wait_idle()
     viewer.layers["image defects"].data[0, 0] = 70_000
-    assert export(tiff="imagej") == []
+    assert export(format="imagej") == []
     assert "65535" in state.status
     assert "choose OME-TIFF" in state.status
-    assert len(export(tiff="ome")) == 3
+    assert len(export(format="ome")) == 3
 
 
 def test_an_overlay_needs_its_image(state, viewer, images, detected, export):

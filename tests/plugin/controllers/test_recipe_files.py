@@ -97,7 +97,7 @@ def test_what_is_copied_writes_the_files_of_the_panel(
     state.segmentation = state.segmentation.replace(
         opening=2, closing=3, max_area=7680, review_threshold=state.threshold * 0.95
     )
-    state.outputs = state.outputs.replace(tiff=tiff)
+    state.outputs = state.outputs.replace(format=tiff)
     controller.export.start()
     wait_idle()
     text = copy(language)
@@ -307,7 +307,7 @@ def test_a_recipe_sets_the_panel(
     wait_idle()
     state.stride = 8
     state.segmentation = state.segmentation.replace(opening=7)
-    state.outputs = state.outputs.replace(kinds=("mask",), tiff="imagej")
+    state.outputs = state.outputs.replace(kinds=("mask",), format="imagej")
     state.export_folder = tmp_path / "out"
     recipe = save()
     detection = recipe.detection.replace(threshold="quantile:0.9", report=True, cluster="tcp://a:1")
@@ -323,7 +323,7 @@ def test_a_recipe_sets_the_panel(
     assert state.config == recipe.training.config
     assert (state.training_layers, state.detection_layers) == ((layer,), (image,))
     assert (state.stride, state.segmentation.opening) == (8, 7)
-    assert (state.outputs.kinds, state.outputs.tiff) == (("mask",), "imagej")
+    assert (state.outputs.kinds, state.outputs.format) == (("mask",), "imagej")
     assert state.export_folder == tmp_path / "out"
     assert state.model_path == tmp_path / "model.safetensors"
     assert state.threshold == state.model.calibration.threshold(0.1)

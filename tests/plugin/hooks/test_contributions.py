@@ -53,7 +53,7 @@ def test_results_open_again_at_the_right_scale(make_napari_viewer, tmp_path, tif
     labels = np.zeros((2, 20, 30), np.int32)
     labels[:, 5:9, 6:12] = 7
     result = Result("a.png", "a", spatial, labels / np.float32(9), labels, [])
-    writer = ResultWriter(tmp_path, OutputConfig(kinds=("residual", "labels", "mask"), tiff=tiff))
+    writer = ResultWriter(tmp_path, OutputConfig(kinds=("residual", "labels", "mask"), format=tiff))
     files = writer.write(result)
     viewer = make_napari_viewer()
     for kind, layer_type in (("residual", Image), ("labels", Labels), ("mask", Labels)):

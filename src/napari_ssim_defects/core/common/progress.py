@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CalibrationProgress",
-    "InspectionProgress",
-    "PlaneInspected",
+    "DetectionProgress",
+    "PlaneDetected",
     "PreparationProgress",
 ]
 
@@ -41,7 +41,7 @@ class CalibrationProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class InspectionProgress:
+class DetectionProgress:
     """Part of one plane that has been reconstructed.
 
     Attributes
@@ -58,7 +58,7 @@ class InspectionProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class PlaneInspected:
+class PlaneDetected:
     """One inspected plane.
 
     Attributes

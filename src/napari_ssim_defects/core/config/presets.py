@@ -1,4 +1,4 @@
-"""Named recipes, as plain values."""
+"""Named configs, as plain values."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 from .residual_kinds import (
     DiscriminatorResidual,
+    EnsembleMember,
     FeaturesResidual,
     RarityResidual,
-    RarityView,
     SSIMConfig,
     SSIMResidual,
     TextureResidual,
@@ -32,11 +32,11 @@ _BRIEF: dict[str, Any] = {
     "augmentation": {"symmetries": True},
     "patches": 1000,
     "residual": RarityResidual(
-        views=(
-            RarityView(residual=FeaturesResidual(smoothing=4.0)),
-            RarityView(residual=DiscriminatorResidual(smoothing=2.0)),
-            RarityView(residual=TextureResidual(smoothing=2.0)),
-            RarityView(
+        members=(
+            EnsembleMember(residual=FeaturesResidual(smoothing=4.0)),
+            EnsembleMember(residual=DiscriminatorResidual(smoothing=2.0)),
+            EnsembleMember(residual=TextureResidual(smoothing=2.0)),
+            EnsembleMember(
                 residual=SSIMResidual(
                     ssim=(
                         SSIMConfig(window_size=11, constants="paper"),

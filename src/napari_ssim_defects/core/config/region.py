@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from ..common.array_checks import shown
 from ..common.errors import InputError
-from ..common.frozen_model import Values
+from ..common.frozen_model import FrozenModel
 
 __all__ = [
     "BoxRegion",
@@ -26,7 +26,7 @@ _MARGINS = re.compile(r"(top|bottom|left|right):(\d{1,9})")
 _BOX = re.compile(r"(\d{1,9}):(\d{1,9}),(\d{1,9}):(\d{1,9})")
 
 
-class MarginsRegion(Values):
+class MarginsRegion(FrozenModel):
     """All but so many pixels along the sides: ``bottom:60`` leaves a data bar out."""
 
     kind: Literal["margins"] = "margins"
@@ -40,7 +40,7 @@ class MarginsRegion(Values):
         return ",".join(f"{side}:{pixels}" for side, pixels in margins if pixels) or "top:0"
 
 
-class BoxRegion(Values):
+class BoxRegion(FrozenModel):
     """Rows and columns, counted from 0, from the first up to but without the last."""
 
     kind: Literal["box"] = "box"
@@ -60,7 +60,7 @@ class BoxRegion(Values):
         return ",".join(f"{first}:{last}" for first, last in (self.rows, self.columns))
 
 
-class MaskRegion(Values):
+class MaskRegion(FrozenModel):
     """Where an image file of the size of the images is not zero."""
 
     kind: Literal["mask"] = "mask"

@@ -11,11 +11,11 @@ from ..common.frozen_model import FrozenModel
 
 __all__ = [
     "DiscriminatorResidual",
+    "EnsembleMember",
     "FeaturesResidual",
     "LocalKind",
     "LocalResidual",
     "RarityResidual",
-    "RarityView",
     "ReconstructionProbabilityResidual",
     "ReconstructionResidual",
     "ResidualConfig",
@@ -174,16 +174,16 @@ class FeaturesResidual(FrozenModel):
     smoothing: Smoothing = 0.0
 
 
-class RarityView(FrozenModel):
-    """One of the residuals that a rarity is made of.
+class EnsembleMember(FrozenModel):
+    """A member of the ensemble that a rarity combines.
 
     Attributes
     ----------
     residual
         The residual.
     weight
-        How much it counts, beside the others. A training that ends sets it to the part of its task
-        that the network has learned (see `trusted`).
+        Its share of the mean. At the end of a training it is set by the skill of the member (see
+        `weighted_by_skill`).
     levels
         What it is on good images (see `rarity_levels`); empty before it was measured.
     """
@@ -209,20 +209,20 @@ class RarityResidual(FrozenModel):
 
     Attributes
     ----------
-    views
+    members
         The residuals.
     levels
         What the mean of their rarities is on good images; empty before it was measured.
     """
 
     kind: Literal["rarity"] = "rarity"
-    views: Annotated[tuple[RarityView, ...], Field(min_length=1)]
+    members: Annotated[tuple[EnsembleMember, ...], Field(min_length=1, alias="views")]
     levels: Levels = ()
 
     @property
     def is_measured(self) -> bool:
         """Whether it is known what is rare."""
-        return all((self.levels, *(view.levels for view in self.views)))
+        return all((self.levels, *(member.levels for member in self.members)))
 
 
 ResidualConfig = Annotated[
@@ -248,7 +248,7 @@ SimpleResidual = ReconstructionResidual | LocalResidual
 def parts(residual: ResidualConfig) -> tuple[SimpleResidual, ...]:
     """Return what a rarity is made of, or the one residual itself."""
     if residual.kind == "rarity":
-        return tuple(view.residual for view in residual.views)
+        return tuple(member.residual for member in residual.members)
     return (residual,)
 
 

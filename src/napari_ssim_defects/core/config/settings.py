@@ -12,10 +12,10 @@ from ..common.frozen_model import FrozenModel, describe
 from .presets import PRESETS, SSIM_ONLY
 from .residual_kinds import (
     DiscriminatorResidual,
+    EnsembleMember,
     FeaturesResidual,
     LocalKind,
     RarityResidual,
-    RarityView,
     ReconstructionProbabilityResidual,
     ReconstructionResidual,
     ResidualConfig,
@@ -30,12 +30,13 @@ from .residual_kinds import (
 __all__ = [
     "AugmentationConfig",
     "DiscriminatorResidual",
+    "EnsembleMember",
     "FeatureNetwork",
     "FeaturesResidual",
+    "ImageFormat",
     "OutputConfig",
     "OutputKind",
     "RarityResidual",
-    "RarityView",
     "ReconstructionProbabilityResidual",
     "ReconstructionResidual",
     "ResidualConfig",
@@ -46,7 +47,6 @@ __all__ = [
     "SquaredErrorResidual",
     "System",
     "TextureResidual",
-    "TiffFormat",
     "TrainingConfig",
     "describe",
 ]
@@ -58,7 +58,7 @@ FeatureNetwork = Literal["alexnet", "efficientnet-lite0"]
 OutputKind = Literal["residual", "labels", "mask", "table", "overlay"]
 """Residual map; numbered regions; where regions are; their table; picture with outlines."""
 
-TiffFormat = Literal["ome", "imagej", "zarr"]
+ImageFormat = Literal["ome", "imagej", "zarr"]
 """OME-TIFF, which holds everything; ImageJ's own TIFF, which is less and opens in any Fiji; and
 OME-Zarr, a folder of small files, for images that are looked at over a network."""
 
@@ -139,7 +139,7 @@ class SegmentationConfig(FrozenModel):
 
 
 class TrainingConfig(FrozenModel):
-    """The full recipe of a training; saved in the model, printed by ``info``.
+    """The full config of a training; saved in the model, printed by ``info``.
 
     Attributes
     ----------
@@ -305,7 +305,7 @@ class TrainingConfig(FrozenModel):
 
     @staticmethod
     def preset_values(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what `preset` makes a recipe of; nothing is validated but the name."""
+        """Return the values of a preset with changes; only the name is validated."""
         if name not in PRESETS:
             raise InputError(f"There is no preset '{name}'; choose one of {', '.join(PRESETS)}.")
         values = dict(PRESETS[name])
@@ -315,7 +315,7 @@ class TrainingConfig(FrozenModel):
         return {"name": name, **values, **changes}
 
     def with_system(self, system: System) -> Self:
-        """Return the recipe for another system, scored by what the preset has for it."""
+        """Return the config for another system, with the residual that the preset has for it."""
         named = self.preset(self.name, system=system) if self.name in PRESETS else None
         fresh = named or type(self)(system=system, ssim=self.ssim)
         return self.replace(system=system, **{name: getattr(fresh, name) for name in SSIM_ONLY})
@@ -371,7 +371,7 @@ class OutputConfig(FrozenModel):
     ----------
     kinds
         What is written, each once, in the order of `OutputKind`.
-    tiff
+    format
         Format of residuals, labels and masks.
 
     Examples
@@ -381,7 +381,7 @@ class OutputConfig(FrozenModel):
     """
 
     kinds: tuple[OutputKind, ...] = ("residual", "labels", "table")
-    tiff: TiffFormat = "ome"
+    format: Annotated[ImageFormat, Field(alias="tiff")] = "ome"
 
     @field_validator("kinds")
     @classmethod

@@ -93,7 +93,7 @@ def predict_plane(
     plane
         Normalised intensities, float32 of shape (C, H, W).
     config
-        The recipe.
+        The config.
     stride
         Distance between reconstructed patches, in pixels.
     device

@@ -24,14 +24,14 @@ _MEASURED = 4.0  # up to this rarity, levels are quantiles; beyond they are extr
 _TAIL = 2.0  # rarity from which on the tail is taken for exponential
 _HIGHEST = 30.0
 _LEAST_WEIGHT = 0.01
-# From which skill on a view counts at all, and from which in full: area under the ROC curve of
-# painted corruptions, which a discriminator was made for, and part of the loss that is redrawn.
+# Skills at which a member starts to count, and counts in full: areas under the ROC curve of
+# corruptions, which is the very task of a discriminator, and the reconstruction skill.
 _SKILLS = {"discriminator": (0.8, 0.92), "features": (0.5, 0.6), "texture": (0.5, 0.6)}
-_REDRAWN = (0.5, 1.0)
+_RECONSTRUCTION_SKILLS = (0.5, 1.0)
 _LOWEST = 0.1  # part of the pixels of any image that is good for sure
 _USUAL = -math.log10(1 - _LOWEST)  # rarity that they stay below
 _LARGEST_OFFSET = 2.0
-_MOST = 10.0  # that one view may say: beyond, its tail is a guess
+_MOST = 10.0  # that one member may say: beyond, its tail is a guess
 _SHIFT = 0.3  # the rarity of every second good pixel: below it, differences tell nothing
 _SAMPLE = 50_000  # pixels that a median is taken of
 _FEWEST = 30  # pixels beyond a level that is still taken from the data
@@ -109,23 +109,23 @@ def offsets(maps: Sequence[npt.NDArray[np.float32]], config: RarityResidual) -> 
     Parameters
     ----------
     maps
-        One residual map per view of ``config``, float32 of any shape, of enough of the image to
+        One residual map per member of ``config``, float32 of any shape, of enough of the image to
         stand for it; NaN does not count.
     config
-        A rarity whose views were measured on good images.
+        A rarity whose members were measured on good images.
 
     Returns
     -------
     tuple of float
-        A difference per view, in [0, 2]: an image of another material altogether stays rare.
+        A difference per member, in [0, 2]: an image of another material altogether stays rare.
     """
     found = []
-    for residual, view in zip(maps, config.views, strict=True):
+    for residual, member in zip(maps, config.members, strict=True):
         values = residual[np.isfinite(residual)]
         offset = 0.0
         if values.size:
             lowest = np.quantile(values[:: max(1, values.size // _SAMPLE)], _LOWEST)
-            offset = float(rarity(np.full(1, lowest, np.float32), view.levels)[0]) - _USUAL
+            offset = float(rarity(np.full(1, lowest, np.float32), member.levels)[0]) - _USUAL
         found.append(min(max(0.0, offset), _LARGEST_OFFSET))
     return tuple(found)
 
@@ -140,7 +140,7 @@ def combined_rarity(
     Parameters
     ----------
     maps
-        One residual map per view of ``config``, float32 of shape (H, W).
+        One residual map per member of ``config``, float32 of shape (H, W).
     config
         A rarity that was measured on good images.
     excess
@@ -164,19 +164,19 @@ def fit_rarity(
     config
         Says which residuals the rarity is made of.
     maps
-        For each of these views, the residual maps of the good images, float32 of shape (H, W);
-        pixels that are NaN in all views do not count.
+        For each of these members, the residual maps of the good images, float32 of shape (H, W);
+        pixels that are NaN in all members do not count.
 
     Returns
     -------
     RarityResidual
-        The same views with their levels.
+        The same members with their levels.
     """
-    views = []
-    for view, good in zip(config.views, maps, strict=True):
+    members = []
+    for member, good in zip(config.members, maps, strict=True):
         values = np.concatenate([found[np.isfinite(found)] for found in good])
-        views.append(view.replace(levels=rarity_levels(values)))
-    config = config.replace(views=tuple(views))
+        members.append(member.replace(levels=rarity_levels(values)))
+    config = config.replace(members=tuple(members))
     together = [
         _together(image, config, offsets(image, config)) for image in zip(*maps, strict=True)
     ]
@@ -185,9 +185,9 @@ def fit_rarity(
 
 
 def weighted_by_skill(
-    config: ResidualConfig, redrawn: float, skills: Mapping[SimpleResidual, float]
+    config: ResidualConfig, reconstruction_skill: float, skills: Mapping[SimpleResidual, float]
 ) -> ResidualConfig:
-    """Let each view count in a rarity by how well it does its task, or not at all.
+    """Let each member count in a rarity by how well it does its task, or not at all.
 
     What an autoencoder has not learned to redraw is no defect, however rare the difference is. Of
     a texture without order it learns to redraw the smooth parts only, which then look good
@@ -199,36 +199,38 @@ def weighted_by_skill(
     ----------
     config
         Any residual; all but a rarity stay as they are.
-    redrawn
-        Part of the loss of a flat reconstruction that is gone (see `Validation.learned`).
+    reconstruction_skill
+        Part of the loss of a flat reconstruction that is gone (see
+        `Validation.reconstruction_skill`).
     skills
-        What `Validation.skills` says of the other views.
+        What `Validation.skills` says of the other members.
 
     Examples
     --------
-    >>> from napari_ssim_defects.core.config import RarityView, SSIMResidual, TextureResidual
-    >>> views = RarityView(residual=SSIMResidual()), RarityView(residual=TextureResidual())
+    >>> from napari_ssim_defects.core.config import EnsembleMember, SSIMResidual, TextureResidual
+    >>> kinds = SSIMResidual(), TextureResidual()
+    >>> rarity = RarityResidual(members=[EnsembleMember(residual=kind) for kind in kinds])
     >>> skills = {TextureResidual(): 0.95}
-    >>> both = weighted_by_skill(RarityResidual(views=views), redrawn=0.9, skills=skills)
-    >>> [view.weight for view in both.views]
+    >>> both = weighted_by_skill(rarity, 0.9, skills)
+    >>> [member.weight for member in both.members]
     [0.8, 1.0]
-    >>> weaker = weighted_by_skill(RarityResidual(views=views), redrawn=0.4, skills=skills)
-    >>> [view.residual.kind for view in weaker.views]
+    >>> weaker = weighted_by_skill(rarity, 0.4, skills)
+    >>> [member.residual.kind for member in weaker.members]
     ['texture']
     """
     if config.kind != "rarity":
         return config
     weights = []
-    for view in config.views:
-        least, full = _SKILLS.get(view.residual.kind, _REDRAWN)
-        weight = (skills.get(view.residual, redrawn) - least) / (full - least)
+    for member in config.members:
+        least, full = _SKILLS.get(member.residual.kind, _RECONSTRUCTION_SKILLS)
+        weight = (skills.get(member.residual, reconstruction_skill) - least) / (full - least)
         weights.append(round(min(1.0, weight), 4))
     if max(weights) <= 0:  # none does its task: what there is
         weights = [_LEAST_WEIGHT] * len(weights)
     return config.replace(
-        views=tuple(
-            view.replace(weight=weight)
-            for view, weight in zip(config.views, weights, strict=True)
+        members=tuple(
+            member.replace(weight=weight)
+            for member, weight in zip(config.members, weights, strict=True)
             if weight > 0
         )
     )
@@ -241,12 +243,12 @@ def _together(
 ) -> npt.NDArray[np.float32]:
     """Return the weighted geometric mean of the rarities, shifted by 0.3.
 
-    From each is subtracted first what all of its image has too much. One view alone cannot decide:
-    a place that is rare in all views counts for more than one that is very rare in one of them.
+    The excess of the whole image is subtracted from each first. One member alone cannot decide: a
+    place that is rare in all members counts for more than one that is very rare in one of them.
     """
     total = np.zeros_like(maps[0])
-    for found, view, offset in zip(maps, config.views, excess, strict=True):
-        rare = (rarity(found, view.levels).clip(max=_MOST) - np.float32(offset)).clip(min=0)
-        total += np.float32(view.weight) * np.log(rare + np.float32(_SHIFT))
-    mean = np.exp(total / np.float32(sum(view.weight for view in config.views)))
+    for found, member, offset in zip(maps, config.members, excess, strict=True):
+        rare = (rarity(found, member.levels).clip(max=_MOST) - np.float32(offset)).clip(min=0)
+        total += np.float32(member.weight) * np.log(rare + np.float32(_SHIFT))
+    mean = np.exp(total / np.float32(sum(member.weight for member in config.members)))
     return np.asarray((mean - np.float32(_SHIFT)).clip(min=0))

@@ -75,7 +75,7 @@ class SampledReconstruction(nn.Module):
 
 
 def reconstructor(network: Autoencoder, config: TrainingConfig) -> nn.Module:
-    """Return what maps patches to all that the recipe's residual needs to know of them."""
+    """Return the function from patches to the outputs that the config's residual needs."""
     residual = config.residual
     if residual.kind == "reconstruction_probability":
         return SampledReconstruction(network, residual.samples, config.seed)

@@ -128,7 +128,7 @@ def residual_maps(
     Returns
     -------
     numpy.ndarray
-        float32 of shape (V, H, W): the views of a rarity, or the one residual itself.
+        float32 of shape (V, H, W): the members of a rarity, or the one residual itself.
 
     Raises
     ------
@@ -149,7 +149,9 @@ def plane_offsets(maps: list[npt.NDArray[np.float32]], config: ResidualConfig) -
     """Return `offsets` of a plane from the `residual_maps` of its typical tiles."""
     if config.kind != "rarity":
         return ()
-    return offsets([np.concatenate(view, axis=None) for view in zip(*maps, strict=True)], config)
+    return offsets(
+        [np.concatenate(member, axis=None) for member in zip(*maps, strict=True)], config
+    )
 
 
 def score_of(

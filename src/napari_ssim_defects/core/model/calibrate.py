@@ -20,11 +20,11 @@ from ..detection.residual import score_plane
 from ..images.planes import ImageLike, Planes
 from ..networks.autoencoder import Autoencoder
 from ..patches.areas import TrainingArea, read_areas, spread_over
-from .calibration import Measurement, Scoring
+from .calibration import CalibratedResidual, CalibrationBuilder
 from .defect_model import DefectModel
 from .thresholds import ThresholdPolicy
 
-__all__ = ["calibrate", "measure", "usual_pixels"]
+__all__ = ["calibrate", "calibrate_residuals", "usual_pixels"]
 
 # Contrast about the mean, and brightness: less than the discriminator is taught to take for good.
 _LIGHTS = ((1.15, 0.0), (0.87, 0.0), (1.0, 0.1), (1.0, -0.1))
@@ -86,16 +86,18 @@ def calibrate(
         area.normalised(model.intensity)
         for area in read_areas(stacks, masks, model.config.patch_size)
     ]
-    scorings = yield from measure(
+    calibrated = yield from calibrate_residuals(
         model.network_on(where),
         areas,
         model.config,
-        [scoring.residual for scoring in model.scorings],
+        [each.residual for each in model.calibrated_residuals],
         where,
         held_out=True,
         image_pixels=usual_pixels(stacks),
     )
-    return replace(model.with_scorings(scorings), threshold=threshold or model.threshold)
+    return replace(
+        model.with_calibrated_residuals(calibrated), threshold=threshold or model.threshold
+    )
 
 
 def usual_pixels(stacks: Sequence[Planes]) -> int:
@@ -103,7 +105,7 @@ def usual_pixels(stacks: Sequence[Planes]) -> int:
     return int(np.median([stack.height * stack.width for stack in stacks]))
 
 
-def measure(
+def calibrate_residuals(
     network: Autoencoder,
     areas: Sequence[TrainingArea],
     config: TrainingConfig,
@@ -112,22 +114,22 @@ def measure(
     *,
     held_out: bool,
     image_pixels: int,
-) -> Generator[CalibrationProgress, None, list[Scoring]]:
+) -> Generator[CalibrationProgress, None, list[CalibratedResidual]]:
     """Measure residuals of a network on normalised defect-free areas of images of so many pixels.
 
     Returns
     -------
-    list of Scoring
+    list of CalibratedResidual
         One per residual, in their order; rarities with their levels measured.
     """
     rarities = [residual for residual in residuals if residual.kind == "rarity"]
     simple: list[ResidualConfig] = [residual for residual in residuals if residual.kind != "rarity"]
-    views = [view.residual for rarity in rarities for view in rarity.views]
-    simple += [view for view in dict.fromkeys(views) if view not in simple]
-    measurements: dict[ResidualConfig, Measurement] = {
-        kind: Measurement(image_pixels) for kind in simple
+    members = [member.residual for rarity in rarities for member in rarity.members]
+    simple += [member for member in dict.fromkeys(members) if member not in simple]
+    builders: dict[ResidualConfig, CalibrationBuilder] = {
+        kind: CalibrationBuilder(image_pixels) for kind in simple
     }
-    maps: dict[ResidualConfig, list[npt.NDArray[np.float32]]] = {view: [] for view in views}
+    maps: dict[ResidualConfig, list[npt.NDArray[np.float32]]] = {member: [] for member in members}
     lit = spread_over(areas, _LIGHT_PIXELS)
     done, work = 0, len(areas) + len(rarities) * (len(areas) + len(lit) * len(_LIGHTS))
 
@@ -144,26 +146,26 @@ def measure(
             ]
             if not sharing:
                 continue
-            recipe = config.replace(residual=sharing[0])
-            steps = predict_plane(network, area.pixels, recipe, config.stride, device, sharing)
+            scored = config.replace(residual=sharing[0])
+            steps = predict_plane(network, area.pixels, scored, config.stride, device, sharing)
             outputs = yield from relayed(steps, progress)
             for residual in sharing:
                 found = score_plane(area.pixels, outputs, residual)
                 if area.allowed is not None:
                     found = np.where(area.allowed, found, np.float32(np.nan))
-                measurements[residual].add(found)
+                builders[residual].add(found)
                 if residual in maps:
                     maps[residual].append(found)
                 yield progress(1)
         done += 1
     fitted: dict[ResidualConfig, RarityResidual] = {}
     for rarity in rarities:
-        seen = [maps[view.residual] for view in rarity.views]
+        seen = [maps[member.residual] for member in rarity.members]
         fitted[rarity] = fit_rarity(rarity, seen)
-        measurements[rarity] = Measurement(image_pixels)
+        builders[rarity] = CalibrationBuilder(image_pixels)
         for together in zip(*seen, strict=True):
             excess = offsets(together, fitted[rarity])
-            measurements[rarity].add(combined_rarity(together, fitted[rarity], excess))
+            builders[rarity].add(combined_rarity(together, fitted[rarity], excess))
             done += 1
             yield progress(0)
         for area in lit:
@@ -177,10 +179,10 @@ def measure(
                 found = score_plane(varied, outputs, fitted[rarity])
                 if area.allowed is not None:
                     found = np.where(area.allowed, found, np.float32(np.nan))
-                measurements[rarity].add_varied(found, light)
+                builders[rarity].add_varied(found, light)
                 done += 1
                 yield progress(0)
     return [
-        Scoring(fitted.get(residual, residual), measurements[residual].result(held_out))
+        CalibratedResidual(fitted.get(residual, residual), builders[residual].result(held_out))
         for residual in residuals
     ]

@@ -14,7 +14,7 @@ from ..config import ResidualConfig, SegmentationConfig
 from ..segmentation.regions import label_regions
 from ..segmentation.segment import ThresholdIndex, prepare, segment_prepared
 
-__all__ = ["Calibration", "Measurement", "Scoring"]
+__all__ = ["CalibratedResidual", "Calibration", "CalibrationBuilder"]
 
 # Dense in the upper tail, where thresholds lie: 1 - level falls from 1 to 1e-6.
 _TAIL = np.concatenate([np.linspace(1, 0.1, 91), np.geomspace(0.1, 1e-6, 201)[1:], [0.0]])
@@ -85,10 +85,10 @@ class Calibration:
         InputError
             If a map holds anything but real numbers, or there is no finite pixel.
         """
-        measurement = Measurement()
+        builder = CalibrationBuilder()
         for residual in residuals:
-            measurement.add(residual)
-        return measurement.result(held_out)
+            builder.add(residual)
+        return builder.result(held_out)
 
     def threshold(self, false_positive_rate: float) -> float:
         """Return the threshold that this fraction of defect-free pixels exceeds.
@@ -121,7 +121,7 @@ class Calibration:
         """Return the threshold at which so many regions of a usual good image are outlined.
 
         So many at most, by the default segmentation: the fewer good pixels were measured, the
-        more cautious it is. Where they are too few, it is extrapolated (see `Measurement`).
+        more cautious it is. Where they are too few, it is extrapolated (see `CalibrationBuilder`).
 
         Parameters
         ----------
@@ -157,14 +157,14 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scoring:
+class CalibratedResidual:
     """A residual, and the calibration that belongs to it and to no other."""
 
     residual: ResidualConfig
     calibration: Calibration
 
 
-class Measurement:
+class CalibrationBuilder:
     """Collects residual maps of defect-free images, one after another.
 
     Parameters

@@ -1,4 +1,4 @@
-"""A trained model: weights, recipe, intensity range and calibration, and what they can do."""
+"""A trained model: weights, config, intensity range and calibration, and what they can do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from ..common.array_checks import whole_number
 from ..common.device import choose_device, place
 from ..common.errors import InputError
-from ..common.progress import InspectionProgress, PlaneInspected
+from ..common.progress import DetectionProgress, PlaneDetected
 from ..config import ResidualKind, TrainingConfig
 from ..detection.predictions import predict_plane
 from ..detection.reconstruction import relayed
@@ -25,7 +25,7 @@ from ..images.inspected_area import InspectedArea
 from ..images.intensity import IntensityRange
 from ..images.planes import ImageLike, Planes, as_planes
 from ..networks.autoencoder import Autoencoder
-from .calibration import Calibration, Scoring
+from .calibration import CalibratedResidual, Calibration
 from .thresholds import FalseRegionsThreshold, FixedThreshold, ThresholdPolicy
 
 __all__ = ["DefectModel", "HistoryEntry"]
@@ -50,7 +50,7 @@ class DefectModel:
     Attributes
     ----------
     config
-        The recipe that it was trained by.
+        The config that it was trained with.
     network
         The trained network, in evaluation mode, on the CPU.
     channels
@@ -81,7 +81,7 @@ class DefectModel:
     channel_axis: int | None
     intensity: IntensityRange
     calibration: Calibration
-    alternatives: tuple[Scoring, ...] = ()
+    alternatives: tuple[CalibratedResidual, ...] = ()
     threshold: ThresholdPolicy = _AUTOMATIC
     history: tuple[HistoryEntry, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -133,13 +133,13 @@ class DefectModel:
         return self.threshold.of(self.calibration)
 
     @property
-    def scorings(self) -> tuple[Scoring, ...]:
+    def calibrated_residuals(self) -> tuple[CalibratedResidual, ...]:
         """All residuals that it can be scored by, the one in use first."""
-        return (Scoring(self.config.residual, self.calibration), *self.alternatives)
+        return (CalibratedResidual(self.config.residual, self.calibration), *self.alternatives)
 
-    def with_scorings(self, scorings: Sequence[Scoring]) -> DefectModel:
+    def with_calibrated_residuals(self, calibrated: Sequence[CalibratedResidual]) -> DefectModel:
         """Return the same network scored by the first of these; the others are kept beside."""
-        first, *others = scorings
+        first, *others = calibrated
         threshold = self.threshold
         if first.residual.kind != self.config.residual.kind and isinstance(
             threshold, FixedThreshold
@@ -159,21 +159,22 @@ class DefectModel:
         Parameters
         ----------
         kind
-            A kind that the model has (see `scorings`); None: as it is.
+            A kind that the model has (see `calibrated_residuals`); None: as it is.
 
         Raises
         ------
         InputError
             If the model was not calibrated for this residual.
         """
-        chosen = [scoring for scoring in self.scorings if scoring.residual.kind == kind]
         if kind is None or kind == self.config.residual.kind:
             return self
+        every = self.calibrated_residuals
+        chosen = [each for each in every if each.residual.kind == kind]
         if not chosen:
-            known = ", ".join(scoring.residual.kind for scoring in self.scorings)
+            known = ", ".join(each.residual.kind for each in every)
             raise InputError(f"The model cannot be scored by {kind}; choose one of {known}.")
-        return self.with_scorings(
-            [*chosen, *(scoring for scoring in self.scorings if scoring.residual.kind != kind)]
+        return self.with_calibrated_residuals(
+            [*chosen, *(each for each in every if each.residual.kind != kind)]
         )
 
     def planes(
@@ -219,7 +220,7 @@ class DefectModel:
             )
         return planes
 
-    def inspect(
+    def detect(
         self,
         image: ImageLike,
         *,
@@ -229,7 +230,7 @@ class DefectModel:
         name: str = "image",
         reconstruct: bool = False,
         area: InspectedArea | None = None,
-    ) -> Iterator[InspectionProgress | PlaneInspected]:
+    ) -> Iterator[DetectionProgress | PlaneDetected]:
         """Score an image plane by plane, reporting as it goes.
 
         Parameters
@@ -237,7 +238,7 @@ class DefectModel:
         image
             Array as for `planes`.
         stride
-            Distance between patches, in pixels; None: the recipe's.
+            Distance between patches, in pixels; None: the config's.
         channel_axis
             Axis of the channels, if it differs from the training images'.
         device
@@ -252,8 +253,8 @@ class DefectModel:
 
         Yields
         ------
-        InspectionProgress or PlaneInspected
-            A `PlaneInspected` per plane, in order, with `InspectionProgress` before it.
+        DetectionProgress or PlaneDetected
+            A `PlaneDetected` per plane, in order, with `DetectionProgress` before it.
 
         Raises
         ------
@@ -273,15 +274,15 @@ class DefectModel:
                 reconstruct=reconstruct,
             )  # fmt: skip
 
-            def progress(done: float, index: int = index) -> InspectionProgress:
-                return InspectionProgress(index, len(planes), (index + done) / len(planes))
+            def progress(done: float, index: int = index) -> DetectionProgress:
+                return DetectionProgress(index, len(planes), (index + done) / len(planes))
 
             found = yield from relayed(steps, progress)
             redrawn = found.reconstruction
             if redrawn is not None:
                 redrawn = self.intensity.restore(redrawn[: self.channels])
             if area is None:
-                yield PlaneInspected(
+                yield PlaneDetected(
                     index, len(planes), score_plane(plane, found, residual), redrawn
                 )
                 continue
@@ -291,7 +292,7 @@ class DefectModel:
                 whole[:, *area.box.slices] = redrawn
                 redrawn = whole
             score = here.embedded(score_plane(plane, found, residual, here.inside))
-            yield PlaneInspected(index, len(planes), score, redrawn)
+            yield PlaneDetected(index, len(planes), score, redrawn)
 
     def residual(
         self,
@@ -302,12 +303,12 @@ class DefectModel:
         device: str | None = None,
         roi: npt.NDArray[np.bool_] | None = None,
     ) -> npt.NDArray[np.float32]:
-        """Return the residual map of an image or a stack; parameters as for `inspect`.
+        """Return the residual map of an image or a stack; parameters as for `detect`.
 
         Parameters
         ----------
         image, stride, channel_axis, device
-            As for `inspect`.
+            As for `detect`.
         roi
             What is inspected, the region of interest: not zero there, of shape (H, W) or
             (..., H, W). None: all. The residual of other pixels is 0.
@@ -321,8 +322,8 @@ class DefectModel:
         area = None if roi is None else InspectedArea.of_mask(roi, planes.shape)
         maps = [
             message.residual
-            for message in self.inspect(planes, stride=stride, device=device, area=area)
-            if isinstance(message, PlaneInspected)
+            for message in self.detect(planes, stride=stride, device=device, area=area)
+            if isinstance(message, PlaneDetected)
         ]
         return np.stack(maps).reshape(planes.shape)
 
@@ -334,7 +335,7 @@ class DefectModel:
         channel_axis: int | None = None,
         device: str | None = None,
     ) -> npt.NDArray[np.float32]:
-        """Return the reconstruction of an image or a stack; parameters as for `inspect`.
+        """Return the reconstruction of an image or a stack; parameters as for `detect`.
 
         Returns
         -------
@@ -344,10 +345,10 @@ class DefectModel:
         planes = self.planes(image, channel_axis)
         result = np.stack([
             message.reconstruction
-            for message in self.inspect(
+            for message in self.detect(
                 image, stride=stride, channel_axis=channel_axis, device=device, reconstruct=True
             )
-            if isinstance(message, PlaneInspected) and message.reconstruction is not None
+            if isinstance(message, PlaneDetected) and message.reconstruction is not None
         ])  # fmt: skip
         shape = planes.shape
         if planes.channel_axis is None:

@@ -103,7 +103,7 @@ class Autoencoder(nn.Module):
 
     @classmethod
     def of(cls, config: TrainingConfig, channels: int) -> Self:
-        """Return the network of a recipe for images of so many channels."""
+        """Return the network of a config for images of so many channels."""
         return cls(
             config.patch_size,
             channels,

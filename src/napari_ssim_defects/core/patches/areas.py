@@ -212,7 +212,7 @@ def refuse_single_patches(config: TrainingConfig, side: int) -> None:
     Parameters
     ----------
     config
-        The recipe.
+        The config.
     side
         Side of the squares that are trained on, in pixels.
 

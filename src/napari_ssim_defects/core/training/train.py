@@ -21,7 +21,7 @@ from ..config import AugmentationConfig, TrainingConfig
 from ..detection.rarity import weighted_by_skill
 from ..images.intensity import IntensityRange
 from ..images.planes import ImageLike, Planes
-from ..model.calibrate import measure, usual_pixels
+from ..model.calibrate import calibrate_residuals, usual_pixels
 from ..model.defect_model import DefectModel
 from ..networks.alexnet import AlexNetFeatures
 from ..networks.autoencoder import Autoencoder, initialise
@@ -305,7 +305,7 @@ def _finished_model(
         yield TrainingNotice(text)
     weighted = weighted_by_skill(config.residual, skill, validation.skills(network))
     config = config.replace(residual=weighted, augmentation=augmentation)
-    own, *others = yield from measure(
+    own, *others = yield from calibrate_residuals(
         network,
         spread_over(data.held_out, _CALIBRATION_PIXELS)
         or spread_over(data.areas, _CALIBRATION_PIXELS),

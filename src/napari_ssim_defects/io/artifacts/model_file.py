@@ -1,4 +1,4 @@
-"""Model files: one safetensors file with weights, recipe, calibration and history.
+"""Model files: one safetensors file with weights, config, calibration and history.
 
 Tensors are ``network.*`` (the weights) and ``calibration.RESIDUAL.*``; everything else is one JSON
 text in the header, validated field by field. Reading executes nothing from the file.
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ...core.common.errors import InputError
 from ...core.config import ResidualConfig, TrainingConfig
 from ...core.images.intensity import IntensityRange
-from ...core.model.calibration import Calibration, Scoring
+from ...core.model.calibration import CalibratedResidual, Calibration
 from ...core.model.defect_model import DefectModel, HistoryEntry
 from ...core.model.thresholds import ThresholdPolicy
 from ...core.networks.autoencoder import Autoencoder
@@ -39,7 +39,7 @@ _CURVES = (
 )
 
 
-class _Scoring(BaseModel):
+class _CalibratedResidual(BaseModel):
     """What is not a tensor of a calibration."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -60,7 +60,7 @@ class _Header(BaseModel):
     channel_axis: Annotated[int, Field(ge=-64, le=-1)] | None
     intensity_low: tuple[float, ...]
     intensity_high: tuple[float, ...]
-    scorings: Annotated[tuple[_Scoring, ...], Field(min_length=1)]
+    scorings: Annotated[tuple[_CalibratedResidual, ...], Field(min_length=1)]
     threshold: ThresholdPolicy
     history: tuple[tuple[int, float, float, float | None], ...]
     warnings: tuple[str, ...] = ()
@@ -96,13 +96,13 @@ def write_model(model: DefectModel, path: str | os.PathLike[str]) -> None:
         intensity_low=model.intensity.low,
         intensity_high=model.intensity.high,
         scorings=tuple(
-            _Scoring(
-                residual=scoring.residual,
-                pixels=scoring.calibration.pixels,
-                held_out=scoring.calibration.held_out,
-                image_pixels=scoring.calibration.image_pixels,
+            _CalibratedResidual(
+                residual=calibrated.residual,
+                pixels=calibrated.calibration.pixels,
+                held_out=calibrated.calibration.held_out,
+                image_pixels=calibrated.calibration.image_pixels,
             )
-            for scoring in model.scorings
+            for calibrated in model.calibrated_residuals
         ),
         threshold=model.threshold,
         history=tuple(
@@ -116,9 +116,9 @@ def write_model(model: DefectModel, path: str | os.PathLike[str]) -> None:
         _NETWORK + name: tensor.detach().cpu().contiguous().numpy()
         for name, tensor in model.network.state_dict().items()
     }
-    for scoring in model.scorings:
+    for calibrated in model.calibrated_residuals:
         for name in chain.from_iterable(_CURVES):
-            tensors[_tensor(scoring.residual.kind, name)] = getattr(scoring.calibration, name)
+            tensors[_tensor(calibrated.residual.kind, name)] = getattr(calibrated.calibration, name)
     metadata = {
         "format": _FORMAT,
         "format_version": str(FORMAT_VERSION),
@@ -200,18 +200,19 @@ def _model(header: _Header, tensors: dict[str, np.ndarray]) -> DefectModel:
         raise ValueError("weights that are not finite")
     network.load_state_dict(weights, assign=True)
     network.requires_grad_(True).eval()
-    for scoring in header.scorings:
-        config.replace(residual=scoring.residual)  # refuses what the network does not have
-        if scoring.residual.kind == "rarity" and not scoring.residual.is_measured:
+    for calibrated in header.scorings:
+        config.replace(residual=calibrated.residual)  # refuses what the network does not have
+        if calibrated.residual.kind == "rarity" and not calibrated.residual.is_measured:
             raise ValueError("rarity that was not measured")
-    kinds = [scoring.residual.kind for scoring in header.scorings]
+    kinds = [calibrated.residual.kind for calibrated in header.scorings]
     curves = [_tensor(kind, name) for kind in kinds for name in chain.from_iterable(_CURVES)]
     if len(set(kinds)) < len(kinds) or header.scorings[0].residual != config.residual:
-        raise ValueError("residuals of another recipe")
+        raise ValueError("residuals of another config")
     if tensors.keys() != {*curves, *(_NETWORK + name for name in expected)}:
         raise ValueError("tensors that no model has")
     first, *others = (
-        Scoring(scoring.residual, _calibration(scoring, tensors)) for scoring in header.scorings
+        CalibratedResidual(calibrated.residual, _calibration(calibrated, tensors))
+        for calibrated in header.scorings
     )
     return DefectModel(
         config=config,
@@ -232,11 +233,11 @@ def _tensor(kind: str, name: str) -> str:
     return f"{_CALIBRATION}{kind}.{name}"
 
 
-def _calibration(scoring: _Scoring, tensors: dict[str, np.ndarray]) -> Calibration:
+def _calibration(calibrated: _CalibratedResidual, tensors: dict[str, np.ndarray]) -> Calibration:
     """Build a calibration; ValueError if its curves cannot be computed with."""
     curves = []
     for names in _CURVES:
-        x, y = (tensors[_tensor(scoring.residual.kind, name)] for name in names)
+        x, y = (tensors[_tensor(calibrated.residual.kind, name)] for name in names)
         if not (x.shape == y.shape == (x.size,) and x.size >= 2):
             raise ValueError("calibration of another shape")
         if not x.dtype == y.dtype == np.float64 or not np.isfinite([x, y]).all():
@@ -257,11 +258,11 @@ def _calibration(scoring: _Scoring, tensors: dict[str, np.ndarray]) -> Calibrati
     return Calibration(
         tail,
         thresholds,
-        scoring.pixels,
-        scoring.held_out,
+        calibrated.pixels,
+        calibrated.held_out,
         areas,
         area_thresholds,
         rates,
         region_thresholds,
-        scoring.image_pixels,
+        calibrated.image_pixels,
     )

@@ -33,7 +33,7 @@ def detection_line(model: Path, recipe: DetectionRecipe) -> str:
             words.append(f"--{option}" if value else f"--no-{option}")
         else:
             words += [f"--{option}", repr(value)]
-    words += ["--save", ",".join(recipe.outputs.kinds), "--format", recipe.outputs.tiff]
+    words += ["--save", ",".join(recipe.outputs.kinds), "--format", recipe.outputs.format]
     if recipe.report:
         words.append("--report")
     if recipe.pixel_size is not None:
@@ -76,7 +76,7 @@ def _lines(model: Path, recipe: DetectionRecipe) -> Iterator[str]:
     yield "segmentation = SegmentationConfig("
     yield from (f"    {name}={value!r}," for name, value in _decisive(recipe.segmentation).items())
     yield ")"
-    outputs = f"kinds={recipe.outputs.kinds!r}, tiff={recipe.outputs.tiff!r}"
+    outputs = f"kinds={recipe.outputs.kinds!r}, format={recipe.outputs.format!r}"
     yield f"outputs = OutputConfig({outputs})"
     yield ""
     yield "for message in detect_files("

@@ -86,7 +86,7 @@ class ResultWriter:
                 f"Nothing is chosen to be written; choose from {', '.join(get_args(OutputKind))}."
             )
         self._outputs = outputs
-        if outputs.tiff == "zarr":
+        if outputs.format == "zarr":
             refuse_without_zarr(os.fspath(folder))
         self.folder = ensure_folder(folder)
         self._rows: list[dict[str, object]] = []
@@ -109,7 +109,7 @@ class ResultWriter:
                 numbers = [f"-{plane}" for plane in planes] if leading_shape else [""]
                 names = [f"{stem}.overlay{number}.png" for number in numbers]
             elif kind != "table":
-                names = [f"{stem}.{kind}{_ENDINGS[self._outputs.tiff]}"]
+                names = [f"{stem}.{kind}{_ENDINGS[self._outputs.format]}"]
             else:
                 continue
             paths[kind] = tuple(self.folder / name for name in names)
@@ -160,9 +160,9 @@ class ResultWriter:
                 "detect, or leave the overlay out."
             )
         for kind, (path, *_) in self.paths(result.stem, ()).items():
-            if kind != "overlay" and self._outputs.tiff == "imagej":
+            if kind != "overlay" and self._outputs.format == "imagej":
                 refuse_unfit(np.asarray(_pixels(kind, result)), result.spatial, path.name)
-            elif kind != "overlay" and self._outputs.tiff == "zarr":
+            elif kind != "overlay" and self._outputs.format == "zarr":
                 refuse_axes(path.name, result.spatial.axes)
 
     def write(self, result: Result) -> dict[OutputKind, tuple[Path, ...]]:
@@ -185,9 +185,9 @@ class ResultWriter:
         for kind, paths in files.items():
             if kind == "overlay":
                 self._write_overlays(result, paths)
-            elif self._outputs.tiff == "imagej":
+            elif self._outputs.format == "imagej":
                 write_imagej_tiff(paths[0], np.asarray(_pixels(kind, result)), spatial)
-            elif self._outputs.tiff == "zarr":
+            elif self._outputs.format == "zarr":
                 write_ome_zarr(paths[0], _pixels(kind, result), spatial)
             else:
                 write_ome_tiff(

@@ -13,8 +13,8 @@ from ..jobs.batch_job import (
     BatchSettings,
     BatchStep,
     ResultOpened,
-    inspecting_files,
-    opening_result,
+    detect_in_files,
+    open_result,
 )
 from ..jobs.runner import Runner
 from ..layers.provenance import model_origin, provenance
@@ -104,7 +104,7 @@ class BatchController:
         self._runner.begin(
             "inspecting",
             f"Inspecting{where} …",
-            partial(inspecting_files, self._settings, batch.inputs, batch.folder),
+            partial(detect_in_files, self._settings, batch.inputs, batch.folder),
             self._on_message,
         )
 
@@ -125,7 +125,7 @@ class BatchController:
         self._runner.begin(
             "opening",
             f"Opening '{image.path.name}' …",
-            partial(opening_result, self._settings, image),
+            partial(open_result, self._settings, image),
             partial(self._on_opened, image),
         )
 

@@ -19,7 +19,7 @@ from ..state.preferences import preferences
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from ..jobs.jobs import Sight
+    from ..jobs.jobs import ViewPosition
     from ..layers.large import LargeResidual
 
 __all__ = ["DetectionController"]
@@ -92,7 +92,7 @@ class DetectionController:
             "detecting",
             "Inspecting …",
             partial(
-                jobs.inspection,
+                jobs.detect_layers,
                 state.model,
                 sources,
                 state.stride,
@@ -100,7 +100,7 @@ class DetectionController:
                 chosen.threads,
                 state.keep_reconstruction,
                 self._stopped(sources),
-                {str(layer.unique_id): self._sight(layer) for layer in state.detection_layers},
+                {str(layer.unique_id): self._position(layer) for layer in state.detection_layers},
                 chosen.data_folder / "scratch",
             ),
             partial(self._on_message, state.model.calibration.contrast_limits, origin),
@@ -109,7 +109,7 @@ class DetectionController:
     def _on_message(
         self, limits: tuple[float, float], origin: dict[str, Any], message: object
     ) -> None:
-        if isinstance(message, jobs.Inspected):
+        if isinstance(message, jobs.Detected):
             self._show_reconstruction(message, origin)
             self._show_heatmap(message, limits, origin)
             return
@@ -163,9 +163,9 @@ class DetectionController:
     def _tell_sight(self) -> None:
         """Tell the job what is looked at."""
         if self._growing is not None and self._state.activity == "detecting":
-            self._runner.send(self._sight(self._growing))
+            self._runner.send(self._position(self._growing))
 
-    def _sight(self, layer: Any) -> Sight:
+    def _position(self, layer: Any) -> ViewPosition:
         """Return which plane of a layer is looked at, and where in it."""
         dims = self._viewer.dims
         point = list(dims.point)
@@ -196,7 +196,7 @@ class DetectionController:
         camera = self._camera.events
         return camera.center, camera.zoom, self._viewer.dims.events.current_step
 
-    def _show_reconstruction(self, message: jobs.Inspected, origin: dict[str, Any]) -> None:
+    def _show_reconstruction(self, message: jobs.Detected, origin: dict[str, Any]) -> None:
         if message.reconstruction is None:
             return
         layer = layers.new_reconstruction(message.reconstruction, message.source, origin)
@@ -208,7 +208,7 @@ class DetectionController:
             old.metadata = layer.metadata
 
     def _show_heatmap(
-        self, message: jobs.Inspected, limits: tuple[float, float], origin: dict[str, Any]
+        self, message: jobs.Detected, limits: tuple[float, float], origin: dict[str, Any]
     ) -> None:
         source = message.source
         heatmap = layers.find_derived(self._viewer.layers, "residual", source.key)

@@ -11,8 +11,8 @@ from ...core.common.errors import InputError
 from ...core.config import SegmentationConfig
 from ...io.artifacts.recipe_program import detection_line, detection_program
 from .. import layers
-from ..jobs.export_job import Exportable, exporting
-from ..jobs.recipe_checks import RecipeReady, writing_down
+from ..jobs.export_job import Exportable, export_results
+from ..jobs.recipe_checks import RecipeReady, make_recipe
 from ..jobs.runner import Runner
 from ..layers.provenance import provenance
 from ..layers.region_features import regions_to_review
@@ -74,7 +74,9 @@ class ExportController:
         self._begin(
             "exporting",
             "Exporting …",
-            partial(exporting, folder=where, outputs=state.outputs, overwrite=state.replace_files),
+            partial(
+                export_results, folder=where, outputs=state.outputs, overwrite=state.replace_files
+            ),
             self._runner.report,
         )
 
@@ -99,7 +101,7 @@ class ExportController:
             "comparing",
             "Comparing with the files …",
             partial(
-                writing_down,
+                make_recipe,
                 model=state.model,
                 model_path=state.model_path,
                 folder=self.folder(),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.common.errors import InputError
 from .. import layers
-from ..jobs.jobs import Created, creating
+from ..jobs.jobs import Created, create_labels
 from ..jobs.runner import Runner
 from ..layers.large import LargeLabels
 from ..layers.provenance import provenance
@@ -71,7 +71,7 @@ class LabellingController:
             "labelling",
             "Labelling …",
             partial(
-                creating,
+                create_labels,
                 state.heatmap.data if large is None else large,
                 state.threshold,
                 state.segmentation,

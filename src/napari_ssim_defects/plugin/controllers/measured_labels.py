@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MeasuredLabels",
-    "measuring",
+    "measure_labels",
 ]
 
 _REST = 200  # milliseconds without a change after which regions are measured
@@ -70,7 +70,7 @@ class MeasuredLabels:
         origin = provenance(layer)
         self._job = workers.start(
             partial(
-                measuring,
+                measure_labels,
                 layer.data,
                 origin["residual"],
                 review,
@@ -96,7 +96,7 @@ class MeasuredLabels:
             self._job = None
 
 
-def measuring(
+def measure_labels(
     labels: npt.NDArray[Any],
     residual: npt.NDArray[np.float32],
     review: Collection[int],

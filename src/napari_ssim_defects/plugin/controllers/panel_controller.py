@@ -101,7 +101,7 @@ class Controller:
     def open_model(self, path: str | Path) -> None:
         """Read a model file; the current model stays if that fails."""
         if not self._runner.refuse_while_busy():
-            job = partial(jobs.opening, Path(path))
+            job = partial(jobs.open_model, Path(path))
             self._runner.begin("opening", "Opening the model …", job, self._on_opened)
 
     def save_model(self, path: str | Path) -> None:
@@ -114,7 +114,7 @@ class Controller:
         path = Path(path)
         if path.suffix != ".safetensors":
             path = path.with_name(f"{path.name}.safetensors")
-        job = partial(jobs.saving, self.state.model, path)
+        job = partial(jobs.save_model, self.state.model, path)
         handle = partial(self._on_saved, self.state.model, path)
         self._runner.begin("saving", "Saving the model …", job, handle)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ...core.model.calibration import Calibration
     from ...core.model.thresholds import ThresholdPolicy
 
-__all__ = ["GoodMeasured", "ProposalController", "measuring"]
+__all__ = ["GoodMeasured", "ProposalController", "measure_good"]
 
 _MAKER = ("model_created", "training_images", "system", "stride")
 
@@ -98,7 +98,7 @@ class ProposalController:
         self._runner.begin(
             "measuring",
             f"Measuring '{source_name(state.good_layer)}' …",
-            partial(measuring, state.good_layer.data),
+            partial(measure_good, state.good_layer.data),
             partial(self._on_measured, policy),
         )
 
@@ -132,7 +132,7 @@ class ProposalController:
             self._state.good_layer = None
 
 
-def measuring(residual: npt.NDArray[np.float32]) -> Generator[GoodMeasured, None, None]:
+def measure_good(residual: npt.NDArray[np.float32]) -> Generator[GoodMeasured, None, None]:
     """Measure the residual (..., H, W) of a defect-free image that was not trained on."""
     from ...core.model.calibration import Calibration
 

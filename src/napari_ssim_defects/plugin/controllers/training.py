@@ -81,7 +81,7 @@ class TrainingController:
             self._begin(resume=False)
 
     def resume(self) -> None:
-        """Go on with the last training, on the same layers and by the same recipe."""
+        """Resume the last training, on the same layers and with the same config."""
         state = self._state
         if self._runner.refuse_while_busy():
             return

@@ -14,14 +14,14 @@ import numpy.typing as npt
 from ...core.common.errors import InputError
 from ...core.config import OutputConfig, SegmentationConfig
 from ..state.batch_state import BatchImage, BatchSummary
-from .jobs import Created, Fraction, creating
+from .jobs import Created, Fraction, create_labels
 from .torch_loading import load_torch
 
 if TYPE_CHECKING:
     from ...core.model.defect_model import DefectModel
     from ...io.files.spatial import SpatialMetadata
 
-__all__ = ["BatchSettings", "BatchStep", "ResultOpened", "inspecting_files", "opening_result"]
+__all__ = ["BatchSettings", "BatchStep", "ResultOpened", "detect_in_files", "open_result"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +91,7 @@ class ResultOpened:
     created: Created
 
 
-def inspecting_files(
+def detect_in_files(
     settings: BatchSettings, inputs: Sequence[Path], folder: Path
 ) -> Generator[BatchSummary | BatchStep, None, None]:
     """Inspect image files and write what is found, as the command ``detect`` does.
@@ -159,7 +159,7 @@ def inspecting_files(
     yield summary.finished(folder / REPORT_NAME if settings.report else None)
 
 
-def opening_result(
+def open_result(
     settings: BatchSettings, image: BatchImage
 ) -> Generator[Fraction | ResultOpened, None, None]:
     """Read an image and its residual, and outline the same regions again.
@@ -170,7 +170,7 @@ def opening_result(
         If a file cannot be read, is too large to be shown at once, or there is no residual.
     """
     from ...io.images.image_file import open_image
-    from ...scale.file_detection import file_planes, inspected_in_blocks
+    from ...scale.file_detection import detected_in_blocks, file_planes
 
     if image.residual is None:
         raise InputError(
@@ -179,7 +179,7 @@ def opening_result(
         )
     file = open_image(image.path)
     planes = file_planes(settings.model, file)
-    if inspected_in_blocks(planes):
+    if detected_in_blocks(planes):
         raise InputError(
             f"'{image.path.name}' is too large to be read at once; open it in napari and press "
             "Detect, which shows it part by part."
@@ -194,7 +194,7 @@ def opening_result(
     yield Fraction(0.4)
     sizes = file.pixel_size or (1.0, 1.0)
     spacing = sizes, file.unit
-    for message in creating(residual, settings.threshold, settings.segmentation, spacing):
+    for message in create_labels(residual, settings.threshold, settings.segmentation, spacing):
         if isinstance(message, Created):
             rgb = file.channel_axis == -1
             axis = None if rgb else file.channel_axis

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...core.config import OutputConfig, SegmentationConfig
 from ..layers.large import LargeLabels
-from .jobs import Done, Fraction, Labelled, labelling, outlining
+from .jobs import Done, Fraction, Labelled, label_residual, outline_regions
 
 if TYPE_CHECKING:
     from ...core.images.planes import ImageLike, Planes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..layers import Source
     from ..layers.large import LargeResidual
 
-__all__ = ["Exportable", "exporting"]
+__all__ = ["Exportable", "export_results"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ class Exportable:
     large_labels: LargeLabels | None = None
 
 
-def exporting(
+def export_results(
     items: Sequence[Exportable], folder: Path, outputs: OutputConfig, *, overwrite: bool
 ) -> Generator[Fraction | Done, None, None]:
     """Write results as `ResultWriter` does; named after the image's file, or else its layer.
@@ -122,11 +122,11 @@ def _regions(item: Exportable) -> Generator[Fraction | Labelled | LargeLabels, N
     if item.large is not None:
         found = item.large_labels
         if found is None:
-            found = yield from outlining(item.large, item.threshold, item.segmentation)
+            found = yield from outline_regions(item.large, item.threshold, item.segmentation)
         yield found
         return
     if item.labels is None:
-        yield from labelling(item.residual, item.threshold, item.segmentation)
+        yield from label_residual(item.residual, item.threshold, item.segmentation)
         return
     regions: list[tuple[int, Region]] = []
     planes = list(np.ndindex(item.residual.shape[:-2]))

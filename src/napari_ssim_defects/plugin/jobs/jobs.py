@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.common.errors import InputError
-from ...core.common.progress import InspectionProgress, PlaneInspected
+from ...core.common.progress import DetectionProgress, PlaneDetected
 from ...core.config import SegmentationConfig
 from ..layers.large import LargeLabels, LargeResidual, LastingFolder
 from ..layers.region_features import RegionsMeasured, Spacing, region_features
@@ -32,32 +32,32 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Created",
+    "Detected",
     "Done",
     "Fraction",
     "Growing",
-    "Inspected",
     "Labelled",
     "ModelOpened",
     "PlanePrepared",
     "PlaneSegmented",
     "Refused",
-    "Sight",
-    "creating",
-    "growing",
-    "inspection",
-    "labelling",
+    "ViewPosition",
+    "create_labels",
+    "detect_layers",
+    "grow",
+    "label_residual",
     "new_residual",
-    "opening",
-    "outlining",
-    "preparation",
-    "saving",
-    "segmentation",
+    "open_model",
+    "outline_regions",
+    "prepare_planes",
+    "save_model",
+    "segment_prepared_planes",
 ]
 
 Plane = npt.NDArray[np.float32]
 
-Sight = tuple[tuple[int, ...], tuple[float, float]]
-"""What is looked at: index of a plane, and row and column of a pixel."""
+ViewPosition = tuple[tuple[int, ...], tuple[float, float]]
+"""What the viewer shows: index of a plane, and row and column of the pixel in the centre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspected:
+class Detected:
     """One image has been inspected.
 
     Attributes
@@ -110,7 +110,7 @@ class Growing:
     Attributes
     ----------
     source, channel_axis
-        As of `Inspected`.
+        As of `Detected`.
     residual
         What there is of it.
     """
@@ -160,7 +160,7 @@ class Labelled:
     regions: tuple[tuple[int, Region], ...]
 
 
-def inspection(
+def detect_layers(
     model: DefectModel,
     sources: Sequence[Source],
     stride: int | None,
@@ -168,9 +168,9 @@ def inspection(
     threads: int,
     keep_reconstruction: bool,
     known: Mapping[str, LargeResidual],
-    sights: Mapping[str, Sight],
+    positions: Mapping[str, ViewPosition],
     scratch: Path,
-) -> Generator[Fraction | Inspected | Growing | Refused | Done, Sight | None, None]:
+) -> Generator[Fraction | Detected | Growing | Refused | Done, ViewPosition | None, None]:
     """Inspect images one after another; one that cannot be used does not stop the others.
 
     Parameters
@@ -186,7 +186,7 @@ def inspection(
     """
     import torch
 
-    from ...scale.file_detection import inspected_in_blocks
+    from ...scale.file_detection import detected_in_blocks
 
     torch.set_num_threads(threads)
     refused = without = 0
@@ -196,26 +196,26 @@ def inspection(
         try:
             planes = model.planes(source.image, name=source.quoted)
             axis = planes.channel_axis
-            if inspected_in_blocks(planes):
+            if detected_in_blocks(planes):
                 large = known.get(source.key)
                 if large is None:
                     large = new_residual(model, planes, stride, device, scratch)
                 yield Growing(source, large, None if source.rgb else axis)
                 without += 1
-                yield from _parts(growing(large, sights.get(source.key)), number, len(sources))
+                yield from _parts(grow(large, positions.get(source.key)), number, len(sources))
                 continue
-            for message in model.inspect(
+            for message in model.detect(
                 source.image,
                 stride=stride,
                 device=device,
                 name=source.quoted,
                 reconstruct=keep_reconstruction,
             ):
-                if isinstance(message, PlaneInspected):
+                if isinstance(message, PlaneDetected):
                     residuals.append(message.residual)
                     if message.reconstruction is not None and keep_reconstruction:
                         reconstructions.append(message.reconstruction)
-                elif isinstance(message, InspectionProgress):
+                elif isinstance(message, DetectionProgress):
                     yield Fraction((number + message.fraction) / len(sources))
         except InputError as error:
             yield Refused(str(error))
@@ -227,7 +227,7 @@ def inspection(
             stack = stack.reshape(*planes.leading_shape, *stack.shape[1:])
             # The channel axis of a grey image is the one that as_planes added.
             reconstruction = stack[..., 0, :, :] if axis is None else np.moveaxis(stack, -3, axis)
-        yield Inspected(
+        yield Detected(
             source,
             np.stack(residuals).reshape(planes.shape),
             reconstruction,
@@ -241,17 +241,17 @@ def inspection(
 
 
 def _parts(
-    steps: Generator[float, Sight | None, None], number: int, count: int
-) -> Generator[Fraction, Sight | None, None]:
+    steps: Generator[float, ViewPosition | None, None], number: int, count: int
+) -> Generator[Fraction, ViewPosition | None, None]:
     """Pass on how far one of several images is, and back what is looked at."""
     with suppress(StopIteration):
         fraction = next(steps)
         while True:
-            sight = yield Fraction((number + fraction) / count)
-            fraction = steps.send(sight)
+            position = yield Fraction((number + fraction) / count)
+            fraction = steps.send(position)
 
 
-def opening(path: Path) -> Generator[ModelOpened, None, None]:
+def open_model(path: Path) -> Generator[ModelOpened, None, None]:
     """Read a model file."""
     load_torch()
     from ...core.model.defect_model import DefectModel
@@ -259,7 +259,7 @@ def opening(path: Path) -> Generator[ModelOpened, None, None]:
     yield ModelOpened(DefectModel.load(path), path)
 
 
-def saving(model: DefectModel, path: Path) -> Generator[Done, None, None]:
+def save_model(model: DefectModel, path: Path) -> Generator[Done, None, None]:
     """Write a model file."""
     from ...io.files.atomic import ensure_folder
 
@@ -268,7 +268,7 @@ def saving(model: DefectModel, path: Path) -> Generator[Done, None, None]:
     yield Done(f"Saved the model to '{path}'.")
 
 
-def preparation(
+def prepare_planes(
     residual: npt.NDArray[np.float32], config: SegmentationConfig, first: tuple[int, ...]
 ) -> Generator[PlanePrepared, None, None]:
     """Make the planes of a residual ready for thresholding, the visible one first."""
@@ -278,7 +278,7 @@ def preparation(
         yield PlanePrepared(index, ThresholdIndex(prepare(residual[index], config)))
 
 
-def segmentation(
+def segment_prepared_planes(
     prepared: Sequence[tuple[tuple[int, ...], ThresholdIndex]],
     threshold: float,
     config: SegmentationConfig,
@@ -290,7 +290,7 @@ def segmentation(
         yield PlaneSegmented(index, segment_prepared(plane, threshold, config))
 
 
-def labelling(
+def label_residual(
     residual: npt.NDArray[np.float32], threshold: float, config: SegmentationConfig
 ) -> Generator[Fraction | Labelled, None, None]:
     """Segment and measure a residual plane by plane; `Labelled` comes last."""
@@ -326,21 +326,23 @@ def new_residual(
     return LargeResidual(store, folder)
 
 
-def growing(large: LargeResidual, sight: Sight | None) -> Generator[float, Sight | None, None]:
-    """Compute what is not known yet; what is looked at, until another is sent, comes first."""
-    from ...scale.residual_store import Wanted
+def grow(
+    large: LargeResidual, position: ViewPosition | None
+) -> Generator[float, ViewPosition | None, None]:
+    """Compute the missing blocks, those in view first; another position may be sent."""
+    from ...scale.residual_store import Priority
 
-    if sight is not None and len(sight[0]) != len(large.store.shape) - 2:
-        sight = None  # of an image with channels, whose planes are numbered otherwise
-    steps = large.store.fill(None if sight is None else Wanted(*sight))
+    if position is not None and len(position[0]) != len(large.store.shape) - 2:
+        position = None  # of an image with channels, whose planes are numbered otherwise
+    steps = large.store.fill(None if position is None else Priority(*position))
     with suppress(StopIteration):
         fraction = next(steps)
         while True:
-            sight = yield fraction
-            fraction = steps.send(None if sight is None else Wanted(*sight))
+            position = yield fraction
+            fraction = steps.send(None if position is None else Priority(*position))
 
 
-def outlining(
+def outline_regions(
     large: LargeResidual, threshold: float, config: SegmentationConfig
 ) -> Generator[Fraction, None, LargeLabels]:
     """Outline and measure the regions of a residual, and keep their labels on disk."""
@@ -372,7 +374,7 @@ class Created:
     measured: RegionsMeasured
 
 
-def creating(
+def create_labels(
     residual: npt.NDArray[np.float32] | LargeResidual,
     threshold: float,
     config: SegmentationConfig,
@@ -390,11 +392,11 @@ def creating(
         Of its pixels.
     """
     if isinstance(residual, LargeResidual):
-        found = yield from outlining(residual, threshold, config)
+        found = yield from outline_regions(residual, threshold, config)
         features = region_features(found.regions, len(found.shape), spacing)
         yield Created(found, RegionsMeasured(features, 0))
         return
-    for message in labelling(residual, threshold, config):
+    for message in label_residual(residual, threshold, config):
         if isinstance(message, Labelled):
             measured = RegionsMeasured.of(message.labels, message.regions, spacing)
             yield Created(message.labels, measured)

@@ -27,9 +27,9 @@ __all__ = [
     "common_pixel_size",
     "detection_recipe",
     "image_paths",
+    "make_recipe",
     "refuse_changed",
     "same_file",
-    "writing_down",
 ]
 
 _Value = TypeVar("_Value")
@@ -57,7 +57,7 @@ class FileImage:
     spatial: SpatialMetadata | None
 
 
-def writing_down(
+def make_recipe(
     items: Sequence[Exportable],
     model: DefectModel | None,
     model_path: Path | None,
@@ -100,7 +100,7 @@ def detection_recipe(
     outputs: OutputConfig,
     device: str,
 ) -> Generator[Fraction, None, DetectionRecipe]:
-    """Find what an export of items of these files does with a model; as `writing_down`."""
+    """Find what an export of items of these files does with a model; as `make_recipe`."""
     from ...core.model.thresholds import FixedThreshold
     from ...io.artifacts.recipe import DetectionRecipe
 

@@ -83,7 +83,7 @@ class LastTraining:
     Attributes
     ----------
     config
-        The recipe.
+        The config.
     images
         The image layers.
     region
@@ -153,7 +153,7 @@ def training(
     images
         What to train on.
     config
-        The recipe.
+        The config.
     chosen
         Device, threads and folders.
     origin

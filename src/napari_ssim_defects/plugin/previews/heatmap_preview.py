@@ -178,7 +178,7 @@ class HeatmapPreview:
         assert self._settings is not None
         self._on_counted(self)
         self._job = workers.start(
-            partial(jobs.preparation, self._residual, self._settings, self._visible_plane),
+            partial(jobs.prepare_planes, self._residual, self._settings, self._visible_plane),
             self._on_prepared,
             self._later.request,
         )
@@ -231,7 +231,7 @@ class HeatmapPreview:
         left = [(plane, self._ready[plane]) for plane in order if plane not in self._found]
         if left:
             self._job = workers.start(
-                partial(jobs.segmentation, left, self.threshold, self._settings),
+                partial(jobs.segment_prepared_planes, left, self.threshold, self._settings),
                 self._on_segmented,
             )
         elif self._layer is not None:

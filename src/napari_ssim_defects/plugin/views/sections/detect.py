@@ -39,7 +39,7 @@ class DetectView(QWidget):
         self.open_button = QPushButton("Open …")
         self.open_button.setToolTip("Open a model file (.safetensors).")
         self.save_button = QPushButton("Save …")
-        self.save_button.setToolTip("Save the model with its recipe and calibration to one file.")
+        self.save_button.setToolTip("Save the model with its settings and calibration to one file.")
         self.picker = LayerPicker(controller.viewer.layers, is_inspectable)
         self.picker.setToolTip(tip)
         self.stride = IntegerBox(

@@ -59,7 +59,7 @@ class ExportView(QWidget):
         self.kinds = {kind: QCheckBox(text) for kind, (text, _) in _KINDS.items()}
         for kind, box in self.kinds.items():
             box.setToolTip(_KINDS[kind][1])
-        self.tiff = Choice(
+        self.format = Choice(
             {"ome": "OME-TIFF", "imagej": "ImageJ TIFF"},
             "Both keep scale and unit. OME-TIFF (.ome.tif) holds everything; "
             "ImageJ TIFF (.tif) opens in any Fiji at once, up to 4 GB and 65535 regions.",
@@ -93,7 +93,7 @@ class ExportView(QWidget):
         for number, box in enumerate(self.kinds.values()):
             checks.addWidget(box, *divmod(number, _COLUMNS))
         how = QHBoxLayout()
-        how.addLayout(form(("Images as", self.tiff)), 1)
+        how.addLayout(form(("Images as", self.format)), 1)
         how.addWidget(self.replace)
         where = QHBoxLayout()
         where.addWidget(self.folder, 1)
@@ -123,8 +123,8 @@ class ExportView(QWidget):
         self.picker.selection_changed.connect(self._on_picked)
         for box in self.kinds.values():
             box.toggled.connect(self._on_kinds)
-        self.tiff.chosen.connect(
-            lambda tiff: setattr(state, "outputs", state.outputs.replace(tiff=tiff))
+        self.format.chosen.connect(
+            lambda form: setattr(state, "outputs", state.outputs.replace(format=form))
         )
         self.folder.editingFinished.connect(self._on_folder)
         self.browse_button.clicked.connect(self._on_browse)
@@ -181,7 +181,7 @@ class ExportView(QWidget):
             box.blockSignals(True)  # the boxes change one after another, and only all of them count
             box.setChecked(kind in state.outputs.kinds)
             box.blockSignals(False)
-        self.tiff.show_value(state.outputs.tiff)
+        self.format.show_value(state.outputs.format)
         self.replace.setChecked(state.replace_files)
         ready = not state.busy and bool(state.export_layers)
         for button in (self.export_button, self.command_button, self.script_button):

@@ -20,7 +20,7 @@ _PRESETS = {"quick": "Quick", "best": "Best quality", "paper": "As in the paper"
 
 
 class TrainView(QWidget):
-    """Chooses defect-free images and a recipe, and shows how the training goes."""
+    """Chooses defect-free images and settings, and shows the progress of the training."""
 
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
