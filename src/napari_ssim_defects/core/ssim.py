@@ -86,7 +86,7 @@ def ssim_map(
     True
     """
     config = SSIMConfig(window_size=window_size, window=window, sigma=sigma, constants=constants)
-    window_size = config.window_size  # what was accepted as a number is one from here on
+    window_size = config.window_size  # accepted as a number above
     if not all(isinstance(z, torch.Tensor) and not z.is_complex() for z in (x, y)):
         raise InputError("SSIM compares two tensors of real numbers; convert the images first.")
     if x.shape != y.shape or x.ndim != 4:
@@ -128,7 +128,7 @@ def ssim_loss(x: torch.Tensor, y: torch.Tensor, config: SSIMConfig) -> torch.Ten
 
 
 def similarity(x: torch.Tensor, y: torch.Tensor, config: SSIMConfig) -> torch.Tensor:
-    """Map of SSIM as `ssim_map`, for a data range of 1; of values that are not checked."""
+    """Map of SSIM as `ssim_map`, for a data range of 1, without checks."""
     window = Window(config.window_size, config.window, config.sigma, "same")
     return _similarity(x, y, window, *_constants(config.constants, 1.0))
 
@@ -210,7 +210,7 @@ class _SSIM(torch.autograd.Function):
         )
         filters = ctx.filters
         shape, slope = slope.shape, slope.reshape(structure.shape)
-        # The slope comes last: maps take the arrangement in memory of what comes first.
+        # The slope comes last, because a result has the memory layout of its first operand.
         by_luminance = (structure * slope).div_(power).mul_(2)
         by_structure = luminance * slope
         by_covariance = (by_structure / spread).mul_(2)

@@ -269,7 +269,8 @@ class ResidualStore:
         def way(box: Box) -> float:
             place = self._place(box)
             return math.dist(
-                priority.centre, (0.5 * (place.top + place.bottom), 0.5 * (place.left + place.right))
+                priority.centre,
+                (0.5 * (place.top + place.bottom), 0.5 * (place.left + place.right)),
             )
 
         plane = min(self._left, key=distance)

@@ -1,4 +1,4 @@
-"""Arrays and numbers as people hand them in: usable, or refused in one sentence."""
+"""Checks of arrays and numbers: an unusable one is refused in one sentence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 
 def plain_array(data: Any, name: str) -> npt.NDArray[Any]:
-    """Return an array of any type; what is one is neither copied nor changed.
+    """Return data as an array of any type; an array is neither copied nor changed.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def plain_array(data: Any, name: str) -> npt.NDArray[Any]:
     refuse_masked(data, f"The {name}")
     try:
         return np.asarray(data)
-    except (ValueError, TypeError, OverflowError):  # rows of different lengths, say
+    except (ValueError, TypeError, OverflowError):  # for example rows of different lengths
         raise InputError(
             f"The {name} is no array; give one of real numbers, with rows of one length."
         ) from None
@@ -96,7 +96,7 @@ def truth_array(data: Any, name: str) -> npt.NDArray[np.bool_]:
 
 
 def refuse_masked(data: Any, subject: str) -> None:
-    """Refuse a masked array some of which is masked, as nothing here would heed the mask.
+    """Refuse an array with masked pixels, because later steps ignore masks.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def whole_number(value: Any, name: str) -> int:
 
 
 def shown(value: Any) -> str:
-    """Show a value in a sentence, without line breaks and not at length."""
+    """Return a short text of a value for a sentence, without line breaks."""
     if isinstance(value, int) and abs(value) > 10**20:
         return "one so large"
     text = " ".join(repr(value).split())

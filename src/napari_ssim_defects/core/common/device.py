@@ -1,4 +1,4 @@
-"""Where networks run, and in which number format."""
+"""Devices that networks run on, and their memory."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _available(kind: str) -> bool:
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Context in which nothing runs in another format than its own."""
+    """Context without automatic casts between number formats."""
     if not torch.amp.is_autocast_available(device.type):  # on MPS before torch 2.5
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
@@ -67,7 +67,7 @@ def place(network: _Network, device: torch.device) -> _Network:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give memory that no tensor uses back to the device."""
+    """Release cached memory that no tensor uses."""
     gc.collect()
     if device.type != "cpu":
         getattr(torch, device.type).empty_cache()

@@ -1,13 +1,13 @@
-"""The one exception that speaks to the person who gave the input, and the errors of memory."""
+"""The exception for unusable input, and how to recognise errors of memory."""
 
 from __future__ import annotations
 
 __all__ = ["NOT_ENOUGH_MEMORY", "InputError", "is_out_of_memory"]
 
 NOT_ENOUGH_MEMORY = "There is not enough memory; use smaller images or fewer of them."
-"""What a person is told where nothing more precise is known."""
+"""Message where nothing more precise is known."""
 
-# As PyTorch, the C library, cuBLAS and cuDNN have it.
+# Texts of PyTorch, the C library, cuBLAS and cuDNN.
 _OUT_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",
@@ -35,7 +35,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     >>> is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     False
     """
-    # Told by their text: PyTorch, which has errors of its own, is not imported only to ask.
+    # Recognised by its text, so that PyTorch need not be imported for its classes of errors.
     text = str(error).lower()
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)

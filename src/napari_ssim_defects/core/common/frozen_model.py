@@ -1,4 +1,4 @@
-"""The base of every set of settings: frozen, validated, serialisable."""
+"""Base class of all settings: frozen, validated, serialisable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import InputError
 
-if TYPE_CHECKING:  # a name that is not public, but that checkers of types follow
+if TYPE_CHECKING:  # a private name that type checkers understand
     from pydantic._internal._model_construction import ModelMetaclass
 else:
     ModelMetaclass = type(BaseModel)
@@ -17,10 +17,10 @@ __all__ = ["FrozenModel", "describe", "refused"]
 
 
 class _Spoken(ModelMetaclass):
-    """Turns what pydantic refuses into one sentence, for whoever makes a set of settings.
+    """Turns the error of an invalid setting into one sentence when a model is created.
 
-    Not in ``__init__``: pydantic would call that for settings within settings too, and forget what
-    they lie in and that it is to be strict.
+    This is not done in ``__init__``, because pydantic calls that for nested settings too and then
+    loses their location and strict mode.
     """
 
     def __call__(cls, *arguments: Any, **values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Progress of preparation, calibration and inspection, as typed messages."""
+"""Progress of preparation, calibration and detection, as typed messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PreparationProgress:
-    """Part, in [0, 1], of what has to be done before the first step; ``text`` says what it is."""
+    """Part, in [0, 1], of a task that precedes the first step; ``text`` names the task."""
 
     text: str
     fraction: float
@@ -29,7 +29,7 @@ class PreparationProgress:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationProgress:
-    """The network is trained; its residuals on defect-free images are being measured.
+    """Progress of the calibration on defect-free images after the training.
 
     Attributes
     ----------
@@ -59,14 +59,14 @@ class DetectionProgress:
 
 @dataclass(frozen=True, slots=True)
 class PlaneDetected:
-    """One inspected plane.
+    """Result of detection in one plane.
 
     Attributes
     ----------
     plane, planes
         Index of the plane in C order over the leading axes, and number of planes.
     residual
-        float32 array of shape (H, W); 0 = as good as it gets.
+        float32 array of shape (H, W); 0 = perfectly good.
     reconstruction
         float32 array of shape (C, H, W), in the intensities of the input; None if there is none,
         as neither the residual nor the caller needed it.

@@ -8,16 +8,16 @@ from scipy import stats
 
 __all__ = ["ScoreTable", "area_below_roc"]
 
-_LARGEST = 2**20  # different residuals that are told apart
+_LARGEST = 2**20  # distinct residuals in the table
 _BUFFER = 2**22  # pixels that are collected before they are counted
 
 _Keys = npt.NDArray[np.uint32]
 
 
 def area_below_roc(defective: npt.NDArray[np.float32], good: npt.NDArray[np.float32]) -> float:
-    """Return the probability that a residual of the one kind is larger than one of the other.
+    """Return the probability that a residual of the first kind exceeds one of the second.
 
-    That is the area below the ROC curve (Mann and Whitney 1947); for a few values at a time.
+    This is the area below the ROC curve (Mann and Whitney 1947). Meant for small samples.
     """
     statistic = stats.mannwhitneyu(defective, good).statistic
     return float(statistic / (defective.size * good.size))

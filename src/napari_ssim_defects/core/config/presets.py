@@ -20,7 +20,7 @@ __all__ = ["PRESETS", "SSIM_ONLY"]
 # soonest (benchmarks/EXPERIMENTS.md).
 _BRIEF: dict[str, Any] = {
     "patch_size": 64,
-    "squared_error_weight": 5.0,  # where SSIM alone redraws nothing but flat grey
+    "squared_error_weight": 5.0,  # with SSIM alone the reconstruction stays flat grey
     "latent_dimension": 128,  # as many for a pixel as the paper's best, 500 for four times as many
     "restoration": True,
     "reconstruction_interval": 4,

@@ -1,4 +1,4 @@
-"""What an image may be compared with its reconstruction by, as frozen, serialisable models."""
+"""Kinds of residuals, as frozen, serialisable models."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _rising(levels: tuple[float, ...]) -> tuple[float, ...]:
 
 
 Levels = Annotated[tuple[float, ...], Field(max_length=1000), AfterValidator(_rising)]
-"""Residuals that ever fewer good pixels exceed; see `rarity_levels`."""
+"""Rising residuals, which fewer and fewer good pixels exceed; see `rarity_levels`."""
 
 
 Smoothing = Annotated[float, Field(ge=0, le=100)]
@@ -126,7 +126,7 @@ class ReconstructionProbabilityResidual(FrozenModel):
 
 
 ReconstructionResidual = SSIMResidual | SquaredErrorResidual | ReconstructionProbabilityResidual
-"""What compares an image with its reconstruction."""
+"""Residuals that compare an image with its reconstruction."""
 
 
 class DiscriminatorResidual(FrozenModel):
@@ -185,7 +185,7 @@ class EnsembleMember(FrozenModel):
         Its share of the mean. At the end of a training it is set by the skill of the member (see
         `weighted_by_skill`).
     levels
-        What it is on good images (see `rarity_levels`); empty before it was measured.
+        Distribution on good images (see `rarity_levels`); empty before the calibration.
     """
 
     residual: Annotated[
@@ -203,16 +203,16 @@ class EnsembleMember(FrozenModel):
 class RarityResidual(FrozenModel):
     """How rare a pixel is on good images, judged by several residuals together.
 
-    Each residual becomes minus log10 of the fraction of good pixels that exceed it, less what all
-    of the image has too much of it (see `offsets`); their weighted geometric mean is put to the
-    same scale once more. So 3 means: one good pixel in a thousand has as much.
+    Each residual becomes minus log10 of the fraction of good pixels that exceed it, minus the
+    excess of the whole image (see `offsets`). Their weighted geometric mean is put on the same
+    scale again. So 3 means that one good pixel in a thousand exceeds it.
 
     Attributes
     ----------
     members
         The residuals.
     levels
-        What the mean of their rarities is on good images; empty before it was measured.
+        Distribution of the combined rarity on good images; empty before the calibration.
     """
 
     kind: Literal["rarity"] = "rarity"
@@ -221,7 +221,7 @@ class RarityResidual(FrozenModel):
 
     @property
     def is_measured(self) -> bool:
-        """Whether it is known what is rare."""
+        """Whether it has been calibrated."""
         return all((self.levels, *(member.levels for member in self.members)))
 
 
@@ -239,14 +239,14 @@ LocalKind = Literal["discriminator", "features", "texture"]
 """Kinds of `LocalResidual`; a network has a part of the same name for each."""
 
 LocalResidual = DiscriminatorResidual | FeaturesResidual | TextureResidual
-"""What looks at a pixel and its surroundings, and needs no reconstruction."""
+"""Residuals of a pixel and its surroundings, without a reconstruction."""
 
 SimpleResidual = ReconstructionResidual | LocalResidual
-"""What is made of no others."""
+"""Residuals that are not combined from others."""
 
 
 def parts(residual: ResidualConfig) -> tuple[SimpleResidual, ...]:
-    """Return what a rarity is made of, or the one residual itself."""
+    """Return the residuals that a rarity combines, or the one residual itself."""
     if residual.kind == "rarity":
         return tuple(member.residual for member in residual.members)
     return (residual,)

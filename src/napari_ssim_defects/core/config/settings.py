@@ -59,8 +59,8 @@ OutputKind = Literal["residual", "labels", "mask", "table", "overlay"]
 """Residual map; numbered regions; where regions are; their table; picture with outlines."""
 
 ImageFormat = Literal["ome", "imagej", "zarr"]
-"""OME-TIFF, which holds everything; ImageJ's own TIFF, which is less and opens in any Fiji; and
-OME-Zarr, a folder of small files, for images that are looked at over a network."""
+"""OME-TIFF, which holds everything; ImageJ's own TIFF, which holds less but opens in any
+Fiji; and OME-Zarr, a folder of small files, for images that are viewed over a network."""
 
 
 class AugmentationConfig(FrozenModel):
@@ -71,10 +71,10 @@ class AugmentationConfig(FrozenModel):
     flips, quarter_turns
         Whether patches are mirrored (left to right, top to bottom), and turned by multiples of 90
         degrees, at random. Right for isotropic textures, wrong for a weave whose warp differs from
-        its weft. What a network learned from in these orientations, it detects in all of them.
+        its weft. A network that is trained with them detects in all these orientations.
     symmetries
-        Whether the two above are found out when the training begins, whatever they say: by the
-        texture model (see `find_symmetries`).
+        Whether the texture model determines the two above when the training begins (see
+        `find_symmetries`); their values are then ignored.
     rotation
         Largest rotation either way, in degrees.
     scale
@@ -132,7 +132,7 @@ class SegmentationConfig(FrozenModel):
     hysteresis: bool = True
 
     def usable_at(self, threshold: float) -> Self:
-        """Leave a threshold for review aside that does not lie below that for defects."""
+        """Drop a threshold for review that is not below the threshold for defects."""
         if self.review_threshold is None or self.review_threshold < threshold:
             return self
         return self.replace(review_threshold=None)
@@ -159,29 +159,27 @@ class TrainingConfig(FrozenModel):
     ssim
         Window and constants of the training loss of system ``ssim``.
     squared_error_weight
-        Weight of the mean squared error beside it until something has been learned. Before,
-        SSIM hardly tells brightness, as it multiplies what it finds of brightness and of structure.
+        Weight of an additional mean squared error until something has been learned. SSIM is a
+        product of luminance and structure, so without structure it hardly sees brightness.
     restoration
-        Whether the autoencoder learns from patches that are varied as other images of the material
-        may be (see `vary`) and, once it has learned something, corrupted, to redraw them as they
-        were before that (see `corrupt`). Trained for long on the good images as they are, it learns
-        to redraw whatever there is, defects too, and nothing but those very images.
+        Whether the autoencoder learns to restore patches: they are varied like other images of the
+        material (see `vary`) and, once something has been learned, corrupted (see `corrupt`). An
+        autoencoder that is trained long on unchanged images learns to reconstruct anything,
+        including defects.
     discriminator
-        Whether a second network learns to find corruptions that are painted into good patches
-        of twice the side (see `Discriminator`).
+        Whether a second network learns to find corruptions in good patches of twice the side (see
+        `Discriminator`).
     reconstruction_interval
-        Every how many steps the autoencoder learns, once it has learned anything; in those between
-        the discriminator does alone, which is faster. Trained for long, the one learns to redraw
-        defects, while the other still gets better (benchmarks/EXPERIMENTS.md). Without a
-        discriminator it learns in every step.
+        Number of steps per step of the autoencoder, once it has learned something; in the steps
+        between, only the discriminator is trained, which is faster. Trained for long, the
+        autoencoder learns to reconstruct defects while the discriminator still improves
+        (benchmarks/EXPERIMENTS.md). Without a discriminator it is trained in every step.
     features
-        Whether it is learnt, too, what features of a pretrained network good material has (see
-        `FeatureModel`).
+        Whether pretrained features of good material are learnt too (see `FeatureModel`).
     texture
         Whether the local statistics of the texture are learnt too (see `TextureModel`).
     residual
-        How an image is scored; by default compared with its reconstruction as the system is
-        trained.
+        How an image is scored; by default with the loss that the system is trained with.
     kl_weight
         Weight of the Kullback-Leibler divergence beside the summed squared error (``vae``).
     feature_weight
@@ -253,7 +251,7 @@ class TrainingConfig(FrozenModel):
     @model_validator(mode="before")
     @classmethod
     def _residual_of_system(cls, values: Any) -> Any:
-        """Score by what is trained for, unless said otherwise."""
+        """Score by the loss of the system, unless another residual is given."""
         if isinstance(values, dict) and "residual" not in values:
             residual = _RESIDUALS.get(str(values.get("system")))
             return values if residual is None else {**values, "residual": residual}
@@ -350,13 +348,13 @@ class TrainingConfig(FrozenModel):
         )
 
     def _missing(self, residual: ResidualConfig) -> str:
-        """What is not trained of what the residual needs, or nothing."""
+        """Name of a part that the residual needs and that is not trained, or nothing."""
         kinds = {part.kind for part in parts(residual)}
         needed = kinds.intersection(get_args(LocalKind))
         return next((name for name in sorted(needed) if not getattr(self, name)), "")
 
 
-# What a system is scored by; the presets may have another one for SSIM.
+# Default residual of each system; the presets may have another one for SSIM.
 _RESIDUALS: dict[str, ResidualConfig] = {
     "l2": SquaredErrorResidual(),
     "vae": ReconstructionProbabilityResidual(),

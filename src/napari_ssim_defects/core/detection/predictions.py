@@ -1,4 +1,4 @@
-"""All that the residuals of a plane are made of: what networks say of it."""
+"""Predictions of the networks for a plane, from which its residuals are computed."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ __all__ = [
 ]
 
 LOCAL_REACH = 224
-"""Pixels beyond which nothing changes what is said of a pixel; a multiple of the backbone's 16."""
+"""Pixels beyond which nothing affects a prediction; a multiple of the backbone's 16."""
 
-_BORDER = 16  # pixels along a border whose odds are taken from within: mirror images look odd
+_BORDER = 16  # pixels along a border that take their odds from inside: mirrored padding looks odd
 _LOCAL = 0.3  # part of the time, beside a reconstruction
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanePredictions:
-    """What networks say of a plane.
+    """Predictions of the networks for a plane.
 
     Attributes
     ----------
@@ -46,8 +46,8 @@ class PlanePredictions:
         float32 of shape (C, H, W); for the reconstruction probability (2C, H, W), followed by the
         variance of decoded samples. None if no residual needs it.
     local
-        By kind, float32 of shape (H, W): the logarithm of the odds of a defect, how far features
-        are from good ones, and how improbable the neighbourhood is. Those that residuals need.
+        By kind, float32 of shape (H, W): the log-odds of a defect, the distance of features from
+        good ones, and how improbable the neighbourhood is; only those that residuals need.
     """
 
     reconstruction: npt.NDArray[np.float32] | None
@@ -70,7 +70,7 @@ def needed_predictions(residuals: Iterable[ResidualConfig]) -> tuple[bool, tuple
 
 
 def local_side() -> int:
-    """Return the side of the tiles that local predictions are made of, in pixels."""
+    """Return the side of the tiles of local predictions, in pixels."""
     return tile_side(2 * LOCAL_REACH)
 
 
@@ -84,7 +84,7 @@ def predict_plane(
     *,
     reconstruct: bool = False,
 ) -> Generator[float, None, PlanePredictions]:
-    """Compute what residuals of a plane are made of, and nothing else.
+    """Compute the predictions that residuals of a plane need.
 
     Parameters
     ----------
@@ -99,9 +99,9 @@ def predict_plane(
     device
         Where the network runs.
     residuals
-        What the plane is to be scored by.
+        Residuals that the plane is to be scored by.
     reconstruct
-        Whether there is to be a reconstruction even if no residual needs it.
+        Whether to reconstruct even if no residual needs it.
 
     Yields
     ------
@@ -144,16 +144,16 @@ def local_predictions(
     tile: Box,
     device: torch.device,
 ) -> npt.NDArray[np.float32]:
-    """Return what a network says of each pixel of a tile, float32 of shape (K, H, W).
+    """Return the local predictions for each pixel of a tile, float32 of shape (K, H, W).
 
     Parameters
     ----------
     network, device
         As for `predict_plane`.
     kinds
-        What is wanted.
+        Kinds of predictions.
     pixels
-        The tile with what its plane has of `LOCAL_REACH` pixels around it, float32 (C, h, w).
+        The tile and up to `LOCAL_REACH` pixels around it, float32 (C, h, w).
     tile
         Where in ``pixels`` the tile lies.
     """
@@ -181,6 +181,6 @@ def local_predictions(
 
 
 def _inner(length: int) -> torch.Tensor:
-    """Where in a mirrored image the odds of each pixel along an axis are taken from."""
+    """Positions in a mirrored image from which pixels along an axis take their odds."""
     border = min(_BORDER, length // 4)
     return torch.arange(length).clamp(border, length - 1 - border) + MIRRORED

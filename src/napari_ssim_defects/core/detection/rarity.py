@@ -1,4 +1,4 @@
-"""How rare a residual is on good images: the common unit of residuals that differ otherwise."""
+"""Rarity of a residual on good images: the common unit of the members of an ensemble."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ __all__ = [
 
 _STEP = 0.25  # of rarity between two levels
 _MEASURED = 4.0  # up to this rarity, levels are quantiles; beyond they are extrapolated
-_TAIL = 2.0  # rarity from which on the tail is taken for exponential
+_TAIL = 2.0  # rarity from which the tail is modelled as exponential
 _HIGHEST = 30.0
 _LEAST_WEIGHT = 0.01
 # Skills at which a member starts to count, and counts in full: areas under the ROC curve of
 # corruptions, which is the very task of a discriminator, and the reconstruction skill.
 _SKILLS = {"discriminator": (0.8, 0.92), "features": (0.5, 0.6), "texture": (0.5, 0.6)}
 _RECONSTRUCTION_SKILLS = (0.5, 1.0)
-_LOWEST = 0.1  # part of the pixels of any image that is good for sure
+_LOWEST = 0.1  # part of the pixels that is good in any image
 _USUAL = -math.log10(1 - _LOWEST)  # rarity that they stay below
 _LARGEST_OFFSET = 2.0
-_MOST = 10.0  # that one member may say: beyond, its tail is a guess
-_SHIFT = 0.3  # the rarity of every second good pixel: below it, differences tell nothing
-_SAMPLE = 50_000  # pixels that a median is taken of
+_MOST = 10.0  # largest rarity of a member: beyond, its tail is a guess
+_SHIFT = 0.3  # the rarity of every second good pixel: below it, differences mean nothing
+_SAMPLE = 50_000  # pixels of a quantile
 _FEWEST = 30  # pixels beyond a level that is still taken from the data
 
 
 def rarity_levels(good: npt.NDArray[np.float32]) -> tuple[float, ...]:
-    """Measure how the residual of good pixels is distributed.
+    """Measure the distribution of the residual on good pixels.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ def rarity_levels(good: npt.NDArray[np.float32]) -> tuple[float, ...]:
     -------
     tuple of float
         Residuals that one in 10^r good pixels exceeds, for r = 0, 0.25, ..., 30; not falling.
-        Where the pixels are too few for a quantile, the tail is taken for exponential, with the
-        mean excess over its start as the estimate of its scale (the shape-less case of the
-        generalised Pareto distribution; Pickands 1975).
+        Where there are too few pixels for a quantile, the tail is modelled as exponential. Its
+        scale is the mean excess over its start: a generalised Pareto distribution with shape 0
+        (Pickands 1975).
 
     References
     ----------
@@ -65,7 +65,7 @@ def rarity_levels(good: npt.NDArray[np.float32]) -> tuple[float, ...]:
     start = np.quantile(values, 1 - 10.0 ** -min(_TAIL, measured[-1]))
     excess = values[values > start] - start
     per_decade = math.log(10) * (float(excess.mean()) if excess.size else 0.0)
-    # A residual that never varies has no tail: the least difference above it is rare.
+    # A constant residual has no tail: the smallest difference above it is rare.
     per_decade = max(per_decade, 1e-6 * max(1.0, abs(levels[-1])))
     beyond = levels[-1] + per_decade * (wanted[len(measured) :] - measured[-1])
     return tuple(float(level) for level in np.concatenate([levels, beyond]))
@@ -79,7 +79,7 @@ def rarity(residual: npt.NDArray[np.float32], levels: Sequence[float]) -> npt.ND
     residual
         float32 of any shape.
     levels
-        What `rarity_levels` measured.
+        From `rarity_levels`.
 
     Returns
     -------
@@ -92,32 +92,32 @@ def rarity(residual: npt.NDArray[np.float32], levels: Sequence[float]) -> npt.ND
     >>> float(rarity(np.float32([2.326]), rarity_levels(good)).round(1)[0])  # the 99 % quantile
     2.0
     """
-    # Where levels repeat, the rarest counts, as pixels must exceed a level.
+    # Of equal levels the rarest counts, because a pixel must exceed a level.
     steps, last = np.unique(np.asarray(levels)[::-1], return_index=True)
     scale = (len(levels) - 1 - last) * _STEP
     return np.asarray(np.interp(residual, steps, scale), dtype=np.float32)
 
 
 def offsets(maps: Sequence[npt.NDArray[np.float32]], config: RarityResidual) -> tuple[float, ...]:
-    """Say how much rarer than on good images all of an image is.
+    """Return the excess rarity of a whole image, for each member.
 
-    Images of the same material differ a little as wholes: in light, focus, angle. Then good pixels,
-    too, are rarer than those of the images that were trained on. One pixel in ten should have a
-    rarity below 0.046; so many are good whatever the defects are. What it is more is subtracted
-    from all.
+    Images of the same material differ slightly as a whole: in light, focus, angle. Then good pixels
+    too are rarer than those of the training images. One pixel in ten should have a rarity below
+    0.046, because at least so many are good in any image. The excess above that is subtracted from
+    all pixels.
 
     Parameters
     ----------
     maps
-        One residual map per member of ``config``, float32 of any shape, of enough of the image to
-        stand for it; NaN does not count.
+        One residual map per member of ``config``, float32 of any shape, of a representative
+        part of the image; NaN does not count.
     config
         A rarity whose members were measured on good images.
 
     Returns
     -------
     tuple of float
-        A difference per member, in [0, 2]: an image of another material altogether stays rare.
+        Excess per member, in [0, 2], so that an image of another material stays rare.
     """
     found = []
     for residual, member in zip(maps, config.members, strict=True):
@@ -135,7 +135,7 @@ def combined_rarity(
     config: RarityResidual,
     excess: Sequence[float],
 ) -> npt.NDArray[np.float32]:
-    """Judge residual maps of one plane together.
+    """Combine the residual maps of one plane.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def combined_rarity(
     config
         A rarity that was measured on good images.
     excess
-        What `offsets` says of the plane.
+        From `offsets`.
 
     Returns
     -------
@@ -157,14 +157,14 @@ def combined_rarity(
 def fit_rarity(
     config: RarityResidual, maps: Sequence[Sequence[npt.NDArray[np.float32]]]
 ) -> RarityResidual:
-    """Measure what is rare on good images.
+    """Calibrate a rarity on good images.
 
     Parameters
     ----------
     config
-        Says which residuals the rarity is made of.
+        Names the members of the rarity.
     maps
-        For each of these members, the residual maps of the good images, float32 of shape (H, W);
+        For each member, the residual maps of the good images, float32 of shape (H, W);
         pixels that are NaN in all members do not count.
 
     Returns
@@ -187,13 +187,13 @@ def fit_rarity(
 def weighted_by_skill(
     config: ResidualConfig, reconstruction_skill: float, skills: Mapping[SimpleResidual, float]
 ) -> ResidualConfig:
-    """Let each member count in a rarity by how well it does its task, or not at all.
+    """Weight the members of a rarity by their skill; those without skill are dropped.
 
-    What an autoencoder has not learned to redraw is no defect, however rare the difference is. Of
-    a texture without order it learns to redraw the smooth parts only, which then look good
-    wherever they are: so it counts where it redraws most of what there is. The others count where
-    they tell painted corruptions from good pixels; a discriminator, which was trained to do just
-    that, has to be better at it.
+    A part that an autoencoder has not learned to reconstruct is not a defect, however rare its
+    residual. Of an irregular texture it learns to reconstruct only the smooth parts, which then
+    always look good. So it counts if it reconstructs most of the texture. The others count if they
+    separate corruptions from good pixels. A discriminator has to be better at that, because it was
+    trained for it.
 
     Parameters
     ----------
@@ -209,12 +209,12 @@ def weighted_by_skill(
     --------
     >>> from napari_ssim_defects.core.config import EnsembleMember, SSIMResidual, TextureResidual
     >>> kinds = SSIMResidual(), TextureResidual()
-    >>> rarity = RarityResidual(members=[EnsembleMember(residual=kind) for kind in kinds])
+    >>> ensemble = RarityResidual(members=[EnsembleMember(residual=kind) for kind in kinds])
     >>> skills = {TextureResidual(): 0.95}
-    >>> both = weighted_by_skill(rarity, 0.9, skills)
+    >>> both = weighted_by_skill(ensemble, 0.9, skills)
     >>> [member.weight for member in both.members]
     [0.8, 1.0]
-    >>> weaker = weighted_by_skill(rarity, 0.4, skills)
+    >>> weaker = weighted_by_skill(ensemble, 0.4, skills)
     >>> [member.residual.kind for member in weaker.members]
     ['texture']
     """
@@ -225,7 +225,7 @@ def weighted_by_skill(
         least, full = _SKILLS.get(member.residual.kind, _RECONSTRUCTION_SKILLS)
         weight = (skills.get(member.residual, reconstruction_skill) - least) / (full - least)
         weights.append(round(min(1.0, weight), 4))
-    if max(weights) <= 0:  # none does its task: what there is
+    if max(weights) <= 0:  # none has any skill: keep them all
         weights = [_LEAST_WEIGHT] * len(weights)
     return config.replace(
         members=tuple(

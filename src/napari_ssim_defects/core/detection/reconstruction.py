@@ -31,12 +31,12 @@ _BATCH = 32 * 128**2  # pixels; small enough that a batch takes well under half 
 
 
 class SampledReconstruction(nn.Module):
-    """What decoded samples of the latent distribution have in common, and how much they vary.
+    """Mean and variance of decoded samples of the latent distribution.
 
     The N latent samples of every patch are its mean and standard deviation combined with the same
     N vectors of standard normal noise, drawn once by the seed and shifted and scaled to a sample
     mean of exactly 0 and variance of exactly 1. So the result of a patch depends neither on other
-    patches nor on their order, and its mean is not off by the chance of few samples.
+    patches nor on their order, and its mean has no sampling error.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class SampledReconstruction(nn.Module):
         assert log_variance is not None
         spread = torch.exp(0.5 * log_variance)
         noises = self._noise.to(mean.device, mean.dtype)
-        # Differences from the first sample: a variance is no difference of large sums then.
+        # Differences from the first sample: the variance is then not a difference of large sums.
         first = self._network.decoder(mean + noises[0] * spread).float()
         total, squares = torch.zeros_like(first), torch.zeros_like(first)
         for noise in noises[1:]:
@@ -107,8 +107,8 @@ def reconstruct_plane(
     device
         Where the network runs.
     orientations
-        In which the network has learned to see patches (see `orientations_of`). Neighbouring
-        patches are seen in different ones, and what it makes of them is turned back.
+        Orientations of the patches that the network was trained on (see `orientations_of`).
+        Neighbouring patches are oriented differently, and the outputs are oriented back.
 
     Yields
     ------
@@ -122,10 +122,10 @@ def reconstruct_plane(
 
     Notes
     -----
-    Of decoded samples, mean and variance of each patch are averaged where patches overlap. The
-    average variance is the spread of the samples of one patch, whatever the stride; pooling the
-    samples of all patches instead would add how much patches differ, and averaging sample by
-    sample would divide it by the number of patches, which is smaller at the border.
+    With decoded samples, mean and variance of each patch are averaged where patches overlap. The
+    average variance is the spread of the samples of one patch, whatever the stride. Pooling the
+    samples of all patches would add the differences between patches, and averaging sample by sample
+    would divide the variance by the number of patches, which is smaller at the border.
     """
     shape = plane.shape[1], plane.shape[2]
     whole = Box(0, 0, *shape)
@@ -158,16 +158,16 @@ def reconstruct_tile(
     device: torch.device,
     orientations: Sequence[int] = (0,),
 ) -> Generator[float, None, npt.NDArray[np.float32]]:
-    """Sum up what a network makes of the patches of one tile, where they overlap.
+    """Sum the outputs of a network for the overlapping patches of one tile.
 
     Parameters
     ----------
     network, device, orientations
         As for `reconstruct_plane`.
     pixels
-        The extent of the tile, float32 of shape (C, H, W), as far as the plane has it.
+        The extent of the tile inside the plane, float32 of shape (C, H, W).
     grid, tile
-        Where patches lie, and which of them are meant.
+        Grid of the patches, and the tile.
 
     Yields
     ------
@@ -177,8 +177,8 @@ def reconstruct_tile(
     Returns
     -------
     numpy.ndarray
-        float32 of shape (R, H, W) with height and width of the extent. To be divided by
-        `PatchGrid.times`, after the tiles to the left and above have been added.
+        float32 of shape (R, H, W) with the height and width of the extent. Add the tiles to the
+        left and above, then divide by `PatchGrid.times`.
     """
     height, width = grid.extent(tile).shape
     missing = ((0, 0), (0, height - pixels.shape[1]), (0, width - pixels.shape[2]))
@@ -208,7 +208,7 @@ def reconstruct_tile(
 def relayed(
     steps: Generator[float, None, _Result], message: Callable[[float], _Message]
 ) -> Generator[_Message, None, _Result]:
-    """Pass on what a generator yields as another message, and return what it returns."""
+    """Convert each message of a generator, and return its result."""
     while True:
         try:
             fraction = next(steps)

@@ -1,4 +1,4 @@
-"""Where an image differs from its reconstruction (paper equations 2 and 5, section 4.2)."""
+"""Residual of an image and its reconstruction (paper equations 2 and 5, section 4.2)."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ __all__ = [
     "within",
 ]
 
-_TRUNCATED = 4.0  # standard deviations after which a Gaussian ends
-_NEAR = 10.0  # normalised intensities that SSIM is exact enough for in float32
+_TRUNCATED = 4.0  # standard deviations after which a Gaussian is cut off
+_NEAR = 10.0  # normalised intensities up to which float32 is exact enough for SSIM
 
 
 def score_plane(
@@ -47,7 +47,7 @@ def score_plane(
     plane
         Normalised intensities, float32 of shape (C, H, W).
     predictions
-        What `predict_plane` says of it, with all that the residual needs.
+        From `predict_plane`, with everything that the residual needs.
     config
         The residual. A rarity must have been measured.
     inside
@@ -56,7 +56,7 @@ def score_plane(
     Returns
     -------
     numpy.ndarray
-        float32 of shape (H, W); the higher, the less like good material.
+        float32 of shape (H, W); higher values are less like good material.
     """
     shape = plane.shape[1], plane.shape[2]
     side, reach = score_tiles(config)
@@ -78,16 +78,16 @@ def score_plane(
 
 
 def score_tiles(config: ResidualConfig) -> tuple[int, int]:
-    """Return the side of the tiles that planes are scored by, and how far their pixels see.
+    """Return the side of the tiles for scoring, and the margin of pixels that a tile needs.
 
-    The score of a tile needs so many pixels around it. No tile is smaller than that.
+    No tile is smaller than its margin.
     """
     reach = max(map(_reach, parts(config)))
     return tile_side(2 * reach), reach
 
 
 def is_relative(config: ResidualConfig) -> bool:
-    """Whether the score of a pixel depends on what all of its plane is like."""
+    """Whether the score of a pixel depends on the whole plane."""
     return config.kind == "rarity"
 
 
@@ -99,9 +99,9 @@ def within(
 
 
 def typical_tiles(boxes: list[list[Box]], inside: npt.NDArray[np.bool_] | None = None) -> list[Box]:
-    """Return the tiles that stand for a plane where a score depends on all of it.
+    """Return the tiles that represent a plane if a score depends on all of it.
 
-    Four at most, in the middle: there people look first, and neighbours share what they need. If
+    Four at most, in the middle: people look there first, and neighbours share their margins. If
     only pixels ``inside`` count, it is those that have most of them.
     """
     if inside is not None:
@@ -116,9 +116,9 @@ def typical_tiles(boxes: list[list[Box]], inside: npt.NDArray[np.bool_] | None =
 def residual_maps(
     plane: npt.NDArray[np.float32], predictions: PlanePredictions, config: ResidualConfig
 ) -> npt.NDArray[np.float32]:
-    """Compute the residuals that a residual is made of, in a part of a plane.
+    """Compute the members of a residual in a part of a plane.
 
-    Right but for the reach (see `score_tiles`) at borders that are not those of the plane.
+    Pixels within the margin (see `score_tiles`) of an inner border are wrong.
 
     Parameters
     ----------
@@ -133,9 +133,9 @@ def residual_maps(
     Raises
     ------
     InputError
-        If the network says nothing finite of it.
+        If the network gives no finite residual.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then is refused
+    with np.errstate(over="ignore", invalid="ignore"):  # such values are refused below
         maps = np.stack([_map(plane, predictions, part) for part in parts(config)])
     if not np.isfinite(maps).all():
         raise InputError(
@@ -162,11 +162,11 @@ def score_of(
     Parameters
     ----------
     maps
-        What `residual_maps` says of it, float32 of shape (V, H, W).
+        From `residual_maps`, float32 of shape (V, H, W).
     config
         The residual.
     excess
-        What `plane_offsets` says of the plane.
+        From `plane_offsets`.
 
     Returns
     -------
@@ -205,7 +205,7 @@ def residual_map(
         The same; for the reconstruction probability of shape (2C, H, W), the mean of decoded
         samples followed by their variance.
     config
-        What to compare by, and how much to smooth.
+        The residual and its smoothing.
 
     Returns
     -------
@@ -236,7 +236,7 @@ def residual_map(
 
 
 def _reach(config: SimpleResidual) -> int:
-    """How many pixels away something may change a residual, the predictions being given."""
+    """Distance in pixels over which predictions affect a residual."""
     window = max(ssim.window_size // 2 for ssim in config.ssim) if config.kind == "ssim" else 0
     return window + int(_TRUNCATED * config.smoothing + 0.5)
 

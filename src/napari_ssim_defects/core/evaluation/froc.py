@@ -1,4 +1,4 @@
-"""Defects found against false regions per image: what an inspector is told by an outline."""
+"""Free-response ROC curve: defects found against false regions per image."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Froc:
     def found_at(self, false_regions: float) -> float:
         """Return the largest part of the defects that is found with so few false regions.
 
-        At lower thresholds regions grow together until one covers everything; it is no answer
-        that there are few of them again.
+        At lower thresholds regions merge until one covers everything. Such thresholds are not
+        used, although there are few regions again.
         """
         most = np.maximum.accumulate(self.false_regions[::-1])[::-1]
         return float(self.found[most <= false_regions].max(initial=0.0))

@@ -34,7 +34,7 @@ _Curve = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Pixels by what was predicted and what is true."""
+    """Confusion matrix of the pixels."""
 
     true_positives: int = 0
     false_positives: int = 0
@@ -371,7 +371,7 @@ def evaluate(
 
 
 def thinned(x: _Curve, y: _Curve) -> tuple[_Curve, _Curve]:
-    """Return some two thousand points of a curve that look like all of it; ``x`` rises to 1.
+    """Return some two thousand points that represent a curve; ``x`` rises to 1.
 
     A curve may have one point per pixel. Of steps, both ends are kept.
     """

@@ -13,10 +13,10 @@ from ..common.errors import InputError
 __all__ = ["IntensityRange"]
 
 _SAMPLES_PER_PLANE = 200_000
-_FARTHEST = 1e6  # ranges: squares of what lies farther out drown everything else in float32
+_FARTHEST = 1e6  # ranges: the square of a more distant value exceeds the precision of float32
 _USUAL = (1.0, 99.0)  # percentiles between which the intensities of an image are
-_FAR = 3.0  # ranges that no exposure lies away from good images
-_SCALES = 3.0  # how many times wider or narrower than good images no exposure makes an image
+_FAR = 3.0  # ranges: no exposure shifts intensities further
+_SCALES = 3.0  # no exposure makes the range this many times wider or narrower
 _LARGEST = 1e30  # beyond, products of intensities are infinite in float32
 
 
@@ -41,7 +41,7 @@ class IntensityRange:
         ----------
         planes
             Arrays of shape (C, ...) that all have the same number of channels; at most 200,000
-            pixels of each are looked at, chosen at random, always the same ones.
+            pixels of each are sampled, at random but always the same ones.
         percentiles
             Lower and upper percentile, in [0, 100].
 
@@ -103,7 +103,7 @@ class IntensityRange:
         Raises
         ------
         InputError
-            If a pixel lies a million times the range away from it: it would drown all others.
+            If a pixel lies a million times the range away from it: no other would count beside it.
         """
         low, span = self._columns()
         with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""Any array that a person may have, seen as a sequence of planes of shape (C, H, W)."""
+"""Access to images and stacks of any layout as planes of shape (C, H, W)."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
 def as_planes(
     image: ImageLike, channel_axis: int | None = None, *, grey: bool = False, name: str = "image"
 ) -> Planes:
-    """See an image or a stack as planes.
+    """Give access to an image or a stack as planes.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def as_planes(
     if not hasattr(image, "shape") or not hasattr(image, "dtype"):
         try:
             image = np.asarray(image)
-        except (ValueError, TypeError, OverflowError):  # rows of different lengths, say
+        except (ValueError, TypeError, OverflowError):  # for example rows of different lengths
             raise InputError(f"{start} is no array; give one whose rows have one length.") from None
     refuse_masked(image, start)
     shape, dtype = tuple(image.shape), np.dtype(image.dtype)

@@ -1,9 +1,9 @@
-"""Tiles: the parts of a plane that are computed by themselves, here as on any other computer.
+"""Tiles of a plane, which are computed one by one and give the same bits everywhere.
 
-What a network makes of a patch depends, in its last bits, on how many patches share its batch,
-and SSIM on the mean of the image that it is given. So a plane is never computed as one: it is cut
-into tiles that follow from its size and the settings alone. Whoever computes a tile, alone or
-with all others, in memory or from a file, gets the same bits.
+The last bits of a network's output depend on the batch size, and those of SSIM on the mean of the
+image. So a plane is always computed in tiles, whose layout depends only on its size and the
+settings. A tile has the same bits whether it is computed alone or with others, in memory or from a
+file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 __all__ = ["SIDE", "Box", "PatchGrid", "patch_starts", "spans", "tile_side", "tiles"]
 
 SIDE = 1024
-"""Pixels along a side of a tile: few enough for any memory, many enough to waste little."""
+"""Pixels along a side of a tile: few enough for any memory, enough for little overhead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Box:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """What cuts the box out of an array (H, W)."""
+        """Slices that cut the box out of an array (H, W)."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def grown(self, margin: int, shape: tuple[int, int]) -> Box:
@@ -50,7 +50,7 @@ class Box:
         )
 
     def clipped(self, other: Box) -> Box:
-        """Return what lies in both boxes; of no pixels where they are apart."""
+        """Return the intersection of two boxes, which may be empty."""
         top, left = max(self.top, other.top), max(self.left, other.left)
         return Box(
             top, left, max(top, min(self.bottom, other.bottom)),
@@ -58,7 +58,7 @@ class Box:
         )  # fmt: skip
 
     def inside(self, other: Box) -> Box:
-        """Return the same pixels, counted from the corner of another box."""
+        """Return the box in the coordinates of another box."""
         return Box(
             self.top - other.top, self.left - other.left,
             self.bottom - other.top, self.right - other.left,
@@ -138,8 +138,8 @@ class _Axis:
 class PatchGrid:
     """The patches that a plane is reconstructed from, in tiles of neighbours.
 
-    Patches overlap, and so do tiles: what a tile covers, its *extent*, reaches into the *blocks*
-    of the tiles to its right and below, and no further. Blocks share no pixel.
+    Patches overlap, and so do tiles: the *extent* of a tile, all that its patches cover, reaches
+    into the *blocks* of the tiles to its right and below, but not beyond. Blocks do not overlap.
     """
 
     rows: _Axis
@@ -167,7 +167,7 @@ class PatchGrid:
         return len(self.rows.starts) * len(self.columns.starts)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Row and column of each tile, in the order in which their sums are added."""
+        """Row and column of each tile, in the order of summation."""
         return iter(np.ndindex(self.shape))
 
     def corners(self, tile: tuple[int, int]) -> list[tuple[int, int]]:
@@ -184,7 +184,7 @@ class PatchGrid:
         return [(row, column) for row in rows for column in columns]
 
     def extent(self, tile: tuple[int, int]) -> Box:
-        """What the patches of a tile cover; beyond the plane where that is smaller than a patch."""
+        """Pixels that the patches of a tile cover; they may reach beyond a small plane."""
         (top, bottom), (left, right) = self.rows.extent(tile[0]), self.columns.extent(tile[1])
         return Box(top, left, bottom, right)
 
@@ -194,6 +194,6 @@ class PatchGrid:
         return Box(top, left, bottom, right)
 
     def times(self, box: Box) -> npt.NDArray[np.float32]:
-        """How many patches see each pixel of a box, float32 of shape (H, W)."""
+        """Number of patches that cover each pixel of a box, float32 of shape (H, W)."""
         rows, columns = box.slices
         return np.asarray(np.outer(self.rows.times()[rows], self.columns.times()[columns]))

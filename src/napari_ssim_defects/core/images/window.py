@@ -1,4 +1,4 @@
-"""Weighted means over a window at every pixel, and the way back to the pixels for gradients.
+"""Weighted means over a window at every pixel, and their gradients.
 
 Every window is separable, so a mean is two filters of one dimension each. There are two ways to
 apply them, with the same result but for rounding:
@@ -25,7 +25,7 @@ import torch.nn.functional as functional
 __all__ = ["AT_ONCE", "Bands", "Lines", "Window"]
 
 AT_ONCE = 32
-"""Images, or channels of images, that a processor filters at once: caches hold them."""
+"""Images, or channels, that a processor filters at once; they fit into its caches."""
 
 _LARGEST_BAND = 512  # pixels per axis up to which there are matrices
 _FEWEST_CHANNELS = 16  # images for which it pays to be the channels of one
@@ -33,7 +33,7 @@ _FEWEST_CHANNELS = 16  # images for which it pays to be the channels of one
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window, and what it does at the border of images.
+    """A window, and its rule at the border of images.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Bands:
     window
         The window.
     images
-        Tensor of shape (N, C, H, W): what shape, type and device there will be.
+        Tensor of shape (N, C, H, W); gives the shape, type and device of all later ones.
     """
 
     def __init__(self, window: Window, images: torch.Tensor) -> None:
@@ -102,7 +102,7 @@ class Bands:
 
 
 class Lines:
-    """Means along lines of prepared images: with what lies beyond their border.
+    """Means by filters along rows and columns of images that are padded at their border.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Residuals of defect-free images: what a model calls normal."""
+"""Calibration of a model on defect-free images."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def calibrate(
     device: str | None = None,
     masks: Sequence[npt.NDArray[np.bool_] | None] | None = None,
 ) -> Generator[CalibrationProgress, None, DefectModel]:
-    """Measure what is normal on other defect-free images, such as the paper's fifth one.
+    """Calibrate a model anew on other defect-free images, such as the paper's fifth one.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def calibrate(
     images
         Defect-free images or stacks that it was not trained on; sampled as for `train`.
     threshold
-        How the automatic threshold follows from them; None: as before.
+        Policy of the automatic threshold; None: as before.
     channel_axis
         Axis of the channels, if it differs from the training images'.
     names
@@ -115,7 +115,7 @@ def calibrate_residuals(
     held_out: bool,
     image_pixels: int,
 ) -> Generator[CalibrationProgress, None, list[CalibratedResidual]]:
-    """Measure residuals of a network on normalised defect-free areas of images of so many pixels.
+    """Measure the residuals of a network on normalised defect-free areas, and calibrate them.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What residuals of good images look like, and the thresholds that follow from it."""
+"""Distribution of residuals on good images, and the thresholds that follow from it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _DEFAULT = SegmentationConfig()
 # Regions per good pixel, from one in a thousand to one in a billion.
 _REGION_RATES = np.geomspace(1e-3, 1e-9, 121)
 _REGION_LEVELS = 100  # residuals at which regions are counted
-_COUNTED = 5  # regions that are enough to tell their rate
-# Of good material, to know half of how images differ (benchmarks/EXPERIMENTS.md).
+_COUNTED = 5  # regions that are enough to estimate their rate
+# Good images that show half of how images differ (benchmarks/EXPERIMENTS.md).
 _ENOUGH_IMAGES = 20
 _TAIL_REGIONS = 20  # regions that the tail beyond is estimated from
 
@@ -108,8 +108,9 @@ class Calibration:
     def threshold_of_area(self, area: int) -> float:
         """Return a threshold at which every defect-free region has fewer pixels than ``area``.
 
-        It is the lowest such one that was measured, for the next smaller area if need be. Regions
-        are 8-connected, after an opening of the default diameter, before holes are filled.
+        It is the lowest such threshold that was measured, for the next smaller area if ``area`` was
+        not. Regions are 8-connected, after an opening of the default diameter, before holes are
+        filled.
         """
         area = whole_number(area, "smallest area")
         if area < 1:
@@ -120,8 +121,8 @@ class Calibration:
     def threshold_of_regions(self, per_image: float) -> float:
         """Return the threshold at which so many regions of a usual good image are outlined.
 
-        So many at most, by the default segmentation: the fewer good pixels were measured, the
-        more cautious it is. Where they are too few, it is extrapolated (see `CalibrationBuilder`).
+        This is an upper bound for the default segmentation; it is more cautious the fewer good
+        pixels were measured. If they are too few, it is extrapolated (see `CalibrationBuilder`).
 
         Parameters
         ----------
@@ -158,7 +159,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibratedResidual:
-    """A residual, and the calibration that belongs to it and to no other."""
+    """A residual with its calibration."""
 
     residual: ResidualConfig
     calibration: Calibration
@@ -174,9 +175,9 @@ class CalibrationBuilder:
 
     Notes
     -----
-    A threshold that one region per image exceeds takes several images to be measured. Of fewer,
-    the highest regions are counted, and their excess over where a few of them are left is taken
-    for exponential: its mean tells how the rate goes on falling (Pickands 1975).
+    The threshold that one region per image exceeds can be measured on several images. With fewer
+    images it is extrapolated from the highest regions: their excess is modelled as exponential,
+    and its mean gives the further fall of the rate (Pickands 1975).
 
     A few good images do not show how images differ in light. So thresholds of regions are at least
     those of the same material in each other light (see `add_varied`).
@@ -212,7 +213,7 @@ class CalibrationBuilder:
             self._varied[light] = [*planes, plane], pixels + int(np.count_nonzero(good))
 
     def result(self, held_out: bool) -> Calibration:
-        """Return what all maps together say."""
+        """Return the calibration from all maps."""
         values = np.concatenate([np.empty(0, np.float32), *self._values])
         if not values.size:
             raise InputError(
@@ -220,8 +221,8 @@ class CalibrationBuilder:
             )
         thresholds = np.quantile(values, 1 - _TAIL).astype(np.float64)
         image_pixels = self._image_pixels or int(np.median([p.size for p in self._prepared]))
-        # Other images differ from those that were measured, and have more regions: the more so the
-        # fewer these were.
+        # Other images have more regions than those that were measured, the more so the fewer these
+        # were.
         images = values.size / image_pixels
         share = images / (images + _ENOUGH_IMAGES)
         highest = float(thresholds[-1])
@@ -242,9 +243,9 @@ class CalibrationBuilder:
 
 
 def _last_of_equals(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-    """Return the places of thresholds that differ; of equal ones, that of the lowest rate.
+    """Return the indices of distinct thresholds; of equal ones, that with the lowest rate.
 
-    They are equal where a residual is flat, and pixels must exceed a threshold.
+    Thresholds are equal where a residual is flat, and a pixel must exceed a threshold.
     """
     _, from_end = np.unique(thresholds[::-1], return_index=True)
     return len(thresholds) - 1 - from_end
@@ -255,7 +256,7 @@ def _region_thresholds(
 ) -> npt.NDArray[np.float64]:
     """Residuals at which there are so many regions as `_REGION_RATES` say of so many pixels."""
     inside = np.concatenate([plane[np.isfinite(plane)] for plane in prepared])
-    if not inside.size:  # too narrow for the opening, which leaves nothing
+    if not inside.size:  # too narrow for the opening
         return np.full(len(_REGION_RATES), highest)
     tail = np.append(np.geomspace(0.3, 1 / inside.size, _REGION_LEVELS), 0)
     levels = np.unique(np.quantile(inside, 1 - tail).astype(np.float64))
@@ -286,7 +287,7 @@ def _area_thresholds(
 ) -> npt.NDArray[np.float64]:
     """Lowest of a few hundred levels above which all regions are smaller than each of the areas."""
     inside = opened[np.isfinite(opened)]
-    if not inside.size:  # too narrow for the opening, which leaves nothing
+    if not inside.size:  # too narrow for the opening
         return np.full(len(_AREAS), residual.min(), dtype=np.float64)
     levels = np.quantile(inside, 1 - _TAIL).astype(np.float64)
     thresholds = np.full(len(_AREAS), levels[-1])

@@ -1,4 +1,4 @@
-"""A trained model: weights, config, intensity range and calibration, and what they can do."""
+"""A trained model: weights, config, intensity range and calibration."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, eq=False)
 class DefectModel:
-    """What training makes and every later step takes.
+    """A trained model, which a training returns and detection needs.
 
     Attributes
     ----------
@@ -62,17 +62,17 @@ class DefectModel:
     calibration
         Residuals of defect-free pixels.
     alternatives
-        Other residuals that make sense for the network, with their calibrations.
+        Other residuals that the network can be scored by, with their calibrations.
     threshold
         How the automatic threshold is chosen; by default one region of a usual good image is
         outlined, or none.
     history
         Losses over the training.
     warnings
-        What whoever uses the model should know about how its training went, as sentences.
+        Warnings about the training for users of the model, as sentences.
     provenance
         Versions, device, date, duration and names of the training images, which are informative
-        only, and what `trained_by` recognises the training by.
+        only, and the digest by which `trained_by` recognises the training.
     """
 
     config: TrainingConfig
@@ -114,7 +114,7 @@ class DefectModel:
 
     @cached_property
     def digest(self) -> str:
-        """A text that differs between models that give different residuals."""
+        """Digest of everything that residuals depend on."""
         digest = hashlib.blake2b(digest_size=16)
         settings = self.config.model_dump_json(), self.channels, self.channel_axis, self.intensity
         digest.update(repr(settings).encode())
@@ -124,7 +124,7 @@ class DefectModel:
         return digest.hexdigest()
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave out the copies of the network on devices that another computer may not have."""
+        """Leave out copies of the network on devices, which another computer may not have."""
         return {name: value for name, value in self.__dict__.items() if name != "_networks"}
 
     @property
@@ -138,7 +138,7 @@ class DefectModel:
         return (CalibratedResidual(self.config.residual, self.calibration), *self.alternatives)
 
     def with_calibrated_residuals(self, calibrated: Sequence[CalibratedResidual]) -> DefectModel:
-        """Return the same network scored by the first of these; the others are kept beside."""
+        """Return the same network, scored by the first of these; the others stay available."""
         first, *others = calibrated
         threshold = self.threshold
         if first.residual.kind != self.config.residual.kind and isinstance(
@@ -180,7 +180,7 @@ class DefectModel:
     def planes(
         self, image: ImageLike, channel_axis: int | None = None, name: str = "image"
     ) -> Planes:
-        """See an image as planes that this model can take.
+        """Give access to an image as planes that this model can take.
 
         Parameters
         ----------
@@ -231,7 +231,7 @@ class DefectModel:
         reconstruct: bool = False,
         area: InspectedArea | None = None,
     ) -> Iterator[DetectionProgress | PlaneDetected]:
-        """Score an image plane by plane, reporting as it goes.
+        """Score an image plane by plane, with messages about the progress.
 
         Parameters
         ----------
@@ -246,7 +246,7 @@ class DefectModel:
         name
             What error messages call the image.
         reconstruct
-            Whether the reconstruction is wanted, too, even where no residual needs it.
+            Whether to return the reconstruction even if no residual needs it.
         area
             The pixels to inspect; None: all. Others have the residual 0 and no part in what is
             said of those inside; what is outside of its box is its own reconstruction.
@@ -316,7 +316,7 @@ class DefectModel:
         Returns
         -------
         numpy.ndarray
-            float32 of shape (..., H, W); 0 = as good as it gets.
+            float32 of shape (..., H, W); 0 = perfectly good.
         """
         planes = self.planes(image, channel_axis)
         area = None if roi is None else InspectedArea.of_mask(roi, planes.shape)
@@ -357,7 +357,7 @@ class DefectModel:
         return np.ascontiguousarray(np.moveaxis(result, -3, planes.channel_axis))
 
     def network_on(self, device: torch.device) -> Autoencoder:
-        """Return a copy of the network on a device; the model itself stays as it is."""
+        """Return a copy of the network on a device; the model is not changed."""
         if device not in self._networks:
             self._networks[device] = place(copy.deepcopy(self.network), device)
         return self._networks[device]

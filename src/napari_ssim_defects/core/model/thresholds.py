@@ -1,4 +1,4 @@
-"""Ways to choose a threshold without a single defect (paper section 4.1), as frozen models."""
+"""Policies for a threshold from good images alone (paper section 4.1), as frozen models."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FalsePositiveRateThreshold(FrozenModel):
     rate: Annotated[float, Field(ge=0, le=1)] = 0.001
 
     def of(self, calibration: Calibration) -> float:
-        """Return the threshold by what was measured on defect-free images."""
+        """Return the threshold by the calibration on defect-free images."""
         return calibration.threshold(self.rate)
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class QuantileThreshold(FrozenModel):
     quantile: Annotated[float, Field(ge=0, le=1)] = 0.999
 
     def of(self, calibration: Calibration) -> float:
-        """Return the threshold by what was measured on defect-free images."""
+        """Return the threshold by the calibration on defect-free images."""
         return calibration.threshold(1 - self.quantile)
 
     def __str__(self) -> str:
@@ -74,7 +74,7 @@ class LargestRegionThreshold(FrozenModel):
     area: Annotated[int, Field(ge=1)] = 20
 
     def of(self, calibration: Calibration) -> float:
-        """Return the threshold by what was measured on defect-free images."""
+        """Return the threshold by the calibration on defect-free images."""
         return calibration.threshold_of_area(self.area)
 
     def __str__(self) -> str:
@@ -88,7 +88,7 @@ class FalseRegionsThreshold(FrozenModel):
     per_image: Annotated[float, Field(gt=0, le=1e6)] = 1.0
 
     def of(self, calibration: Calibration) -> float:
-        """Return the threshold by what was measured on defect-free images."""
+        """Return the threshold by the calibration on defect-free images."""
         return calibration.threshold_of_regions(self.per_image)
 
     def __str__(self) -> str:

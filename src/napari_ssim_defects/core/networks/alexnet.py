@@ -1,4 +1,4 @@
-"""The first three convolutions of AlexNet, which the feature matching autoencoder looks through."""
+"""The first three convolutions of AlexNet: features for the feature matching autoencoder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["AlexNetFeatures"]
 
 # Of the intensities of ImageNet, by channel, in the range 0 to 1.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_SMALLEST = 64  # pixels: what the pooling layers leave something of
+_SMALLEST = 64  # pixels: the smallest size that survives the pooling layers
 
 
 class AlexNetFeatures(nn.Module):
@@ -29,7 +29,7 @@ class AlexNetFeatures(nn.Module):
     Parameters
     ----------
     weights
-        The weights, by torchvision's names; those of other layers are passed over.
+        The weights, by torchvision's names; those of other layers are ignored.
 
     Raises
     ------
@@ -97,8 +97,8 @@ class AlexNetFeatures(nn.Module):
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         """Return features (N, 384 C', h, w) of normalised patches (N, C, P, P).
 
-        Grey patches are repeated to three channels and RGB patches taken as they are, C' = 1; of
-        any other number of channels, each is looked at by itself as a grey patch, C' = C. Patches
+        Grey patches are repeated to three channels and RGB patches taken as they are, C' = 1; for
+        any other number of channels, each is taken as a grey patch, C' = C. Patches
         below 64 pixels are enlarged to 64, as less would leave nothing after the pooling.
         """
         n, channels, height, width = patches.shape

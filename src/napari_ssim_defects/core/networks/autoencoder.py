@@ -45,8 +45,8 @@ class Autoencoder(nn.Module):
         Whether the encoder gives mean and logarithm of the variance of a Gaussian over latent
         vectors, 2d numbers, instead of one latent vector.
     discriminator
-        Whether the attribute ``discriminator`` is a `Discriminator`, or None. It sees patches
-        through a `Backbone`, the attribute ``backbone``.
+        Whether the attribute ``discriminator`` is a `Discriminator`, or None. Its input are the
+        feature maps of a `Backbone`, the attribute ``backbone``.
     features
         Whether the attribute ``features`` is a `FeatureModel`, which needs the backbone, too; or
         None.
@@ -125,14 +125,14 @@ class Autoencoder(nn.Module):
         if not self.variational:
             return code, None
         mean, log_variance = code.chunk(2, dim=1)
-        # Beyond these, exp is of no use to anybody and float16 and gradients overflow.
+        # Beyond these values, exp, float16 and gradients overflow.
         return mean, log_variance.clamp(-20, 10)
 
 
 class TransposedConv2d(nn.ConvTranspose2d):
     """PyTorch's transposed convolution, with its bias added by itself.
 
-    On processors the gradient of a bias within it takes as long as all else together.
+    On processors, the gradient of a built-in bias takes as long as everything else together.
     """
 
     def forward(self, maps: torch.Tensor, output_size: list[int] | None = None) -> torch.Tensor:
@@ -145,15 +145,15 @@ class TransposedConv2d(nn.ConvTranspose2d):
 
 
 class OutputConv2d(TransposedConv2d):
-    """The last layer of a decoder that is to begin with next to no picture."""
+    """Last layer of the decoder, initialised with small weights."""
 
 
 def initialise(network: nn.Module, seed: int) -> None:
     """Kaiming initialisation with the LeakyReLU gain, the same on every device.
 
     PyTorch's default makes the SSIM autoencoder collapse to flat grey and stay there. The last
-    layer begins near the middle of the intensities, with a tenth of the weights: noise that is
-    as strong as the images, at a wrong brightness, takes most of a plateau to unlearn.
+    layer starts near the middle of the intensities, with a tenth of the usual weights. Otherwise
+    the first outputs are noise as strong as the images, which takes most of a plateau to unlearn.
     """
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():

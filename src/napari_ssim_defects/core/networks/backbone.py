@@ -29,9 +29,9 @@ BACKBONE_CHANNELS = (16, 24, 40, 112)
 """Channels of the feature maps."""
 
 MIRRORED = 64
-"""Pixels that an image goes on beyond each border for the backbone; see `mirrored`."""
+"""Pixels by which an image is padded at each border for the backbone; see `mirrored`."""
 
-_WHOLE = 32  # sides of what the backbone sees are multiples of this
+_WHOLE = 32  # sides of the input are multiples of this
 
 # Of each inverted residual block: expansion, kernel, stride, channels in and out.
 _BLOCKS = (
@@ -47,7 +47,7 @@ _EPSILON = 1e-3  # of the batch normalisations, as trained
 
 
 class Backbone(nn.Module):
-    """Feature maps of a network that was trained to classify photographs, and is not changed.
+    """Feature maps of a frozen network that was trained to classify photographs.
 
     EfficientNet-Lite0 up to its eleventh block, with each batch normalisation folded into its
     convolution. Its numbers are buffers, not parameters: no optimiser touches them.
@@ -56,7 +56,7 @@ class Backbone(nn.Module):
     ----------
     Tan and Le: EfficientNet, rethinking model scaling for convolutional neural networks, ICML
     2019. Roth et al.: Towards total recall in industrial anomaly detection, CVPR 2022, for why
-    such features tell defects.
+    such features show defects.
     """
 
     def __init__(self) -> None:
@@ -65,13 +65,13 @@ class Backbone(nn.Module):
         self.blocks = nn.ModuleList(_Block(*block) for block in _BLOCKS)
 
     def load_pretrained(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take the published weights.
+        """Load the published weights.
 
         Parameters
         ----------
         weights
             By the names of the package ``efficientnet-lite-pytorch``; those of later layers are
-            passed over.
+            ignored.
 
         Raises
         ------
@@ -154,10 +154,10 @@ class BackboneFeatures(nn.Module):
 
 
 def mirrored(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Let pixels (C, H, W) go on beyond their borders as their mirror image.
+    """Pad pixels (C, H, W) by mirroring.
 
-    By `MIRRORED` pixels, and on to whole squares at the right and below: the zeros that
-    convolutions see there otherwise are nothing that any material shows.
+    By `MIRRORED` pixels, and up to whole squares at the right and below. Padding with zeros would
+    show something that no material shows.
     """
     sides = [(MIRRORED, MIRRORED + -side % _WHOLE) for side in pixels.shape[1:]]
     return np.pad(pixels, [(0, 0), *sides], mode="symmetric")
@@ -216,7 +216,7 @@ class _FixedConv2d(nn.Module):
         mean: torch.Tensor,
         variance: torch.Tensor,
     ) -> None:
-        """Take a kernel together with the batch normalisation that follows it."""
+        """Load a kernel, with the batch normalisation that follows it folded in."""
         if kernel.shape != self.weight.shape:
             raise RuntimeError("a kernel of another shape")
         gain = scale / (variance + _EPSILON).sqrt()

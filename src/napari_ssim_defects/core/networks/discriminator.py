@@ -1,4 +1,4 @@
-"""The network that tells what does not belong to the material from what does."""
+"""The network that separates defects from good material."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ DISCRIMINATOR_LR_FACTOR = 2.0
 class Discriminator(nn.Module):
     """The decoder of a U-Net whose output is the logarithm of the odds that a pixel is defective.
 
-    Its encoder is the pretrained `Backbone`, so it has little to learn, and does in a thousand
-    steps. It learns from good patches of which a part was corrupted (see `corrupt`), never from a
+    Its encoder is the pretrained `Backbone`, so it is trained in a thousand
+    steps. It learns from good patches that were partly corrupted (see `corrupt`), never from a
     real defect.
 
     References

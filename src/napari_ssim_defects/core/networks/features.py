@@ -1,4 +1,4 @@
-"""How far the pretrained features of a place lie from those of good material."""
+"""Distance of pretrained features from those of good material."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _MAPS = (2, 3)  # of the backbone: neither edges nor objects
 _STRIDE = BACKBONE_STRIDES[_MAPS[0]]
 _FEATURES = sum(BACKBONE_CHANNELS[number] for number in _MAPS)
 _POOL = 3  # places of each map that are averaged
-_NOISE = 1e-4  # variance that each feature has at least, where an image is all of one colour
+_NOISE = 1e-4  # least variance of a feature, for images of a single colour
 _SHRINKAGE = 0.01  # added to the correlation of each feature with itself
-_TILE = 1024  # pixels along a side of what is described at once
+_TILE = 1024  # pixels along a side of a part that is processed at once
 _RINGS = 8  # of places along the border of an image, which are farther from good ones than others
 _QUANTILE = 0.9  # of the distances in each ring, by which it is compared with those inside
 _RING_PIECES = 8  # that are looked at for that
@@ -33,8 +33,9 @@ _RING_PIECES = 8  # that are looked at for that
 class FeatureModel(nn.Module):
     """The Mahalanobis distance of pretrained features from those of good material.
 
-    One Gaussian describes all places of the good images: it knows how features go together, so
-    what is too regular is as far as what is too rough. It is learnt in closed form, in seconds.
+    One Gaussian describes all places of the good images. It includes the correlations of features,
+    so a place that is too regular is as distant as one that is too rough. It is fitted in closed
+    form, in seconds.
 
     References
     ----------
@@ -59,15 +60,15 @@ class FeatureModel(nn.Module):
         Parameters
         ----------
         maps
-            What a `Backbone` makes of the `mirrored` image.
+            Output of a `Backbone` for the `mirrored` image.
         height, width
             Size of the image.
 
         Returns
         -------
         torch.Tensor
-            float32 of shape (N, 1, height, width): log(1 + squared distance), less what good
-            material has more of it at the border: a mirror image is not quite good material.
+            float32 of shape (N, 1, height, width): log(1 + squared distance), less the excess of
+            good material at the border, where the mirrored padding adds some distance.
         """
         distance = self.distance(maps, height, width)
         distance = distance - self.rings[_ring(distance.shape[2], distance.shape[3])]
@@ -82,7 +83,7 @@ class FeatureModel(nn.Module):
         return squares.log1p().view(len(features), 1, *features.shape[2:])
 
     def fit(self, count: int, sums: torch.Tensor, products: torch.Tensor) -> None:
-        """Learn from the sums (F) and the sums of products (F, F) of features, in float64."""
+        """Fit the Gaussian to sums (F) and sums of products (F, F) of features, in float64."""
         mean = sums / count
         covariance = products / count - torch.outer(mean, mean)
         covariance += _NOISE * torch.eye(len(mean), dtype=torch.float64)
@@ -97,17 +98,16 @@ class FeatureModel(nn.Module):
 def fit_features(
     model: FeatureModel, backbone: Backbone, areas: Sequence[TrainingArea]
 ) -> Iterator[float]:
-    """Learn what features good material has.
+    """Fit a feature model to good material.
 
     Parameters
     ----------
     model
-        What is changed; on the CPU.
+        The model to fit; on the CPU.
     backbone
         Pretrained, on the CPU.
     areas
-        Normalised defect-free areas. Where no place of them lies in good pixels as a whole, all
-        count.
+        Normalised defect-free areas. If no place consists of good pixels only, all places count.
 
     Yields
     ------
@@ -133,7 +133,7 @@ def fit_features(
 
 
 def _fit_rings(model: FeatureModel, backbone: Backbone, pieces: Sequence[TrainingArea]) -> None:
-    """Measure how much farther from good places those along a border are."""
+    """Measure the excess distance of places along a border."""
     found: list[list[torch.Tensor]] = [[] for _ in range(_RINGS)]
     for piece in pieces:
         size = piece.pixels.shape[1:]

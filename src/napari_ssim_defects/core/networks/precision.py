@@ -1,4 +1,4 @@
-"""Number formats: which one a device computes networks fastest in."""
+"""Number formats, and which one is fastest on a device."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LAPS = 5  # of the race between number formats
 def fast_dtype(device: torch.device) -> torch.dtype:
     """Return the number format that a training step is fastest in: float32 or bfloat16.
 
-    On a GPU, bfloat16 where the hardware has it; on a CPU, whichever wins a brief race.
+    On a GPU, bfloat16 if the hardware has it; on a CPU, the faster one in a short benchmark.
     """
     if device in _CHOSEN:
         return _CHOSEN[device]
@@ -38,7 +38,7 @@ def fast_dtype(device: torch.device) -> torch.dtype:
         return torch.bfloat16
     if device.type != "cpu":
         return torch.float32
-    # They take turns, so that a busy moment does not hit one of them only.
+    # They alternate, so that a busy moment does not affect only one of them.
     laps = [[step_time(dtype) for dtype in (torch.float32, torch.bfloat16)] for _ in range(_LAPS)]
     single, half = map(min, zip(*laps, strict=True))
     return torch.bfloat16 if half < 0.9 * single else torch.float32
@@ -65,12 +65,12 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
 def step_time(dtype: torch.dtype) -> float:
     """Time of a forward and backward pass of a few patches on the CPU, in seconds.
 
-    Of this thread alone where the system can tell: other programs must not decide the race.
+    Of this thread alone if the system can measure that, so that other programs do not matter.
     """
     precise = time.get_clock_info("thread_time").resolution < 1e-4
     clock = time.thread_time if precise else time.perf_counter
-    # The real network and as many patches as it takes: a few do not tell which format wins on the
-    # whole, nor does a single convolution.
+    # The real network and enough patches: neither a few patches nor a single convolution predict
+    # which format is faster overall.
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
         network = place(Autoencoder(64, 1, 64), torch.device("cpu"))
     patches = torch.ones(16, 1, 64, 64).to(memory_format=torch.channels_last)

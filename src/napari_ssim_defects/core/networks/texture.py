@@ -1,4 +1,4 @@
-"""The local statistics of a texture: Gaussian mixtures of small neighbourhoods at two scales."""
+"""Local statistics of a texture: Gaussian mixtures of small neighbourhoods at two scales."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["TEXTURE_REACH", "TextureModel", "fit_texture"]
 _MIXTURES = ((2, 24), (2, 12), (4, 24), (4, 12))
 _WINDOW = 7
 TEXTURE_REACH = 32
-"""Pixels beyond which nothing changes what a `TextureModel` says of a pixel; 8 coarsest ones."""
+"""Pixels beyond which nothing affects the output of a `TextureModel`; 8 coarsest ones."""
 
 _COMPONENTS = 16
-_AT_ONCE = 2048  # points that are looked at together
+_AT_ONCE = 2048  # points that are processed at once
 _SAMPLES = 20_000  # neighbourhoods that each mixture learns from
 _ITERATIONS = 30
-_NOISE = 0.02  # of normalised intensities: what averaged pixels may differ by without meaning
+_NOISE = 0.02  # of normalised intensities: noise of averaged pixels
 _REGULAR = 1e-3  # variance added to each whitened dimension of each component
 
 
@@ -35,12 +35,13 @@ class TextureModel(nn.Module):
     """How improbable the neighbourhood of a pixel is in a texture.
 
     Neighbourhoods of 7 x 7 pixels, at two scales, are whitened by many and by few of their
-    principal components; a Gaussian mixture with full covariances gives their likelihood, widened
-    by a little noise: else what good images hardly vary in would count most. It is learnt in
-    seconds and knows nothing of structure beyond the neighbourhood, which the autoencoder does.
+    principal components. A Gaussian mixture with full covariances gives their likelihood. It is
+    widened by a little noise, because directions in which good images hardly vary would count most
+    otherwise. It is fitted in seconds and does not know structure beyond the neighbourhood, as the
+    autoencoder does.
 
-    Of several channels, their means over the neighbourhood are looked at, too: colours of most
-    materials vary so little beside brightness that no principal component shows them.
+    The means of several channels over the neighbourhood are used too: the colours of most
+    materials vary so much less than their brightness that no principal component shows them.
 
     Parameters
     ----------
@@ -60,8 +61,8 @@ class TextureModel(nn.Module):
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         """Return how improbable each neighbourhood of planes (N, C, H, W) is, as (N, 1, H, W).
 
-        Minus the log-likelihood in nats, summed over the mixtures, less what it is at the least:
-        not negative.
+        Minus the log-likelihood in nats, summed over the mixtures, above its minimum; not
+        negative.
         """
         height, width = planes.shape[2:]
         total = planes.new_zeros(len(planes), 1, height, width)
@@ -95,7 +96,7 @@ class _Mixture(nn.Module):
         padded = functional.pad(planes, (_WINDOW // 2,) * 4, mode="replicate")
         points = _convolved(padded, self.projection) - self.centre[:, None]
         shift = self.whitening @ self.means[:, :, None]
-        # All components at once, of as many points as stay in the processor's cache.
+        # All components at once, for as many points as fit into the processor's cache.
         likelihood = torch.cat(
             [
                 (
@@ -109,7 +110,7 @@ class _Mixture(nn.Module):
         return improbability.reshape(len(planes), 1, *planes.shape[2:])
 
     def fit(self, neighbourhoods: torch.Tensor, generator: torch.Generator) -> Iterator[float]:
-        """Learn from neighbourhoods of shape (N, C * 7 * 7), float64; yield the part done."""
+        """Fit to neighbourhoods of shape (N, C * 7 * 7), float64; yield the part done."""
         dimensions, channels = self.projection.shape[:2]
         mean = neighbourhoods.mean(0)
         covariance = torch.cov((neighbourhoods - mean).T)
@@ -142,10 +143,10 @@ def _convolves_exactly(device: torch.device) -> bool:
 
 
 def _contrasts(covariance: torch.Tensor, channels: int, principal: torch.Tensor) -> torch.Tensor:
-    """Return the axes (C * 7 * 7, C - 1) in which mean channels vary least beside each other.
+    """Return the axes (C * 7 * 7, C - 1) in which the means of channels vary least.
 
-    Of the means of C channels over a neighbourhood all combinations but the one that varies most,
-    which is about the brightness; less what ``principal`` axes have of them already.
+    These are all combinations of the C means over a neighbourhood but the one that varies most,
+    which is about the brightness, orthogonal to the ``principal`` axes.
     """
     means = torch.eye(channels, dtype=covariance.dtype).repeat_interleave(_WINDOW**2, 0)
     means = means / _WINDOW**2
@@ -155,12 +156,12 @@ def _contrasts(covariance: torch.Tensor, channels: int, principal: torch.Tensor)
 
 
 def fit_texture(model: TextureModel, areas: Sequence[TrainingArea], seed: int) -> Iterator[float]:
-    """Learn a texture from the good pixels of normalised areas.
+    """Fit a texture model to the good pixels of normalised areas.
 
     Parameters
     ----------
     model
-        What is changed; on the CPU.
+        The model to fit; on the CPU.
     areas
         Defect-free areas.
     seed
@@ -173,7 +174,7 @@ def fit_texture(model: TextureModel, areas: Sequence[TrainingArea], seed: int) -
 
     Notes
     -----
-    Where no neighbourhood of a scale lies in the good pixels, those that reach beyond count too.
+    If no neighbourhood of a scale consists of good pixels only, the others are used too.
     """
     generator = torch.Generator().manual_seed(seed)
     for number, ((scale, _), mixture) in enumerate(zip(_MIXTURES, model.mixtures, strict=True)):
@@ -214,7 +215,7 @@ def _neighbourhoods(
 
 
 def _shrunk(planes: torch.Tensor, scale: int) -> torch.Tensor:
-    """Average over squares; at the lower and right border of what there is of them."""
+    """Average over squares; over their remaining parts at the lower and right border."""
     return functional.avg_pool2d(planes, scale, ceil_mode=True, count_include_pad=False)
 
 

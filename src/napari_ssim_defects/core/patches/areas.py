@@ -68,7 +68,7 @@ class TrainingArea:
         )
 
     def mirrored(self, margin: int) -> TrainingArea:
-        """Return a larger copy that goes on beyond its border as its mirror image."""
+        """Return a larger copy, padded by mirroring."""
         border = (margin, margin)
         return TrainingArea(
             np.pad(self.pixels, ((0, 0), border, border), mode="symmetric"),
@@ -79,7 +79,7 @@ class TrainingArea:
 def training_planes(
     images: Sequence[ImageLike], channel_axis: int | None, names: Sequence[str] | None
 ) -> list[Planes]:
-    """See images as planes of the same channels; nothing is read yet.
+    """Give access to images as planes with the same channels; nothing is read yet.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def _in_memory(stack: Planes) -> bool:
 
 
 def fingerprint(areas: Sequence[TrainingArea]) -> str:
-    """Return a text that tells these areas, in this order, from all others.
+    """Return a fingerprint of these areas in this order.
 
     Examples
     --------
@@ -197,7 +197,7 @@ def fingerprint(areas: Sequence[TrainingArea]) -> str:
 
 
 def spread_over(areas: Sequence[TrainingArea], pixels: int) -> list[TrainingArea]:
-    """Return areas with good pixels, evenly spread, of about so many pixels in all."""
+    """Return evenly spread areas with good pixels, about so many pixels in all."""
     areas = [area for area in areas if area.allowed is None or area.allowed.any()]
     total = sum(area.pixels[0].size for area in areas)
     if total <= pixels:
@@ -207,7 +207,8 @@ def spread_over(areas: Sequence[TrainingArea], pixels: int) -> list[TrainingArea
 
 
 def refuse_single_patches(config: TrainingConfig, side: int) -> None:
-    """Refuse batches that cannot be normalised, as all that is known of them is one pixel.
+    """Refuse settings whose batches have a single value per channel, so that they cannot be
+    normalised.
 
     Parameters
     ----------

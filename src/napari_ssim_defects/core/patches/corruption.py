@@ -1,8 +1,8 @@
-"""What a discriminator learns from: good patches, varied and corrupted at random.
+"""Random variations and corruptions of good patches, from which a discriminator learns.
 
-What corruptions are made of is taken from the patches themselves or from noise, never from a real
-defect: what finds them finds what does not belong to the material. Variations are what differs
-between images of the same material, and must not be found.
+Corruptions are made of the patches themselves or of noise, never of real defects. A network that
+finds them finds whatever does not belong to the material. Variations are the differences between
+images of the same material; the network must not find these.
 """
 
 from __future__ import annotations
@@ -81,12 +81,12 @@ def corrupt(patches: torch.Tensor, generator: torch.Generator) -> tuple[torch.Te
 
 
 def vary(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Change patches as the next image of the same material may differ.
+    """Vary patches as another image of the same material might differ.
 
     Each is turned, scaled, sharpened or softened, and changed in contrast and brightness a little,
     as a whole and slowly from one side to another, and gets some noise. Without this, a
-    discriminator takes a whole image for a defect that was taken in another light or at a slightly
-    other angle (benchmarks/EXPERIMENTS.md).
+    discriminator takes a whole image for a defect if its light or angle differs slightly
+    (benchmarks/EXPERIMENTS.md).
 
     Parameters
     ----------
@@ -127,12 +127,12 @@ class _Draw:
 
     @classmethod
     def per(cls, patches: torch.Tensor, generator: torch.Generator) -> Self:
-        """Return what draws for patches (N, C, P, P)."""
+        """Return a source of random numbers for patches (N, C, P, P)."""
         random = {"generator": generator, "device": patches.device}
         return cls(len(patches), patches.shape[-1], random)
 
     def of(self, chosen: torch.Tensor) -> Self:
-        """Return what draws for some of the patches, given as indices."""
+        """Return the source for some of the patches, given as indices."""
         return type(self)(len(chosen), self.side, self.random)
 
     def uniform(self, low: float, high: float) -> torch.Tensor:
@@ -167,7 +167,7 @@ class _Draw:
         return self.uniform(0, spread) * field
 
     def deal(self, hands: int) -> list[torch.Tensor]:
-        """Return for each of so many hands the patches that it gets, as indices."""
+        """Deal the patches into so many groups; returns the indices of each group."""
         hand = torch.randint(hands, (self.count,), **self.random)
         return [torch.nonzero(hand == number)[:, 0] for number in range(hands)]
 
@@ -194,7 +194,7 @@ def _spots(draw: _Draw) -> torch.Tensor:
 
 
 def _fillings(draw: _Draw, patches: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """What corrupted pixels show, of shape (N, C, P, P)."""
+    """Contents of corrupted pixels, of shape (N, C, P, P)."""
     fillings = torch.empty_like(patches)
     kinds = (_strange, _flat, _grained, _softened, _shaded, _moved, _stained, _stained)
     for filling, chosen in zip(kinds, draw.deal(len(kinds)), strict=True):

@@ -27,13 +27,13 @@ _Positions = npt.NDArray[np.int64]
 class PatchSource:
     """Draws patches from training areas, each possible position with the same probability.
 
-    Pixels that are not allowed are never looked at: where a turned or scaled patch could touch
-    one, it is neither turned nor scaled.
+    Pixels that are not allowed are never used: a patch that could touch one when turned or
+    scaled is neither turned nor scaled.
 
     Parameters
     ----------
     areas
-        Where patches come from. Areas that hold no patch are passed over.
+        Where patches come from. Areas without room for a patch are skipped.
     patch_size
         Side P of the patches, in pixels.
     augmentation
@@ -57,7 +57,7 @@ class PatchSource:
         self._size = patch_size
         self._augmentation = augmentation
         self._device = device
-        # Rotated or enlarged patches look at a larger square of the image.
+        # A rotated or enlarged patch covers a larger square of the image.
         angle = np.deg2rad(augmentation.rotation)
         self._warps = augmentation.rotation > 0 or augmentation.scale > 0
         reach = (1 + augmentation.scale) * (np.cos(angle) + np.sin(angle))
@@ -149,7 +149,7 @@ def tiles(patches: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def _on_device(planes: list[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
-    """Move planes to a device, all of them or, where they do not fit, none."""
+    """Move all planes to a device, or none if they do not fit."""
     try:
         return [plane.to(device) for plane in planes]
     except (MemoryError, RuntimeError) as error:

@@ -1,8 +1,8 @@
-"""Mirror images and turns that good material cannot be told from.
+"""Symmetries: mirror images and turns that look like the good material itself.
 
-Where there are any, networks learn from four or eight times as many good patches, and on detection
-each patch is seen in one of these orientations: neighbours overlap, so that the mean of several
-views of a pixel costs no more than the mean of one and the same.
+Networks then learn from four or eight times as many good patches. On detection each patch is
+processed in one of these orientations. Patches overlap, so a pixel is averaged over several
+orientations at no extra cost.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ __all__ = ["find_symmetries", "orientation_at", "orientations_of", "oriented", "
 _MIRRORED = (1, 2, 3)
 _TRANSPOSED = (4, 5, 6, 7)
 _TURNS = (0, 5, 3, 6)  # by quarters
-_ALIKE = 0.55  # probability, .5 at best, that what is turned is less probable than what is not
+_ALIKE = 0.55  # probability, .5 at best, that a turned place is less probable than an unturned one
 _SQUARES, _SIDE = 16, 256  # that are compared, and their side in pixels
-_EVERY = 7  # of the pixels counts: neighbours say the same
+_EVERY = 7  # of the pixels counts: neighbours hardly differ
 
 
 def oriented(patch: torch.Tensor, orientation: int) -> torch.Tensor:
@@ -60,7 +60,7 @@ def restored(patch: torch.Tensor, orientation: int) -> torch.Tensor:
 
 
 def orientations_of(augmentation: AugmentationConfig) -> tuple[int, ...]:
-    """Return the orientations in which a network has learned to see patches.
+    """Return the orientations of the patches that a network was trained on.
 
     Examples
     --------
@@ -75,19 +75,19 @@ def orientations_of(augmentation: AugmentationConfig) -> tuple[int, ...]:
 
 
 def orientation_at(row: int, column: int, among: Sequence[int]) -> int:
-    """Return the orientation in which the patch of this row and column of a grid is seen.
+    """Return the orientation in which the patch at this row and column of a grid is processed.
 
-    Of any four rows and any two columns of patches, all are seen in equally many.
+    Any four rows and two columns of patches contain all orientations equally often.
     """
     half = max(1, len(among) // 2)
     return among[(row % half + half * (column % 2)) % len(among)]
 
 
 def find_symmetries(texture: nn.Module, areas: Sequence[TrainingArea]) -> tuple[bool, bool]:
-    """Find out whether a material can be told from its mirror images, and from its turns.
+    """Find out whether a material looks the same when mirrored or turned.
 
-    Where the model of its texture finds neighbourhoods of the mirrored material about as probable
-    as those of the material itself, it cannot.
+    It does if the texture model finds neighbourhoods of the mirrored material about as probable as
+    those of the material itself.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def find_symmetries(texture: nn.Module, areas: Sequence[TrainingArea]) -> tuple[
 
 
 def _pieces(areas: Sequence[TrainingArea]) -> list[TrainingArea]:
-    """Cut squares with good pixels out of areas, few enough to be compared in seconds."""
+    """Cut a few squares with good pixels out of areas; they are compared in seconds."""
     squares = []
     for area in areas:
         for tile in itertools.chain.from_iterable(tiles(area.pixels.shape[1:], _SIDE)):
@@ -130,7 +130,7 @@ def _pieces(areas: Sequence[TrainingArea]) -> list[TrainingArea]:
 def _improbability(
     texture: nn.Module, areas: Sequence[TrainingArea], orientation: int
 ) -> npt.NDArray[np.float32]:
-    """Return how improbable good pixels of areas are that were mirrored or transposed."""
+    """Return how improbable the good pixels of mirrored or transposed areas are."""
     found = []
     for area in areas:
         turned = oriented(torch.as_tensor(np.array(area.pixels)), orientation)

@@ -1,8 +1,8 @@
-"""Opening and closing with a disk, on grey values and in time that grows with its diameter only.
+"""Grey opening and closing with a disk, in time proportional to its diameter.
 
-Both commute with thresholding: opening a residual and comparing it with a threshold gives the
-mask that comparing first and opening the mask gives (Serra 1982). So they are applied to a
-residual once, and moving the threshold afterwards costs nothing more.
+Both commute with thresholding: opening a residual and then comparing it with a threshold gives the
+same mask as comparing first and then opening the mask (Serra 1982). So they are applied to a
+residual once, and moving the threshold afterwards is cheap.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["closing", "disk", "opening"]
 
 Plane: TypeAlias = npt.NDArray[np.float32]
 
-_STRIP = 2**19  # values that are worked on at a time, so that they stay in the processor's cache
+_STRIP = 2**19  # values processed at a time, so that they fit into the processor's cache
 
 
 def disk(diameter: int) -> npt.NDArray[np.bool_]:
@@ -38,12 +38,12 @@ def disk(diameter: int) -> npt.NDArray[np.bool_]:
 
 
 def opening(plane: Plane, diameter: int) -> Plane:
-    """Remove what is brighter than its surroundings and thinner than a disk.
+    """Remove structures that are brighter than their surroundings and thinner than a disk.
 
     Parameters
     ----------
     plane
-        float32 of shape (H, W) without NaN. What lies outside counts as lower than anything.
+        float32 of shape (H, W) without NaN. Pixels outside count as lower than any value.
     diameter
         Of the disk, in pixels; below 2 nothing is done.
 
@@ -60,12 +60,12 @@ def opening(plane: Plane, diameter: int) -> Plane:
 
 
 def closing(plane: Plane, diameter: int) -> Plane:
-    """Fill what is darker than its surroundings and thinner than a disk.
+    """Fill structures that are darker than their surroundings and thinner than a disk.
 
     Parameters
     ----------
     plane
-        float32 of shape (H, W) without NaN. What lies outside counts as lower than anything, so
+        float32 of shape (H, W) without NaN. Pixels outside count as lower than any value, so
         that nothing is joined through the border.
     diameter
         Of the disk, in pixels; below 2 nothing is done.
@@ -87,9 +87,9 @@ def _framed(plane: Plane, diameter: int) -> Plane:
 def _extreme(plane: Plane, diameter: int, extreme: Callable[..., Plane]) -> Plane:
     """Return minimum or maximum under the disk, wherever all of it lies inside.
 
-    A disk is a pile of rows. The extreme under a longer row follows from that under a shorter
-    one by a single operation, and the rows of all lengths are then stacked: about 1.5 operations
-    per row of the disk, whatever its area.
+    A disk is a stack of rows. The extreme under a longer row follows from that under a shorter one
+    by a single operation, and the rows of all lengths are then combined: about 1.5 operations per
+    row of the disk, whatever its area.
     """
     lengths = disk(diameter).sum(axis=1)
     height, width = plane.shape[0] - diameter + 1, plane.shape[1] - diameter + 1

@@ -58,7 +58,7 @@ class Region:
 
     @property
     def verdict(self) -> str:
-        """What tables call it: ``"defect"`` or ``"review"``."""
+        """Its name in tables: ``"defect"`` or ``"review"``."""
         return "review" if self.review else "defect"
 
 
@@ -86,7 +86,7 @@ def measure_regions(
         Numbers of the regions that are to be reviewed; the others are defects.
     """
     place = np.flatnonzero(labels)
-    # People give regions any number; there are fewer regions than that.
+    # Numbers may be large and have gaps; there are fewer regions than that.
     numbers, region = np.unique(labels.ravel()[place], return_inverse=True)
     sums = RegionSums(len(numbers))
     sums.add_pixels(*np.divmod(place, labels.shape[1]), region + 1, residual.ravel()[place])
@@ -100,7 +100,7 @@ def measure_regions(
 class RegionSums:
     """Measures the regions of a label image that comes in strips of rows, from top to bottom.
 
-    The strips are what there is in memory: cut otherwise, they give the very same numbers.
+    The result does not depend on how the image is cut into strips.
 
     Parameters
     ----------

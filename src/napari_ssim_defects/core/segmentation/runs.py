@@ -1,8 +1,8 @@
-"""Masks as runs: the first and last pixels of their rows' pieces.
+"""Masks as runs: the first and last pixel of each piece of a row.
 
-A mask of defects is nearly empty. Everything that happens to it after the threshold (connected
-regions, holes, areas, convex hulls) needs the ends of its runs only, so that the cost grows with
-contours and not with the image.
+A mask of defects is nearly empty. Everything after the threshold (connected regions, holes, areas,
+convex hulls) needs only the ends of its runs, so the cost grows with the contours and not with the
+image.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Runs:
         )
 
     def cut(self, box: Box) -> tuple[Runs, Integers]:
-        """Return what lies in a box, as runs of the box, and the index of the run each is of."""
+        """Return the part in a box, as runs of the box, and the index of the run of each."""
         rows = np.array([box.top, box.bottom]) * self.pitch
         first, last = np.searchsorted(self.start, rows)
         index = np.arange(first, last)
@@ -127,8 +127,8 @@ class Runs:
     def filled(self, connectivity: int) -> tuple[Runs, Integers, int]:
         """Return the mask with its holes filled, and its regions as `regions` does.
 
-        A region with one more pair of neighbouring runs than its runs need to hold together
-        encloses a hole (Euler's number): where there is none, none is looked for.
+        By Euler's number, a region encloses a hole if it has more pairs of neighbouring runs than
+        it needs to be connected. Only such regions are searched for holes.
         """
         region, count, enclosed = self._regions(connectivity)
         if not enclosed.any():
@@ -163,13 +163,13 @@ class Runs:
         return np.asarray(~inside)
 
     def holes(self, connectivity: int) -> Runs:
-        """Return the background that no path through background leads out of.
+        """Return the background that is enclosed by foreground.
 
         Parameters
         ----------
         connectivity
             Of the foreground; the background is connected the other way, so that a closed
-            contour does enclose something.
+            contour encloses its inside.
         """
         rows = np.arange(self.height) * self.pitch
         start = np.sort(np.concatenate([rows, self.stop]))
@@ -190,7 +190,7 @@ class Runs:
         )
 
     def minus(self, other: Runs) -> Runs:
-        """Return what is not in the other mask."""
+        """Return the difference from another mask."""
         ends = np.concatenate([self.start, self.stop, other.start, other.stop])
         steps = np.repeat([1, -1, -2, 2], [len(self), len(self), len(other), len(other)])
         order = np.argsort(ends, kind="stable")
@@ -202,7 +202,7 @@ class Runs:
         """Return the union of the convex hulls of regions (paper section 4.2).
 
         A hull covers the pixels whose centre lies in the convex hull of the region's pixel
-        centres; all of it is computed in integers.
+        centres. It is computed in integers.
 
         Parameters
         ----------

@@ -1,8 +1,8 @@
 """From residual to labelled regions (paper section 4.2), fast enough to follow a slider.
 
 Opening and closing commute with thresholding, so they are applied once to the residual itself
-(`prepare`). Everything after the threshold works on the runs of the few pixels above it: a step
-of the slider costs time for contours, not for pixels.
+(`prepare`). Everything after the threshold works on the runs of the few pixels above it, so a step
+of the slider costs time in proportion to the contours, not to the pixels.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def prepare(
 
 
 class Prepared(Protocol):
-    """A prepared plane, wherever it is kept, of which a threshold leaves runs of pixels."""
+    """A prepared plane, in memory or on disk, that gives the runs of pixels above a threshold."""
 
     @property
     def area(self) -> InspectedArea | None:
@@ -125,7 +125,7 @@ class Segmented:
 def segment_prepared(prepared: Prepared, threshold: float, config: SegmentationConfig) -> Segmented:
     """Find the regions of a prepared plane above a threshold.
 
-    A threshold for review that is not below the threshold for defects is left aside.
+    A threshold for review that is not below the threshold for defects is ignored.
 
     Regions are numbered by their first pixels. Where regions to review do not join the defects
     that they touch (``hysteresis`` off), they are numbered after the defects.
@@ -142,7 +142,7 @@ def _segmented(prepared: Prepared, threshold: float, config: SegmentationConfig)
     if config.hysteresis:
         below, below_region, below_count = _regions(prepared.above(low), config)
         review = np.ones(below_count, dtype=bool)
-        # Opened and filled, what is above the higher threshold lies in what is above the lower.
+        # After opening and filling, the mask of the higher threshold lies in that of the lower one.
         high = prepared.above(threshold)
         place = np.searchsorted(below.start, high.start, side="right") - 1
         inside = (place >= 0) & (high.start < np.append(below.stop, 0)[place])
@@ -257,7 +257,7 @@ def segment(
     )
     threshold = finite_number(threshold, "threshold")
     refuse_reversed(threshold, config)
-    with np.errstate(over="ignore"):  # what float32 cannot hold is above or below any threshold
+    with np.errstate(over="ignore"):  # values beyond float32 are above or below any threshold
         residual = number_array(residual, "residual").astype(np.float32, copy=False)
     labels = np.zeros(residual.shape, dtype=np.int32)
     found = 0
@@ -278,7 +278,7 @@ def refuse_reversed(threshold: float, config: SegmentationConfig) -> None:
 
 
 def _regions(runs: Runs, config: SegmentationConfig) -> tuple[Runs, npt.NDArray[np.int64], int]:
-    """Fill holes, drop regions by size and place, and make hulls."""
+    """Fill holes, drop regions by size and place, and replace them by their hulls."""
     connectivity = config.connectivity
     if config.fill_holes:
         runs, region, count = runs.filled(connectivity)

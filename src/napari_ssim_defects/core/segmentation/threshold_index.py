@@ -1,4 +1,4 @@
-"""A residual, laid out so that the pixels above any threshold are found at once."""
+"""An index of a residual that finds the pixels above any threshold quickly."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SEGMENT = 16  # pixels whose maximum is kept
 
 
 class ThresholdIndex:
-    """The runs of a plane above a threshold, in time that grows with what is above it.
+    """Finds the runs of a plane above a threshold, in time proportional to their number.
 
-    The plane is cut into short segments whose maxima are kept; a threshold is compared with the
-    maxima, and then with the pixels of those segments only that reach above it.
+    The plane is cut into short segments whose maxima are stored. A threshold is compared with the
+    maxima first, and then only with the pixels of segments that reach above it.
 
     Parameters
     ----------
@@ -74,6 +74,6 @@ class ThresholdIndex:
 
 
 def _single(threshold: float) -> np.float32:
-    """Round a threshold to what it is compared with; one that is beyond float32 is infinite."""
+    """Round a threshold to float32; one beyond its range becomes infinite."""
     with np.errstate(over="ignore"):
         return np.float32(threshold)

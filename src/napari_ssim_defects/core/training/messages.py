@@ -1,4 +1,4 @@
-"""Typed messages that long computations yield instead of calling back."""
+"""Typed messages of a training, which it yields instead of calling back."""
 
 from __future__ import annotations
 
@@ -96,19 +96,19 @@ class TrainingPreview:
 
 @dataclass(frozen=True, slots=True)
 class TrainingNotice:
-    """Something that the person should read, in one plain sentence."""
+    """A notice for the user, in one sentence."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingCheckpoint:
-    """A copy of the training as it is now; give it to `train` to go on from here.
+    """The current state of the training; give it to `train` to resume from here.
 
     Attributes
     ----------
     state
-        What to keep.
+        The checkpoint.
     """
 
     state: Checkpoint
@@ -125,7 +125,7 @@ class TrainingFinished:
     stopped
         Whether the training was stopped before its end.
     share
-        Part of the training that was done, in (0, 1]; below 1 also where its time was up.
+        Part of the training that was done, in (0, 1]; below 1 also if the time limit ended it.
     """
 
     model: DefectModel

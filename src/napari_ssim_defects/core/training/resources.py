@@ -2,7 +2,7 @@
 
 Threads of one step wait for each other many hundred times. When another program keeps a core
 busy, each wait may cost a turn of the scheduler, and a step on all cores takes ten to fifty times
-as long as on one (benchmarks/README.md). So while there is time, numbers of threads race.
+as long as on one (benchmarks/README.md). So the number of threads is chosen by timing steps.
 
 Each step needs the same hundreds of megabytes again. The C library of Linux gives large pieces back
 to the system as soon as they are free, which then has to clear them, page by page, for the next
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _LAP = 3  # timed steps of each number of threads
-_HOPELESS = 3.0  # a step this many times slower than the best ends its number's lap
+_HOPELESS = 3.0  # times the best: such a slow step rules a number of threads out
 _FIRST_PAUSE, _LONGEST_PAUSE = 4.0, 30.0  # seconds between races
 
 # Numbers of malloc.h, and what they are while memory is kept and afterwards: the library's own
@@ -63,7 +63,7 @@ class ThreadRace:
         return self._numbers[self._lap] if self._racing else self._fastest
 
     def settle(self, work: Callable[[], object]) -> None:
-        """Race with some work that is done for its time only, and use the winner from now on."""
+        """Time some other work with each number of threads, and use the fastest from now on."""
         while self._racing:
             torch.set_num_threads(self.threads)
             start = time.perf_counter()
@@ -72,7 +72,7 @@ class ThreadRace:
         torch.set_num_threads(self._fastest)
 
     def step_took(self, seconds: float) -> None:
-        """Tell how long a step with `threads` took."""
+        """Record the time of a step with `threads`."""
         if not self._racing:
             self._left -= seconds
             if self._left <= 0:
@@ -99,7 +99,7 @@ class ThreadRace:
 
 @contextmanager
 def thread_race() -> Iterator[ThreadRace]:
-    """Race numbers of threads up to torch's current one, which is restored on leaving."""
+    """Try numbers of threads up to torch's current one, which is restored at the end."""
     before = torch.get_num_threads()
     try:
         yield ThreadRace(before)
@@ -109,7 +109,7 @@ def thread_race() -> Iterator[ThreadRace]:
 
 @contextmanager
 def memory_kept() -> Iterator[None]:
-    """Keep freed memory until the end, where the library is one that can be told to (glibc)."""
+    """Keep freed memory until the end, if the C library supports that (glibc)."""
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
         yield
