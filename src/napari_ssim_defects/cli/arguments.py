@@ -1,4 +1,4 @@
-"""What may be written after ``napari-ssim-defects``, and what it means."""
+"""Arguments of the command line ``napari-ssim-defects``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _POLICY = (
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that refuses bad usage in one line, as everything else is refused."""
+    """A parser that refuses bad usage in one line."""
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help.")
@@ -148,13 +148,13 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 def segmentation_config(options: argparse.Namespace) -> SegmentationConfig:
-    """Return the post-processing that was asked for."""
+    """Return the chosen post-processing."""
     names = SegmentationConfig.model_fields
     return SegmentationConfig(**{name: getattr(options, name) for name in names})
 
 
 def training_recipe(options: argparse.Namespace) -> TrainingRecipe:
-    """Return the training that was asked for."""
+    """Return the chosen training."""
     names = ("system", "minutes", "epochs", "seed")
     changes: dict[str, Any] = {
         name: getattr(options, name) for name in names if getattr(options, name) is not None
@@ -172,7 +172,7 @@ def training_recipe(options: argparse.Namespace) -> TrainingRecipe:
 
 
 def detection_recipe(options: argparse.Namespace) -> DetectionRecipe:
-    """Return the detection that was asked for."""
+    """Return the chosen detection."""
     names = (
         "threshold",
         "residual",

@@ -1,4 +1,4 @@
-"""The command ``detect``: from images to files about them, however many and how large."""
+"""The command ``detect``: writes residuals, labels and tables of any number of images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["model_for_detection", "run_detect", "threshold_of"]
 
 
 def model_for_detection(path: Path, residual: ResidualKind | None) -> DefectModel:
-    """Read the model to inspect with, and pass its warnings on."""
+    """Read the model, and print its warnings."""
     from ..core.model.defect_model import DefectModel
 
     model = DefectModel.load(path).with_residual(residual)
@@ -36,16 +36,16 @@ def threshold_of(policy: ThresholdPolicy | None, model: DefectModel) -> float:
 def run_detect(
     recipe: DetectionRecipe, model_path: Path, *, overwrite: bool
 ) -> tuple[int, dict[str, Any], str]:
-    """Inspect images; returns the exit status and what to print for programs and for people.
+    """Detect defects; returns the exit status, and the result for programs and as text.
 
     Parameters
     ----------
     recipe
-        What to do.
+        The detection.
     model_path
         The model file.
     overwrite
-        Whether to inspect images again that an earlier run has finished.
+        Whether to process images again that an earlier run has finished.
     """
     from ..io.images.checks import files_data_bar_notice
     from ..io.images.image_file import find_images

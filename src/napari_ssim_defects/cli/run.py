@@ -1,4 +1,4 @@
-"""The command ``run``: what a recipe says, from where it was interrupted."""
+"""The command ``run``: carries out a recipe, and resumes an interrupted run."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["run_recipe"]
 def run_recipe(
     path: Path, device: str | None, cluster: str | None, *, overwrite: bool
 ) -> tuple[int, dict[str, Any], str]:
-    """Train and detect; returns the exit status and what to print for programs and for people.
+    """Train and detect; returns the exit status, and the result for programs and as text.
 
     Parameters
     ----------
     path
         The recipe.
     device, cluster
-        What counts instead of those of the recipe; None: what it says.
+        Used instead of those of the recipe; None: those of the recipe.
     overwrite
-        Whether to do again what an earlier run has done.
+        Whether to repeat finished work of an earlier run.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def _elsewhere(recipe: Recipe, device: str | None, cluster: str | None) -> Recip
 
 
 def _refuse_missing(recipe: Recipe) -> None:
-    """Find out before the training whether there is what comes after it."""
+    """Check before the training that the images for detection exist."""
     from ..io.files.atomic import ensure_folder
     from ..io.images.image_file import find_images
 
@@ -76,7 +76,7 @@ def _refuse_missing(recipe: Recipe) -> None:
 
 
 def _train(recipe: TrainingRecipe, output: Path, overwrite: bool) -> tuple[dict[str, Any], str]:
-    """Train unless that was done, or go on with a training."""
+    """Train, resume a training, or skip a finished one."""
     from ..io.artifacts.checkpoint_file import checkpoint_path
 
     begun = checkpoint_path(output).exists()
@@ -89,7 +89,7 @@ def _train(recipe: TrainingRecipe, output: Path, overwrite: bool) -> tuple[dict[
 
 
 def _trained_earlier(recipe: TrainingRecipe, output: Path) -> tuple[dict[str, Any], str]:
-    """Take the model that is there, if it is that of the recipe."""
+    """Return the existing model if it is that of the recipe."""
     from ..core.model.defect_model import DefectModel
     from ..core.training.train import trained_by
     from ..io.images.good_images import good_images

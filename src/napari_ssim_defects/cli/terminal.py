@@ -1,4 +1,4 @@
-"""What long commands show and take in a terminal."""
+"""Progress bars, notices and interrupts of long commands."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Bar:
             self._bar.close()
 
     def begin_at(self, fraction: float) -> None:
-        """Tell that this part was done before, so that it does not count for the time left."""
+        """Set the part that was done before, which does not count for the time left."""
         self._initial = fraction
 
     def show(self, fraction: float, text: str) -> None:
@@ -66,7 +66,7 @@ class Bar:
 
 
 def say_notices(notices: Iterable[str], bar: Bar | None = None) -> None:
-    """Print sentences that a person should read on stderr, one a line."""
+    """Print notices on stderr, one a line."""
     for notice in notices:  # names of files may hold line breaks
         line = f"napari-ssim-defects: {' '.join(notice.splitlines())}"
         (bar or Bar("")).say(line)
@@ -74,7 +74,7 @@ def say_notices(notices: Iterable[str], bar: Bar | None = None) -> None:
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C only be asked about; the second one interrupts as usual."""
+    """Defer the first Ctrl-C, which can be asked about; the second one interrupts as usual."""
     seen: list[int] = []
 
     def remember(number: int, _: object) -> None:
@@ -89,7 +89,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
 
 
 def outline(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
-    """Lines ``name: value`` for a nested result, as a person reads them."""
+    """Readable lines ``name: value`` for a nested result."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield f"{indent}{name}:"

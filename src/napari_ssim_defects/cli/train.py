@@ -1,4 +1,4 @@
-"""The command ``train``: from defect-free images to a model file, through kill and power loss."""
+"""The command ``train``: writes a model file; resumes after a kill or a power loss."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ __all__ = ["run_train", "training_result"]
 def run_train(
     recipe: TrainingRecipe, output: Path, *, resume: bool, hint: str = "--resume would"
 ) -> tuple[dict[str, Any], str]:
-    """Train and write the model; returns what to print for programs and for people.
+    """Train and write the model; returns the result for programs and as text.
 
     Parameters
     ----------
     recipe
-        What to do.
+        The training.
     output
         The model file.
     resume
-        Whether to go on with an interrupted training, if there is one.
+        Whether to resume an interrupted training, if there is one.
     hint
-        What would have gone on with it, for a sentence.
+        How to resume it, for a sentence.
     """
     from ..core.training.train import train
     from ..io.artifacts.checkpoint_file import checkpoint_path
@@ -82,7 +82,7 @@ def training_result(
     stopped: bool,
     share: float = 1.0,
 ) -> dict[str, Any]:
-    """Return what programs are told about a model and its last step, or its history without one."""
+    """Return the result for programs: about a model and its last step or its history."""
     from ..core.model.defect_model import HistoryEntry
 
     entry = model.history[-1] if model.history else None
@@ -102,13 +102,13 @@ def training_result(
 
 @dataclass
 class _Checkpoint:
-    """The file beside the model that an interrupted training goes on from."""
+    """The checkpoint beside the model, from which an interrupted training is resumed."""
 
     path: Path
     failed: bool = False
 
     def found(self, bar: Bar, resume: bool, hint: str) -> Checkpoint | None:
-        """Return what to go on from, and say what becomes of what is there or is not."""
+        """Return the checkpoint to resume from, and print a notice about it."""
         from ..io.artifacts.checkpoint_file import read_checkpoint
 
         if not self.path.exists():
@@ -124,7 +124,7 @@ class _Checkpoint:
         return read_checkpoint(self.path)
 
     def write(self, bar: Bar, state: Checkpoint) -> None:
-        """Keep the state; what cannot be written is said once, and the training goes on."""
+        """Write a checkpoint; if that fails, print a notice once and continue."""
         from ..io.artifacts.checkpoint_file import write_checkpoint
 
         try:
@@ -140,7 +140,7 @@ def _follow(
     interrupted: Any,
     checkpoint: _Checkpoint,
 ) -> tuple[TrainingFinished, TrainingStep | None]:
-    """Show how a training goes, to its end; returns the end and the last step, if one was left."""
+    """Show the progress of a training; returns its last message and its last step, if any."""
     from ..core.common.progress import CalibrationProgress, PreparationProgress
     from ..core.training.messages import (
         TrainingCheckpoint,

@@ -1,4 +1,4 @@
-"""What the Folder section does: many image files at once, as the command ``detect`` does them."""
+"""Controller of the Folder section: detection in many files, like the command ``detect``."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _RESULTS = "results"  # the folder beside the images that is proposed
 
 
 class BatchController:
-    """Inspects files in a thread, and opens what was found in one of them.
+    """Detects defects in files in a thread, and opens the result of one of them.
 
     Parameters
     ----------
     viewer
         Gets the images that are opened.
     state
-        What to work on.
+        State of the panel.
     runner
         Runs the job.
     preview
-        Gives way to the labels of an image that is opened.
+        Is hidden while the labels of an opened image are shown.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class BatchController:
         self._show_threshold()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Disconnect from the viewer and the state."""
         for signal in self._signals():
             signal.disconnect(self._show_threshold)
 
     def choose(self, inputs: Sequence[str | Path]) -> None:
-        """Take the files and folders to inspect, and propose a folder for the results."""
+        """Choose files and folders, and propose a folder for the results."""
         batch = self._state.batch
         batch.inputs = tuple(Path(path) for path in inputs)
         if batch.inputs and batch.folder is None:
@@ -78,7 +78,7 @@ class BatchController:
             batch.folder = (first if first.is_dir() else first.parent) / _RESULTS
 
     def start(self) -> None:
-        """Inspect the chosen files that are not finished yet."""
+        """Detect defects in the chosen files that are not finished yet."""
         state, batch = self._state, self._state.batch
         if self._runner.refuse_while_busy():
             return
@@ -109,12 +109,12 @@ class BatchController:
         )
 
     def stop(self) -> None:
-        """End; the file that is being worked on is done again the next time."""
+        """Stop; the current file is processed again the next time."""
         self._runner.finish()
         self._runner.say("Stopped; what is finished stays, and Start goes on with the rest.")
 
     def open(self, image: BatchImage) -> None:
-        """Show an image with its residual and its regions; again if it is there already."""
+        """Show an image with its residual and its regions, in its layers if they exist."""
         heatmap = self._heatmap_of(image)
         if heatmap is not None:
             self._state.heatmap = heatmap
@@ -190,7 +190,7 @@ class BatchController:
         return events.model, events.threshold, events.heatmap
 
     def _show_threshold(self) -> None:
-        """Take the panel's threshold if it is one of the current model's heatmaps."""
+        """Show the panel's threshold if it belongs to the current model."""
         state = self._state
         if state.model is None:
             state.batch.threshold = None

@@ -1,4 +1,4 @@
-"""What the Detect section does: a heatmap for each chosen image."""
+"""Controller of the Detect section: a heatmap for each chosen image."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 __all__ = ["DetectionController"]
 
-_REST = 150  # milliseconds without a move of the camera after which the job is told
+_REST = 150  # milliseconds without a move of the camera before the job gets the new position
 _BETWEEN = 1.0  # seconds from one drawing of a growing heatmap to the next
 
 
 class DetectionController:
-    """Inspects layers in a thread and puts heatmaps into the viewer.
+    """Detects defects in layers in a thread, and adds heatmaps to the viewer.
 
     Parameters
     ----------
     viewer
-        Gets the heatmaps; a removed layer is inspected no more.
+        Gets the heatmaps; a removed layer is no longer processed.
     state
-        What to work on.
+        State of the panel.
     runner
         Runs the job.
     preview
@@ -55,14 +55,14 @@ class DetectionController:
         self._runner = runner
         self._preview = preview
         self._growing: Any = None
-        self._shown = 0.0, 0  # when the growing heatmap was last drawn, and what was left then
+        self._shown = 0.0, 0  # when the growing heatmap was last drawn, and the rest at that time
         self._moved = workers.Later(self._tell_sight, _REST)
         viewer.layers.events.removed.connect(self._on_layer_removed)
         for signal in self._view():
             signal.connect(self._moved.request)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Disconnect from the viewer and the state."""
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
         for signal in self._view():
             signal.disconnect(self._moved.request)
@@ -71,8 +71,8 @@ class DetectionController:
     def start(self) -> None:
         """Make a heatmap of every chosen layer.
 
-        Those of images that are larger than memory are there at once, and grow from where one looks
-        at; they go on growing where they were stopped.
+        Heatmaps of images that are larger than memory are added at once and fill up from the
+        visible part; a stopped one is continued.
         """
         state = self._state
         if self._runner.refuse_while_busy():
@@ -141,7 +141,7 @@ class DetectionController:
         self._tell_sight()
 
     def _show_growth(self) -> None:
-        """Draw what has come, but not all the time."""
+        """Draw new blocks, but not too often."""
         if self._growing is None:
             return
         large = layers.large_residual(self._growing)
@@ -161,12 +161,12 @@ class DetectionController:
             self._preview.grow(self._growing)
 
     def _tell_sight(self) -> None:
-        """Tell the job what is looked at."""
+        """Send the visible position to the job."""
         if self._growing is not None and self._state.activity == "detecting":
             self._runner.send(self._position(self._growing))
 
     def _position(self, layer: Any) -> ViewPosition:
-        """Return which plane of a layer is looked at, and where in it."""
+        """Return the visible plane of a layer, and the position in it."""
         dims = self._viewer.dims
         point = list(dims.point)
         if dims.ndisplay == 2:
@@ -176,7 +176,7 @@ class DetectionController:
         return visible_plane(layer, point), (float(row), float(column))
 
     def _stopped(self, sources: list[layers.Source]) -> dict[str, LargeResidual]:
-        """Return what was begun of images with this model and stride, by their keys."""
+        """Return unfinished residuals of this model and stride, by the keys of their images."""
         state, found = self._state, {}
         for source in sources:
             heatmap = layers.find_derived(self._viewer.layers, "residual", source.key)
@@ -192,7 +192,7 @@ class DetectionController:
         return getattr(self._viewer, "scene", self._viewer).camera  # 0.9, 0.7
 
     def _view(self) -> tuple[Any, ...]:
-        """Return what tells that something else is looked at."""
+        """Return values that change when another part is visible."""
         camera = self._camera.events
         return camera.center, camera.zoom, self._viewer.dims.events.current_step
 

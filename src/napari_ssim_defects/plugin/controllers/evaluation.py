@@ -1,4 +1,4 @@
-"""What the Evaluate section does: a heatmap against ground truth that a person has drawn."""
+"""Controller of the Evaluate section: scores of a heatmap against ground truth."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class EvaluationController:
     Parameters
     ----------
     viewer
-        Whose layers are followed: a removed one is ground truth no more.
+        Holds the layers; a removed one is no longer ground truth.
     state
-        What to work on.
+        State of the panel.
     runner
         Runs the job.
     """
@@ -56,7 +56,7 @@ class EvaluationController:
         state.events.heatmap.connect(self._forget)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Disconnect from the viewer and the state."""
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._state.events.heatmap.disconnect(self._forget)
 
@@ -120,7 +120,7 @@ def evaluation(
     truth
         Which pixels are defective, bool of the same shape or of shape (H, W).
     threshold, config
-        What is outlined, for the scores at the threshold.
+        Segmentation for the scores at the threshold.
     calibration
         Of the model that made the residual: at which thresholds false regions are counted for the
         FROC curve. None: there is none.

@@ -1,4 +1,4 @@
-"""What the Export section does: results as files, and the job as a command or a program."""
+"""Controller of the Export section: results as files, and the job as a command or program."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _LANGUAGES = {
 
 
 class ExportController:
-    """Writes what is chosen in a thread.
+    """Writes the chosen results in a thread.
 
     Parameters
     ----------
     viewer
-        Holds images and committed regions; a removed layer is exported no more.
+        Holds images and committed regions; a removed layer is no longer exported.
     state
-        What to work on.
+        State of the panel.
     runner
         Runs the job.
     preview
@@ -64,7 +64,7 @@ class ExportController:
         state.export_folder = state.export_folder or preferences().export_folder
 
     def close(self) -> None:
-        """Listen no more."""
+        """Disconnect from the viewer and the state."""
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
 
     def start(self, folder: str | Path | None = None) -> None:
@@ -86,9 +86,9 @@ class ExportController:
         Parameters
         ----------
         language
-            Which of the two.
+            Shell or Python.
         put
-            Gets the text, once it is sure that it gives the same files.
+            Called with the text, after a check that it gives the same files.
         """
         state = self._state
         try:
@@ -122,11 +122,11 @@ class ExportController:
             self._runner.report(message)
 
     def items(self) -> list[Exportable]:
-        """Return what is chosen to be exported, for a thread."""
+        """Return the chosen results, for a thread."""
         return [self._exportable(layer) for layer in self._state.export_layers]
 
     def folder(self) -> Path:
-        """Return where it goes to."""
+        """Return the folder for the files."""
         return Path(self._state.export_folder or preferences().export_folder)
 
     def _begin(

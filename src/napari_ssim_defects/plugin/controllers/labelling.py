@@ -1,4 +1,4 @@
-"""What "Create labels" does: regions that stay, and that a person may correct."""
+"""Controller of "Create labels": regions that stay and can be corrected by hand."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class LabellingController:
     viewer
         Gets the Labels layer.
     state
-        What to work on.
+        State of the panel.
     runner
         Runs the job.
     preview
-        Gives way to the labels until the threshold moves.
+        Is hidden by the labels until the threshold moves.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class LabellingController:
         self._preview = preview
 
     def start(self) -> None:
-        """Turn what the threshold finds in the heatmap into a layer of numbered regions."""
+        """Add a layer of the numbered regions above the threshold."""
         state = self._state
         if self._runner.refuse_while_busy():
             return

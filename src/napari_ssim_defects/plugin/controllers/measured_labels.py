@@ -1,4 +1,4 @@
-"""Keeps the measurements of committed regions in step with what is painted."""
+"""Updates the measurements of committed regions when a person edits them."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ __all__ = [
 ]
 
 _REST = 200  # milliseconds without a change after which regions are measured
-_PIXELS = ("paint", "labels_update", "set_data")  # undo is told by the last one only
+_PIXELS = ("paint", "labels_update", "set_data")  # undo emits only the last one
 _PLACE = ("scale", "rotate", "shear", "affine", "units")
 
 
 class MeasuredLabels:
-    """Keeps the features of a layer of regions in step with its pixels and its scale.
+    """Updates the features of a layer of regions when its pixels or its scale change.
 
     Parameters
     ----------
     layer
-        Committed regions; it knows the residual they were found in and what was measured.
+        Committed regions; its provenance holds the residual and the checksum of the measured
+        pixels.
     on_failure
         Called with a sentence when the regions cannot be measured.
     """
@@ -52,13 +53,13 @@ class MeasuredLabels:
             layer.events[name].connect(self._on_change)
 
     def close(self) -> None:
-        """Follow the layer no more."""
+        """Disconnect from the layer."""
         for name in (*_PIXELS, *_PLACE):
             self._layer.events[name].disconnect(self._on_change)
         self._stop()
 
     def _on_change(self) -> None:
-        if large_labels(self._layer) is not None:  # cannot be painted, and drawing tells set_data
+        if large_labels(self._layer) is not None:  # cannot be painted, but drawing emits set_data
             return
         self._stop()
         self._later.request()
@@ -82,7 +83,7 @@ class MeasuredLabels:
 
     def _on_measured(self, spacing: Spacing, message: object) -> None:
         if isinstance(message, workers.Failure):
-            self._layer.features = {}  # rather none than those of other pixels
+            self._layer.features = {}  # better none than outdated ones
             self._on_failure(message.text)
         elif isinstance(message, RegionsMeasured):
             self._spacing = spacing
@@ -103,7 +104,7 @@ def measure_labels(
     spacing: Spacing,
     known: int | None,
 ) -> Generator[Fraction | RegionsMeasured, None, None]:
-    """Measure the regions of a layer, unless its pixels are those that are known already.
+    """Measure the regions of a layer, unless its pixels were measured already.
 
     Parameters
     ----------

@@ -38,19 +38,18 @@ __all__ = [
 
 
 class Controller:
-    """Does what the panel asks for.
+    """Carries out the actions of the panel.
 
-    With its parts it is the only code that knows layers, threads and the core. It takes layers
-    from the viewer, lets a thread work on their arrays, and puts what the thread reports into the
-    state and into new layers. One job runs at a time; starting another is refused with a
-    sentence.
+    Only controllers know layers, threads and the core. A controller takes layers from the viewer,
+    runs a job on their arrays in a thread, and puts its messages into the state and into new
+    layers. One job runs at a time; a second one is refused with a sentence.
 
     Parameters
     ----------
     viewer
         Where layers come from and go to.
     state
-        What to work on; views show it.
+        State of the panel, which views show.
     """
 
     def __init__(self, viewer: ViewerModel, state: PanelState | None = None) -> None:
@@ -72,7 +71,7 @@ class Controller:
         self.batch = BatchController(*shared, self._preview)
 
     def close(self) -> None:
-        """End every thread and listen no more; for when the viewer closes."""
+        """Stop all threads and disconnect; called when the viewer closes."""
         if self._closed:
             return
         self._closed = True
@@ -85,7 +84,7 @@ class Controller:
         self._runner.finish()
 
     def stop(self) -> None:
-        """End what is running: a training keeps its best model, detection its finished layers."""
+        """Stop the running job: a training keeps its best model, detection its finished layers."""
         if not self.state.busy or self.state.stopping:
             return
         if self.state.activity == "training":
@@ -145,9 +144,9 @@ def controller_of(viewer: Viewer) -> Controller:
 
     It outlives the panel: a training goes on and a model stays when the panel is closed.
     """
-    # napari hands plugins a proxy, whose layers are proxies too and never identical to a layer.
+    # napari passes a proxy, whose layers are proxies too and never identical to a layer.
     viewer = getattr(viewer, "__wrapped__", viewer)
-    window = viewer.window._qt_window  # there is no public way to learn that a viewer closes
+    window = viewer.window._qt_window  # there is no public event for the end of a viewer
     session = window.findChild(_Session)
     if session is None:
         session = _Session(window, Controller(viewer))
@@ -174,7 +173,7 @@ class _Session(QObject):
         tasks = getattr(getattr(self._window, "_window", None), "_task_status_manager", None)
         if tasks is None:  # not in every version of napari
             return
-        if self._task is None:  # napari keeps every task that it was ever told of
+        if self._task is None:  # napari keeps every registered task
             self._task = tasks.register_task_status("SSIM defects", Status.BUSY, activity)
         else:
             status = Status.COMPLETED if activity == "idle" else Status.BUSY

@@ -1,4 +1,4 @@
-"""Thresholds without a single defect: measured on good images, taken over into the model."""
+"""Controller of the proposed thresholds, which are measured on good images."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class ProposalController:
     Parameters
     ----------
     viewer
-        Whose heatmaps get a new automatic threshold.
+        Holds the heatmaps, which get a new automatic threshold.
     state
-        What to work on.
+        State of the panel.
     runner
         Runs the measurement.
     on_calibration
-        Called when what is known about good pixels of the current heatmap has changed.
+        Called when the calibration of the current heatmap has changed.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ProposalController:
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Disconnect from the viewer and the state."""
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
 
     def use_automatic(self) -> None:
@@ -72,10 +72,10 @@ class ProposalController:
             self._state.threshold = self._state.auto_threshold
 
     def propose(self, policy: ThresholdPolicy) -> None:
-        """Take the threshold that a policy gives, and make it the automatic one.
+        """Use the threshold of a policy, and make it the automatic one.
 
-        It is measured on the chosen defect-free heatmap, or else on what the model was calibrated
-        with. The current model remembers both if it made the heatmap.
+        It is measured on the chosen defect-free heatmap, or otherwise on the calibration of the
+        model. The current model remembers both if it made the heatmap.
         """
         state = self._state
         if self._runner.refuse_while_busy():
@@ -133,13 +133,13 @@ class ProposalController:
 
 
 def measure_good(residual: npt.NDArray[np.float32]) -> Generator[GoodMeasured, None, None]:
-    """Measure the residual (..., H, W) of a defect-free image that was not trained on."""
+    """Calibrate on the residual (..., H, W) of a defect-free image outside the training."""
     from ...core.model.calibration import Calibration
 
     yield GoodMeasured(Calibration.of([np.asarray(residual, dtype=np.float32)], held_out=True))
 
 
 def _maker(heatmap: Any) -> tuple[Any, ...]:
-    """What tells the models and settings apart whose residuals cannot be compared."""
+    """Key of model and settings; residuals with different keys cannot be compared."""
     origin = provenance(heatmap)
     return tuple(origin.get(name, "") for name in _MAKER)

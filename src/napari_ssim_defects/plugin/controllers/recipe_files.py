@@ -1,4 +1,4 @@
-"""What the buttons for recipes do: the job of the panel to a file, and from one."""
+"""Controller of the recipe buttons: the settings of the panel to and from a file."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ __all__ = ["RecipeController"]
 
 
 class RecipeController:
-    """Saves what the panel is set to do as a recipe, and sets the panel as a recipe says.
+    """Saves the settings of the panel as a recipe, and applies a recipe to the panel.
 
     Parameters
     ----------
     viewer
-        Where the layers are that a recipe may be about.
+        Holds the layers that a recipe may name.
     state
-        What to save and to set.
+        State of the panel.
     runner
         Runs the jobs.
     export
@@ -61,7 +61,7 @@ class RecipeController:
         self._recipe: Recipe | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write what the panel is set to do to a file."""
+        """Save the settings of the panel to a file."""
         if self._runner.refuse_while_busy():
             return
         path = Path(path)
@@ -80,13 +80,13 @@ class RecipeController:
         )
 
     def open(self, path: str | Path) -> None:
-        """Set the panel as a file says; all of it stays as it is if that fails."""
+        """Apply a recipe to the panel; nothing changes if that fails."""
         if not self._runner.refuse_while_busy():
             job = partial(opening_recipe, Path(path))
             self._runner.begin("opening", "Opening the recipe …", job, self._on_opened)
 
     def fit(self, model: DefectModel) -> DefectModel:
-        """Return a model that was trained now as the recipe that was opened wants it."""
+        """Return a new model with the threshold and residual of the opened recipe."""
         if self._recipe is None:
             return model
         try:
@@ -96,7 +96,7 @@ class RecipeController:
             return model
 
     def forget(self) -> None:
-        """Leave the recipe that was opened aside: a person has chosen another model."""
+        """Forget the opened recipe, because a person has chosen another model."""
         self._recipe = None
 
     def _job(self) -> PanelJob:
@@ -159,7 +159,7 @@ class RecipeController:
 
 
 def _sentences(message: RecipeOpened, files: int, chosen: int) -> list[str]:
-    """Say what was set, and what is left to do."""
+    """Return sentences about the applied settings, and what is left to do."""
     recipe = message.recipe
     parts = {"training": recipe.training, "detection": recipe.detection}
     set_now = " and ".join(name for name, part in parts.items() if part is not None)

@@ -1,4 +1,4 @@
-"""What the Regions section does: committed regions as a table, linked with the canvas."""
+"""Controller of the Regions section: a table of committed regions, linked with the canvas."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class RegionSelection:
     Parameters
     ----------
     viewer
-        Its camera moves, and clicks in its canvas are followed.
+        Its camera moves, and clicks in its canvas select regions.
     state
-        Holds the table and what is selected in it.
+        Holds the table and its selection.
     """
 
     def __init__(self, viewer: ViewerModel, state: PanelState) -> None:
@@ -52,7 +52,7 @@ class RegionSelection:
         viewer.mouse_drag_callbacks.append(self._on_mouse)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Disconnect from the viewer and the state."""
         self._state.events.labels_layer.disconnect(self._on_layer)
         self._viewer.mouse_drag_callbacks.remove(self._on_mouse)
         if self._layer is not None:
@@ -149,7 +149,7 @@ class RegionSelection:
 
 
 class RegionTableController:
-    """Keeps the table of regions in step with the layer that was selected or created last.
+    """Shows the regions of the layer that was selected or created last as a table.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ class RegionTableController:
         self._state = state
         self._runner = runner
         self._measured: dict[Labels, MeasuredLabels] = {}
-        self._saving: workers.Job | None = None  # its messages arrive as long as it is kept
+        self._saving: workers.Job | None = None  # its messages arrive as long as it is referenced
         self._selection = RegionSelection(viewer, state)
         self.select = self._selection.select
         for layer in viewer.layers:
@@ -177,7 +177,7 @@ class RegionTableController:
         state.events.labels_layer.connect(self._show)
 
     def close(self) -> None:
-        """Stop threads and listen no more."""
+        """Stop threads, and disconnect from the viewer and the state."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._viewer.layers.selection.events.active.disconnect(self._on_active)

@@ -1,4 +1,4 @@
-"""What the Train section does: a model of the chosen layers, through a crash if need be."""
+"""Controller of the Train section: trains on the chosen layers; resumes after a crash."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class TrainingController:
     Parameters
     ----------
     viewer
-        Where the layers are; a removed one is trained on no more, but a training goes on.
+        Holds the layers; a removed one is not used for the next training.
     state
-        What to work on.
+        State of the panel.
     runner
         Runs the job.
     adopt
@@ -71,7 +71,7 @@ class TrainingController:
         self._look_for_checkpoint()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Disconnect from the viewer and the state."""
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
         self._state.events.activity.disconnect(self._look_for_checkpoint)
 
@@ -99,7 +99,7 @@ class TrainingController:
         self._begin(resume=True)
 
     def set_paused(self, paused: bool) -> None:
-        """Hold the training, or let it go on."""
+        """Pause or continue the training."""
         if self._state.activity == "training":
             self._runner.set_paused(paused)
             self._runner.say("Training is paused." if paused else "Training goes on …")
@@ -111,7 +111,7 @@ class TrainingController:
         self._runner.say("Stopping; the best model so far is kept …")
 
     def saved(self, model: DefectModel) -> None:
-        """Forget a checkpoint whose training is over, as its model is safe now."""
+        """Remove the checkpoint of a finished training, because its model is saved now."""
         if self._network is not None and model.network is self._network:
             checkpoint_file(preferences().data_folder).unlink(missing_ok=True)
 
@@ -175,7 +175,7 @@ class TrainingController:
             self._runner.say(f"{stopped} model is trained but not saved yet.")
 
     def _look_for_checkpoint(self) -> None:
-        """Offer to resume what was interrupted, in this session or in one before it."""
+        """Offer to resume a training that was interrupted in this or an earlier session."""
         exists = checkpoint_file(preferences().data_folder).exists()
         self._state.resumable = exists and self._network is None and not self._state.busy
 
@@ -189,7 +189,7 @@ class TrainingController:
 
 
 def training_image(layer: Any, region: Any) -> TrainingImage:
-    """Take from an image layer, and the layer that limits it or None, what a training needs.
+    """Return what a training needs of an image layer and of the layer that limits it, if any.
 
     Raises
     ------

@@ -62,7 +62,7 @@ class ActivityBar:
 
 
 class Runner:
-    """Runs the jobs of a controller and tells the state how they go.
+    """Runs the jobs of a controller, and shows their progress in the state.
 
     Parameters
     ----------
@@ -95,13 +95,13 @@ class Runner:
         self._job = workers.start(job, partial(self._on_message, on_message), self.finish)
 
     def send(self, value: Any) -> None:
-        """Send a value into the job, and wake it if it pauses."""
+        """Send a value to the job, and continue it if it is paused."""
         if self._job is not None:
             self._job.send(value)
             self.set_paused(False)
 
     def set_paused(self, paused: bool) -> None:
-        """Hold the job, or let it go on."""
+        """Pause or continue the job."""
         if self._job is not None:
             self._job.set_paused(paused)
             self._state.pausing = paused
@@ -126,18 +126,18 @@ class Runner:
         state.activity = "idle"
 
     def say(self, text: str) -> None:
-        """Show a line about what happens."""
+        """Show a line about the current activity."""
         self._state.status_is_error = False
         self._state.status = text
 
     def fail(self, text: str) -> None:
-        """Show a line about what went wrong, and notify."""
+        """Show an error, and notify."""
         self._state.status_is_error = True
         self._state.status = text
         show_error(text)
 
     def report(self, message: object) -> None:
-        """Show what any job may report: how far it is, what it refused, what it has done."""
+        """Show the messages that all jobs share: progress, refusals and results."""
         if isinstance(message, jobs.Fraction):
             self.advance(message.value)
         elif isinstance(message, jobs.Refused):

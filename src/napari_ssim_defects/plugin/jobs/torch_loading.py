@@ -1,4 +1,4 @@
-"""PyTorch, loaded in a thread without keeping the viewer from drawing."""
+"""Loads PyTorch in a thread without blocking the viewer."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["load_torch"]
 def load_torch(*, optimiser: bool = False) -> None:
     """Import PyTorch in this thread.
 
-    Python keeps every other thread waiting in two places, each for a good part of a second in all:
-    while a native library is loaded, and while the garbage collector goes through the hundreds of
-    thousands of objects that importing makes. Neither is left to it here.
+    An import blocks all other threads in two ways, each for a good part of a second: while a
+    native library is loaded, and while the garbage collector visits the hundreds of thousands of
+    objects that importing creates. Both are avoided here.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def load_torch(*, optimiser: bool = False) -> None:
 def _load_libraries() -> None:
     """Ask the system for PyTorch's libraries, in the order and the way that PyTorch does.
 
-    Where it fails, importing finds it out in its own words.
+    If this fails, the import raises its own error.
     """
     torch = find_spec("torch")
     if torch is None or torch.origin is None:
@@ -65,7 +65,7 @@ def _load_triton() -> None:
 
 
 def _load(library: Path, mode: int) -> None:
-    """Load a library, in a call of a foreign function: other threads run on meanwhile."""
+    """Load a library in a foreign function call, so that other threads keep running."""
     load = ctypes.CDLL(None).dlopen
     load.argtypes, load.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
     load(os.fsencode(library), os.RTLD_NOW | mode)

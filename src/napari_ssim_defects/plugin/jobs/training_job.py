@@ -78,7 +78,7 @@ class _Layers(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class LastTraining:
-    """Recipe of the last training, and the layers that it learned from.
+    """Config of the last training, and its layers.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class LastTraining:
     region: LayerRecord | None
 
     def notes(self) -> dict[str, str]:
-        """Return what to write into a checkpoint beside the training."""
+        """Return the notes to write into a checkpoint."""
         return {_NOTE: _Layers(training=self.images, region=self.region).model_dump_json()}
 
     @classmethod
@@ -124,7 +124,7 @@ def checkpoint_file(folder: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class TrainingImage:
-    """An image to train on, and what makes its mask; None: all of it is free of defects."""
+    """An image to train on, and a function for its mask; None: all of it is free of defects."""
 
     source: Source
     mask: npt.NDArray[np.bool_] | None
@@ -132,7 +132,7 @@ class TrainingImage:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """An interrupted training goes on; these are its losses so far."""
+    """An interrupted training was resumed; its losses so far."""
 
     history: tuple[HistoryEntry, ...]
 
@@ -151,15 +151,15 @@ def training(
     Parameters
     ----------
     images
-        What to train on.
+        Images to train on.
     config
         The config.
     chosen
         Device, threads and folders.
     origin
-        What to note about where the images came from.
+        Config and layers, for the notes of checkpoints.
     resume
-        Whether to go on from the last checkpoint.
+        Whether to resume from the last checkpoint.
     """
     load_torch(optimiser=True)
     import torch
@@ -199,7 +199,7 @@ def training(
 
 
 def _keep(state: Checkpoint, chosen: Preferences, origin: LastTraining) -> str | None:
-    """Write a checkpoint; returns what is wrong if it cannot be written."""
+    """Write a checkpoint; returns the problem if it cannot be written."""
     from ...io.artifacts.checkpoint_file import write_checkpoint
     from ...io.files.atomic import ensure_folder
 

@@ -60,11 +60,11 @@ class Job:
         self._worker.start()
 
     def send(self, value: Any) -> None:
-        """Send a value into the generator; it arrives after the next message."""
+        """Send a value to the generator; it arrives after the next message."""
         self._control.inbox.put(value)
 
     def set_paused(self, paused: bool) -> None:
-        """Hold the generator after its next message, or let it go on."""
+        """Pause the generator after its next message, or continue it."""
         if paused:
             self._control.gate.clear()
         else:
@@ -99,12 +99,12 @@ def start(
 
 
 class Later:
-    """Calls a function once nothing has asked for it for a while.
+    """Calls a function after a time without further requests.
 
     Parameters
     ----------
     function
-        What to call, on the GUI thread.
+        Function to call on the GUI thread.
     milliseconds
         How long to wait after the last request.
     """
@@ -116,20 +116,20 @@ class Later:
         self._timer.timeout.connect(function)
 
     def request(self) -> None:
-        """Ask for the call, and start to wait anew."""
+        """Request the call, and restart the wait."""
         self._timer.start()
 
     def cancel(self) -> None:
-        """Take the request back."""
+        """Cancel the request."""
         with suppress(RuntimeError):  # Qt deletes timers before Python ends
             self._timer.stop()
 
 
 class _Control:
-    """What the GUI thread tells the worker thread.
+    """Messages from the GUI thread to the worker thread.
 
-    superqt has ways of its own to send and to pause, but a value that is sent before the first
-    message is an error there, and resuming right after pausing does nothing.
+    superqt can send and pause too, but a value that is sent before the first message is an error
+    there, and resuming right after pausing does nothing.
     """
 
     def __init__(self) -> None:
@@ -140,7 +140,7 @@ class _Control:
 
 
 def _caught(messages: Callable[[], Messages], control: _Control) -> Messages:
-    """Pass messages on; turn whatever is raised into a `Failure`.
+    """Pass messages on; turn any exception into a `Failure`.
 
     The numeric state is set around each step only: a generator that is left in the middle
     would otherwise restore it in another thread.
@@ -165,7 +165,7 @@ def _caught(messages: Callable[[], Messages], control: _Control) -> Messages:
 
 
 def _sentence(error: BaseException) -> str:
-    """Say to a person what was raised."""
+    """Return a sentence about an exception."""
     if isinstance(error, InputError):
         return str(error)
     if is_out_of_memory(error):
@@ -176,7 +176,7 @@ def _sentence(error: BaseException) -> str:
 
 
 class _Worker(GeneratorWorker):
-    """superqt's worker, less its handling of warnings and errors.
+    """superqt's worker without its handling of warnings and errors.
 
     It replaces the process-wide warning filters from the worker thread, which two workers at the
     same time leave broken; errors never come this far.
@@ -206,7 +206,7 @@ class _Worker(GeneratorWorker):
 
 
 class _Relay(QObject):
-    """Lives on the GUI thread, so that what arrives by signal is handled there."""
+    """Handles signals on the GUI thread."""
 
     def __init__(
         self, on_message: Callable[[Any], None], on_end: Callable[[], None] | None

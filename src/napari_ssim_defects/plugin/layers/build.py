@@ -71,12 +71,12 @@ def new_heatmap(
     residual
         float32 of shape (..., H, W), or one on disk that may still grow.
     source
-        What it was computed from.
+        Image that it was computed from.
     limits
         The model's contrast limits. They are the same for every image, so that a good image
         stays dark and two heatmaps can be compared.
     origin
-        What to remember about model and settings.
+        Provenance: model and settings.
     channel_axis
         Axis of the source that holds channels, counted from the end, so that the residual
         lacks it; None for grey and RGB images, whose layers have no such axis.
@@ -98,7 +98,7 @@ def new_heatmap(
 
 
 def show_growth(heatmap: Image) -> None:
-    """Show what has come to a residual on disk since the last time."""
+    """Show new blocks of a residual on disk."""
     large = large_residual(heatmap)
     assert large is not None
     low, high = heatmap.contrast_limits
@@ -113,7 +113,7 @@ def update_heatmap(
     limits: tuple[float, float],
     origin: Mapping[str, Any],
 ) -> None:
-    """Show a newer residual of the same source in the layer that is there already."""
+    """Show a newer residual of the same source in its existing layer."""
     layer.data = residual
     layer.metadata = {**layer.metadata, PROVENANCE: _origin("residual", source, origin)}
     _widen(layer, _highest(residual), limits)
@@ -146,9 +146,9 @@ def new_preview(mask: Any, heatmap: Image) -> Labels:
     Parameters
     ----------
     mask
-        uint8 of the heatmap's shape: 1 in defects, 2 in what is to be reviewed. The layer looks
-        at this very buffer: writing to it and refreshing the layer makes the slider instant.
-        Of a large heatmap a list of ever smaller arrays, which are asked for what is in sight.
+        uint8 of the heatmap's shape: 1 in defects, 2 in what is to be reviewed. The layer
+        shares this buffer, so writing to it and refreshing the layer makes the slider instant.
+        For a large heatmap, a list of ever smaller arrays, of which only visible parts are read.
     heatmap
         The layer that is being segmented.
     """
@@ -212,10 +212,10 @@ def update_labels(
     heatmap: Image,
     settings: Mapping[str, Any],
 ) -> None:
-    """Put newer regions of the same image into the layer that is there already.
+    """Put newer regions of the same image into their existing layer.
 
-    It keeps its name and its looks, and napari is spared removing a layer and adding another,
-    which takes it several times as long.
+    The layer keeps its name and appearance. Removing a layer and adding another takes napari
+    several times as long.
     """
     layer.metadata = {**layer.metadata, **_labels_metadata(measured, heatmap, settings)}
     before = spatial_metadata(layer)
@@ -236,7 +236,7 @@ def _labels_metadata(
             "kind": "labels",
             "checksum": measured.checksum,
             "measured": measured.checksum,  # the pixels that the features were measured on
-            # What regions that a person paints are measured on, even if the heatmap goes.
+            # Regions that a person paints are measured on it, even after the heatmap was removed.
             "residual": heatmap.data,
             **settings,
         }
@@ -248,9 +248,9 @@ def _origin(kind: str, source: Source, origin: Mapping[str, Any]) -> dict[str, A
 
 
 def _overlay() -> Colormap:
-    """Inferno that is transparent where the residual is low.
+    """Inferno colormap that is transparent where the residual is low.
 
-    Additive blending would wash out on bright images, an opaque map would hide the image.
+    Additive blending would wash out on bright images, and an opaque map would hide the image.
     """
     steps = np.linspace(0, 1, 256)
     colours = ensure_colormap("inferno").map(steps)

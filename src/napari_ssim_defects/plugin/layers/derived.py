@@ -1,4 +1,4 @@
-"""What makes a layer one that was derived from another, and how to find it."""
+"""Recognises and finds layers that were derived from others."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def find_derived(layers: Iterable[Layer], kind: str, key: str) -> Layer | None:
 def created_labels(heatmap: Image, layers: LayerList) -> Labels | None:
     """Return the committed regions of a heatmap; None if it was computed anew since."""
     origin = provenance(heatmap)
-    # The last one: painted labels stay when newer ones are created.
+    # The last one, because painted labels are kept when newer ones are created.
     labels = find_derived(reversed(layers), "labels", origin["source_id"])
     if labels is None or provenance(labels).get("detected") != origin.get("detected"):
         return None

@@ -1,4 +1,4 @@
-"""Residuals and labels that are larger than memory: what layers keep of them."""
+"""Residuals and labels that are larger than memory, as layers hold them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class LargeResidual:
     store
         The residual.
     folder
-        Where it is; removed when nothing refers to it any more.
+        Its folder, which is removed with the last reference.
     """
 
     store: ResidualStore
@@ -81,7 +81,7 @@ class LargeResidual:
         return float(np.count_nonzero(known > threshold) / max(1, known.size))
 
     def refuse_incomplete(self, heatmap: Layer) -> None:
-        """Refuse to go on with a residual of which not everything is known.
+        """Refuse an incomplete residual.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class LargeLabels:
     regions
         Plane and measurements of each region.
     folder
-        Where they are; removed when nothing refers to them any more.
+        Their folder, which is removed with the last reference.
     """
 
     pyramid: ScratchPyramid
@@ -136,7 +136,7 @@ def large_labels(layer: Layer) -> LargeLabels | None:
 
 
 def refuse_large(layer: Layer, instead: str) -> None:
-    """Refuse to do what takes all of a residual in memory; ``instead`` says what to do.
+    """Refuse a residual on disk where it is needed in memory; ``instead`` says what to do.
 
     Raises
     ------
@@ -148,14 +148,14 @@ def refuse_large(layer: Layer, instead: str) -> None:
 
 
 def shown(levels: Sequence[ImageLike]) -> Any:
-    """Return what napari takes: a list of levels, or the only one."""
+    """Return the levels as napari takes them: a list, or the only one."""
     return list(levels) if len(levels) > 1 else levels[0]
 
 
 class LastingFolder:
-    """A folder that is there as long as something refers to this object.
+    """A folder that exists as long as this object.
 
-    Folders of processes that ended without removing them are removed.
+    Folders that ended processes have left behind are removed.
 
     Parameters
     ----------

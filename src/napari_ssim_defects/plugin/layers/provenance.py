@@ -19,22 +19,22 @@ __all__ = [
 ]
 
 PROVENANCE = "napari-ssim-defects"
-"""Key of ``layer.metadata`` that says where a derived layer came from."""
+"""Key of ``layer.metadata`` that holds the provenance of a derived layer."""
 
 
 def provenance(layer: Layer) -> dict[str, Any]:
-    """Return where a derived layer came from; empty for any other layer."""
+    """Return the provenance of a derived layer; empty for any other layer."""
     value = layer.metadata.get(PROVENANCE, {})
     return value if isinstance(value, dict) else {}
 
 
 def update_provenance(layer: Layer, **values: Any) -> None:
-    """Correct what a derived layer knows about where it came from."""
+    """Update the provenance of a derived layer."""
     layer.metadata = {**layer.metadata, PROVENANCE: {**provenance(layer), **values}}
 
 
 def model_origin(model: DefectModel, name: str, stride: int | None) -> dict[str, Any]:
-    """Return what a derived layer remembers about the model that made it."""
+    """Return the provenance of a model, for layers that it made."""
     return {
         "model": name,
         "model_created": model.provenance.get("created", ""),

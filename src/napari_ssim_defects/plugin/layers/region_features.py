@@ -1,4 +1,4 @@
-"""Measurements of committed regions as features of their layer, in step with what is painted."""
+"""Measurements of committed regions as features of their layer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Spacing = tuple[tuple[float, float], str | None]
 
 @dataclass(frozen=True, slots=True)
 class RegionsMeasured:
-    """The regions of a layer have been measured.
+    """Measurements of the regions of a layer.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ def region_features(regions: Sequence[tuple[int, Region]], ndim: int, spacing: S
 
 
 def checksum(labels: npt.NDArray[Any]) -> int:
-    """Return a number by which changed labels can be told from unchanged ones."""
+    """Return a checksum that shows whether labels have changed."""
     return zlib.crc32(np.ascontiguousarray(labels).data)
 
 

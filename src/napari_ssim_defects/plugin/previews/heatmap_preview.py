@@ -64,13 +64,13 @@ class Counts:
 
 
 class HeatmapPreview:
-    """Keeps a Labels layer in step with a heatmap, a threshold and post-processing.
+    """Shows the regions of a heatmap for a threshold and post-processing in a Labels layer.
 
     Opening and closing are applied to the residual once, in a thread, the visible plane first.
-    Each threshold after that is drawn at once in the visible plane: the layer looks at a buffer,
-    in which the pixels of the last regions are cleared and those of the new ones set. The other
-    planes follow in a thread when the threshold rests. So does a plane with so much above the
-    threshold that regions could not keep up; it shows the bare comparison meanwhile.
+    After that, each threshold is drawn at once in the visible plane: the layer shares a buffer in
+    which the pixels of the last regions are cleared and those of the new ones are set. The other
+    planes follow in a thread when the threshold rests. So does a plane with too many pixels above
+    the threshold; until then it shows the bare comparison.
 
     Parameters
     ----------
@@ -109,13 +109,13 @@ class HeatmapPreview:
 
     @property
     def counts(self) -> tuple[Counts | None, bool]:
-        """What was found, and whether in all planes; else it is that of the visible plane."""
+        """Counts, and whether they cover all planes or only the visible one."""
         if len(self._found) == self._planes:
             return sum(self._found.values(), Counts()), True
         return self._found.get(self._visible_plane), False
 
     def reload(self) -> None:
-        """Take the residual of the heatmap as it is now; `show` has to follow."""
+        """Read the current residual of the heatmap; call `show` afterwards."""
         self._stop()
         self._residual = np.asarray(self.heatmap.data, dtype=np.float32)
         self._settings = None
@@ -123,7 +123,7 @@ class HeatmapPreview:
             self.remove()
 
     def show(self, threshold: float, settings: SegmentationConfig) -> None:
-        """Follow a threshold and settings."""
+        """Show another threshold and other settings."""
         before, self._settings = self._settings, settings
         self._visible = True
         self.threshold = threshold
@@ -167,7 +167,7 @@ class HeatmapPreview:
         self._stop()
 
     def forget_layer(self, layer: Any) -> None:
-        """Take note that a layer was removed."""
+        """Handle the removal of a layer."""
         if layer is self._layer:
             self._layer = None
             self._painted.clear()
@@ -277,11 +277,11 @@ class HeatmapPreview:
 
 
 class LargePreview:
-    """Keeps a Labels layer in step with a threshold, of which only what is in sight is compared.
+    """Compares the visible part of a large heatmap with a threshold, in a Labels layer.
 
-    napari asks for the part in sight, at the resolution of the screen, and gets the comparison of
-    that part: so moving the threshold costs the same for any image. Regions are found by Create
-    labels only, and so is what opening, closing and the size of regions leave of them.
+    napari asks for the visible part at the resolution of the screen and gets its comparison, so
+    moving the threshold costs the same for any image. Regions, opening, closing and limits of size
+    are computed by Create labels only.
 
     Parameters
     ----------
@@ -304,13 +304,13 @@ class LargePreview:
         return None, False
 
     def reload(self) -> None:
-        """Take the residual of the heatmap as it is now."""
+        """Read the current residual of the heatmap."""
         for level in self._levels:
             level.forget()
         self._refresh(thumbnail=True)
 
     def show(self, threshold: float, settings: SegmentationConfig) -> None:
-        """Follow a threshold, and that of what is to be reviewed."""
+        """Show another threshold, and another one for review."""
         self.threshold = threshold
         layer = self._ensure_layer()
         for level in self._levels:
@@ -336,7 +336,7 @@ class LargePreview:
         """Do nothing: no thread runs, and the layer stays."""
 
     def forget_layer(self, layer: Any) -> None:
-        """Take note that a layer was removed."""
+        """Handle the removal of a layer."""
         if layer is self._layer:
             self._layer = None
 
@@ -358,9 +358,9 @@ class LargePreview:
 
 
 class _Above:
-    """An array of what lies above thresholds, computed where it is asked for.
+    """The comparison of a residual with thresholds as an array, computed on demand.
 
-    What was read last is kept, as it is compared again and again while a threshold moves.
+    The last part that was read is kept, because it is compared again while a threshold moves.
     """
 
     dtype = np.dtype(np.uint8)
@@ -370,7 +370,7 @@ class _Above:
         self._limits: tuple[float, float | None] = (np.inf, None)
         self._key: Any = None
         self._part: npt.NDArray[np.float32] | None = None
-        # napari keeps what it once got of the smallest copy, so that has to be one array for good.
+        # napari keeps the array of the smallest copy, so it must always be the same one.
         self._kept = np.zeros(self.shape, np.uint8) if isinstance(residual, np.ndarray) else None
 
     @property

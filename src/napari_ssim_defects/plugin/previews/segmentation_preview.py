@@ -1,4 +1,4 @@
-"""The labels that follow the threshold, for every heatmap in sight."""
+"""Labels that follow the threshold, for every visible heatmap."""
 
 from __future__ import annotations
 
@@ -32,11 +32,10 @@ _DRAWN = 100
 
 
 class SegmentationPreview:
-    """Keeps a `HeatmapPreview` for each heatmap in sight in step with the state.
+    """Updates a `HeatmapPreview` for each visible heatmap when the state changes.
 
-    The heatmap of the state comes first, and its numbers are what the state shows. The others
-    that are visible, because they lie beside it, follow the same threshold, or keep one of their
-    own if the state says so.
+    The heatmap of the state comes first, and the state shows its numbers. Other visible heatmaps
+    beside it follow the same threshold, or have one of their own if the state says so.
 
     Parameters
     ----------
@@ -86,14 +85,14 @@ class SegmentationPreview:
             preview.close()
 
     def reload(self, heatmap: Any) -> None:
-        """Take a heatmap as it is now; it was computed anew."""
+        """Read a heatmap that was computed again."""
         preview = self._previews.get(id(heatmap))
         if preview is not None:
             preview.reload()
         self._on_heatmap()
 
     def grow(self, heatmap: Any) -> None:
-        """Show what has come to a heatmap that is larger than memory."""
+        """Show new blocks of a heatmap that is larger than memory."""
         preview = self._previews.get(id(heatmap))
         if preview is not None:
             preview.reload()
@@ -103,7 +102,7 @@ class SegmentationPreview:
             self._estimate()
 
     def show_calibration(self) -> None:
-        """Show what is known about good pixels of the current heatmap, as it is now."""
+        """Show the current calibration of the heatmap."""
         state, origin = self._state, provenance(self._state.heatmap)
         if state.histogram is not None:
             state.good_histogram = _good_histogram(origin.get("calibration"), state.histogram[1])
@@ -170,7 +169,7 @@ class SegmentationPreview:
         self._estimate()
 
     def _estimate(self) -> None:
-        """Estimate what lies above the threshold where regions are not counted as it moves."""
+        """Estimate the part above the threshold if regions are not counted while it moves."""
         state = self._state
         large = large_residual(state.heatmap)
         state.fraction_above = None if large is None else large.fraction_above(state.threshold)

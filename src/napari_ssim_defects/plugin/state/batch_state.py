@@ -1,4 +1,4 @@
-"""What the Folder section shows and edits."""
+"""State of the Folder section."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BatchImage:
 
 @dataclass(frozen=True, slots=True)
 class BatchSummary:
-    """What a run over many images has found so far.
+    """Results so far of a run over many images.
 
     Attributes
     ----------
@@ -88,12 +88,12 @@ class BatchSummary:
         return replace(self, failures=(*self.failures, (path, reason)))
 
     def finished(self, report: Path | None) -> Self:
-        """Take note that all images were tried."""
+        """Return the summary after all images were tried."""
         return replace(self, ended=True, report=report)
 
 
 class BatchState(EventedModel):
-    """Choices and progress of the inspection of many files.
+    """Choices and progress of the detection in many files.
 
     Attributes
     ----------

@@ -48,7 +48,7 @@ Activity = Literal[
     "comparing",
     "inspecting",
 ]
-"""What the background thread does; only "idle" lets another activity begin."""
+"""Activity of the background thread; another one can begin only when it is "idle"."""
 
 
 RegionKey = tuple[int, int]
@@ -66,7 +66,7 @@ class LossPoint:
 
 @dataclass(frozen=True, slots=True)
 class RegionSummary:
-    """What the current threshold finds in the current heatmap.
+    """Regions of the current heatmap at the current threshold.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class RegionTable:
         return int(plane), int(self.columns["label"][row])
 
     def row(self, key: RegionKey) -> int | None:
-        """Return where a region stands; None if it is not there."""
+        """Return the row of a region; None if there is none."""
         plane, label = key
         found = self.columns["label"] == label
         if "plane" in self.columns:
@@ -163,7 +163,7 @@ class PanelState(EventedModel):
     Attributes
     ----------
     config
-        Recipe of the next training.
+        Config of the next training.
     training_layers, region_layer
         Image layers to train on; Labels or Shapes layer that limits them, or None.
     model
@@ -178,7 +178,7 @@ class PanelState(EventedModel):
     heatmap
         The heatmap layer that is being segmented, or None.
     threshold, segmentation
-        Residuals above ``threshold`` are defects; what happens to the mask after that.
+        Residuals above ``threshold`` are defects; ``segmentation`` is the post-processing.
     shared_threshold
         Whether heatmaps that are seen side by side have one threshold, or one each.
     histogram, good_histogram
@@ -188,7 +188,7 @@ class PanelState(EventedModel):
         The calibrated threshold of the model that made the heatmap, and how many regions of a
         good image are outlined at it; None if not known.
     summary
-        What the threshold finds; None while it is being computed or without a heatmap.
+        Regions at the threshold; None while they are being computed or without a heatmap.
     fraction_above
         Estimated part of the pixels that lies above the threshold, in [0, 1], of a heatmap that is
         larger than memory, whose regions are found by Create labels only; None of any other.
@@ -204,13 +204,13 @@ class PanelState(EventedModel):
     export_layers, export_folder
         Heatmaps to export, and where to.
     outputs, replace_files
-        What to export, and whether files that are there already are replaced.
+        Files to export, and whether existing files are replaced.
     batch
         What the Folder section shows and edits.
     resumable
-        Whether there is an interrupted training to go on with.
+        Whether there is an interrupted training to resume.
     activity, stopping, pausing
-        What the background thread does, whether it was asked to end, and whether it pauses.
+        Activity of the background thread, whether it was asked to stop, and whether it is paused.
     progress
         Part of the activity that is done, in [0, 1]; None if not known.
     remaining
@@ -300,11 +300,11 @@ class PanelState(EventedModel):
         return self.activity != "idle"
 
     def use_preset(self, name: str) -> None:
-        """Take the values of a preset; the system stays, as it is a choice of its own."""
+        """Use the values of a preset; the system is a separate choice and stays."""
         self.config = TrainingConfig.preset(name, system=self.config.system)
 
     def use_system(self, system: System) -> None:
-        """Train another system, and compare as it is compared by."""
+        """Choose another system, with its own residual."""
         if self.config.system != system:
             self.config = self.config.with_system(system)
 

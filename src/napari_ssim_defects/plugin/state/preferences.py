@@ -1,4 +1,4 @@
-"""What a person sets once, in napari's preferences."""
+"""Settings in napari's preferences."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Preferences:
     export_folder
         Where exports and models go unless another folder is chosen.
     data_folder
-        Where the plugin keeps what must outlive napari.
+        Where the plugin keeps files beyond the session.
     alexnet
         File with AlexNet's weights; None: they are fetched when they are first needed.
     cluster

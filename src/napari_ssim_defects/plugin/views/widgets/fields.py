@@ -72,7 +72,7 @@ class IntegerBox(QSpinBox):
         self.valueChanged.connect(self._snap)
 
     def show_value(self, value: int) -> None:
-        """Show a value without telling anyone."""
+        """Show a value without emitting a signal."""
         with QSignalBlocker(self):
             self.setValue(value)
 
@@ -104,7 +104,7 @@ class NumberBox(QDoubleSpinBox):
         self.valueChanged.connect(self.edited)
 
     def show_value(self, value: float) -> None:
-        """Show a value without telling anyone."""
+        """Show a value without emitting a signal."""
         with QSignalBlocker(self):
             self.setValue(value)
 
@@ -167,7 +167,7 @@ class LayerCombo(QComboBox):
         self._fill()
 
     def show_layer(self, layer: Layer | None) -> None:
-        """Show a layer without telling anyone."""
+        """Show a layer without emitting a signal."""
         self._shown = layer
         self._fill()
 
