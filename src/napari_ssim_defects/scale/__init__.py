@@ -1,1 +1,1 @@
-"""One job over many images."""
+"""Detection and evaluation over many images, and over images larger than memory."""

@@ -26,20 +26,20 @@ from .residual_store import ResidualStore
 
 __all__ = ["BlocksDetected", "detect_in_blocks", "outline_blocks"]
 
-# Parts of the time: inspection beside outlining, and in that the search beside the painting.
+# Parts of the time: detection, and within the segmentation the search for regions.
 _INSPECTION, _SEGMENTATION = 0.95, 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlocksDetected:
-    """What was found in an image.
+    """Result of detection in a large image.
 
     Attributes
     ----------
     residual
         zarr array on disk, float32 of shape (..., H, W).
     labels
-        Instance labels of the same shape, painted where they are read.
+        Instance labels of the same shape, drawn when they are read.
     regions
         Plane and measurements of each region.
     """
@@ -60,10 +60,10 @@ def detect_in_blocks(
     device: str | None = None,
     area: InspectedArea | None = None,
 ) -> Generator[float, None, BlocksDetected]:
-    """Inspect an image block by block, with the result that it has in memory.
+    """Detect defects in an image block by block, with the same result as in memory.
 
-    Networks see each pixel as often as in memory: what they make of a tile waits on disk for its
-    neighbours. Memory is that of a few tiles, and of the contours of the regions.
+    Networks process each pixel as often as in memory: the outputs of a tile are kept on disk for
+    its neighbours. Only a few tiles and the contours of the regions are in memory.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def detect_in_blocks(
     threshold, segmentation
         As for `detect_files`.
     scratch
-        A folder for what waits: see `ResidualStore`.
+        A folder for intermediate results; see `ResidualStore`.
 
     Yields
     ------
@@ -111,7 +111,7 @@ def outline_blocks(
     threshold, segmentation
         As for `detect_files`.
     keep
-        Where the labels are written, too; None: nowhere.
+        Gets the labels; None: they are not kept.
     area
         The pixels that regions may have; None: all.
 

@@ -1,9 +1,9 @@
-"""The residual of a plane as a graph of blocks, which dask computes when and where it likes.
+"""The residual of a plane as a dask graph of blocks.
 
-The blocks are the tiles of `core.tiles`, and what is done to each is what the core does in memory:
-so the result is the same, bit by bit. Three steps need neighbours: patches overlap those of the
-tiles beside them, and texture and residuals look at surroundings. How rare a residual is depends on
-a few blocks that stand for all of the plane, which are computed first.
+The blocks are the tiles of `core.images.tiles`, and each is computed as in memory, so the result is
+the same bit by bit. Three steps need neighbouring blocks: patches overlap those of adjacent tiles,
+and texture and residuals depend on surroundings. A rarity also depends on a few blocks that
+represent the whole plane; these are computed first.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = [
     "tile_sums",
 ]
 
-Array: TypeAlias = Any  # dask's arrays are not typed
+Array: TypeAlias = Any  # dask arrays are not typed
 
 
 def plane_blocks(model: DefectModel, planes: Planes, index: int) -> Array:
@@ -71,7 +71,7 @@ def plane_blocks(model: DefectModel, planes: Planes, index: int) -> Array:
 
 
 def tile_sums(model: DefectModel, plane: Array, grid: PatchGrid, device: str | None) -> Array:
-    """Return the reconstructions of the patches of each tile, summed up where they overlap.
+    """Return the sums of the reconstructed patches of each tile.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def joined(sums: Array, grid: PatchGrid) -> Array:
 def local_blocks(
     model: DefectModel, plane: Array, kinds: tuple[LocalKind, ...], device: str | None
 ) -> Array:
-    """Return what `local_predictions` are, a dask array (K, H, W) of float32."""
+    """Return the `local_predictions`, a dask array (K, H, W) of float32."""
     sizes = [_sizes(length, local_side()) for length in plane.shape[1:]]
     around = _around(plane, sizes, LOCAL_REACH)
     return around.map_blocks(
@@ -124,7 +124,7 @@ def local_blocks(
 
 
 def residual_blocks(model: DefectModel, plane: Array, seen: dict[str, Array]) -> Array:
-    """Return the residuals that the residual of a plane is made of.
+    """Return the members of the residual of a plane.
 
     Parameters
     ----------
@@ -133,7 +133,8 @@ def residual_blocks(model: DefectModel, plane: Array, seen: dict[str, Array]) ->
     plane
         Normalised intensities, (C, H, W).
     seen
-        What the residual needs of ``"reconstruction"`` and ``"local"`` (see `local_blocks`).
+        Predictions that the residual needs: ``"reconstruction"`` and ``"local"`` (see
+        `local_blocks`).
 
     Returns
     -------
@@ -214,7 +215,7 @@ def _tile_sum(
 def _joined(
     sums: npt.NDArray[np.float32], grid: PatchGrid, block_id: tuple[int, ...] = (0, 0, 0)
 ) -> npt.NDArray[np.float32]:
-    """Add up what the tiles above and to the left, and this one, say of a block, in this order."""
+    """Add the sums of the tiles above, to the left, and of this one, in this order."""
     _, row, column = block_id
     block, patch = grid.block((row, column)), grid.rows.patch_size
     before = patch * (row > 0), patch * (column > 0)
@@ -223,7 +224,7 @@ def _joined(
         if min(tile) < 0:
             continue
         extent = grid.extent(tile)
-        # Of the tiles before there are only the last rows and columns.
+        # Only the last rows and columns of the preceding tiles overlap.
         top = 0 if tile[0] < row else before[0]
         left = 0 if tile[1] < column else before[1]
         part = Box(
@@ -316,7 +317,7 @@ def _along(
 
 
 def _chunks(planes: Planes) -> tuple[int, ...]:
-    """What is read at a time: of one plane, whole chunks of the file that make a tile or more."""
+    """Chunks to read at a time: whole chunks of the file that cover a tile or more."""
     shape = tuple(planes.image.shape)
     stored = getattr(planes.image, "chunks", None) or (1,) * len(shape)
     axes = list(range(len(shape)))

@@ -1,7 +1,7 @@
 """Detection by the workers of a dask.distributed cluster, one image at a time each.
 
-Workers read the images and write what is found; the model comes to each of them once, also to
-those that join later or start again. Whatever a killed worker had not finished is done by another.
+Workers read the images and write the results. The model is sent to each of them once, also to
+workers that join later or restart. Another worker repeats the unfinished image of a killed one.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = ["detect_on_cluster"]
 
 _CPU = torch.device("cpu")
 _PATIENCE = 30  # seconds that the scheduler may take to answer,
-_TRY = 3  # asked anew after each of these, so that whoever waits can give up in between
-_PULSE = 0.3  # seconds after which is told that nothing has happened
+_TRY = 3  # seconds per attempt, so that one can give up in between
+_PULSE = 0.3  # seconds between messages while nothing happens
 
 
 def detect_on_cluster(
@@ -41,14 +41,14 @@ def detect_on_cluster(
     folder: Path,
     journal: Journal,
 ) -> Iterator[FileProgress | FileDone | FileFailed]:
-    """Inspect images on the workers of a scheduler.
+    """Detect defects in images on the workers of a scheduler.
 
     Parameters
     ----------
     address
         Of the scheduler, such as ``"tcp://10.0.0.1:8786"``.
     model, detection, targets
-        What to do.
+        The detection.
     folder
         Where results are written; images and folder have the same paths everywhere.
     journal
@@ -106,7 +106,7 @@ def detect_on_cluster(
 
 
 def _connected(address: str, waiting: FileProgress) -> Generator[FileProgress, None, Client]:
-    """Ask a scheduler until it answers or patience ends."""
+    """Ask a scheduler until it answers or the time is up."""
     patience = min(_TRY, _PATIENCE)
     for left in reversed(range(math.ceil(_PATIENCE / patience))):
         yield waiting
@@ -123,20 +123,20 @@ def _connected(address: str, waiting: FileProgress) -> Generator[FileProgress, N
 
 
 def _absolute(target: Target) -> Target:
-    """Return the image by a path that means the same wherever a worker was started."""
+    """Return the target with an absolute path, which is valid for every worker."""
     return Target(target.path.absolute(), target.stem, target.name)
 
 
 class ModelPlugin(WorkerPlugin):
-    """Brings a model to every worker, and the number format that all of them use."""
+    """Sends a model to every worker, and the number format that all of them use."""
 
     def __init__(self, model: DefectModel) -> None:
         self.name = f"napari-ssim-defects-{model.digest}"
         self.model = model
-        self._dtype = fast_dtype(_CPU)  # races on workers could end differently
+        self._dtype = fast_dtype(_CPU)  # workers could measure different fastest formats
 
     def setup(self, worker: object) -> None:
-        """Do what has to be done once in a worker's process."""
+        """Prepare the process of a worker."""
         use_dtype(_CPU, self._dtype)
 
     def teardown(self, worker: object) -> None:
@@ -145,7 +145,7 @@ class ModelPlugin(WorkerPlugin):
 
 
 def _detect(name: str, detection: Detection, target: Target, folder: Path) -> Record:
-    """Inspect an image on a worker."""
+    """Detect defects in an image on a worker."""
     plugin: Any = get_worker().plugins[name]
     # Inside, nothing is sent to other workers: images are what is shared out.
     with dask.config.set(scheduler="synchronous"):

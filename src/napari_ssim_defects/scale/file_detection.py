@@ -1,4 +1,4 @@
-"""Detection in one image file: from its pixels to the files about them."""
+"""Detection in one image file, and the files that it writes."""
 
 from __future__ import annotations
 
@@ -44,16 +44,18 @@ __all__ = [
 ]
 
 _MOST_AXES = 5  # of a TIFF: TZCYX
-_LARGEST_IN_MEMORY = 2**25  # pixels that are inspected in memory; more are inspected in blocks
+_LARGEST_IN_MEMORY = (
+    2**25
+)  # pixels that are processed in memory; larger images are processed in blocks
 
 
 class NotWritten(InputError):
-    """What was found cannot be written; not the image is to blame."""
+    """A result cannot be written; the image is not the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """What is done to every image, whoever does it.
+    """Settings of a detection, the same for every image.
 
     Attributes
     ----------
@@ -62,7 +64,7 @@ class Detection:
     segmentation
         Post-processing.
     outputs
-        What is written, and in which format.
+        Files to write, and their format.
     stride, device, pixel_size, unit, roi
         As for `detect_files`.
     """
@@ -77,7 +79,7 @@ class Detection:
     roi: RegionOfInterest | None = None
 
     def key(self, model: DefectModel, target: Target) -> str:
-        """Return a text that changes with all that decides what is written about an image."""
+        """Return a key that changes with every setting that affects the written files."""
         stat = _main_file(target.path).stat()
         decisive = (
             model.digest, self.threshold, self.segmentation.model_dump_json(),
@@ -90,7 +92,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An image file, what results about it are called, and what the table calls it."""
+    """An image file, and the names of its results and in the table."""
 
     path: Path
     stem: str
@@ -100,21 +102,21 @@ class Target:
 def detect_file(
     model: DefectModel, detection: Detection, target: Target, writer: ResultWriter
 ) -> Generator[float, None, tuple[FileDetected, Record]]:
-    """Inspect an image file and write what is found, but for the table of regions.
+    """Detect defects in an image file and write the results, but for the table of regions.
 
-    Images of many pixels are inspected block by block, if the packages for that are installed:
-    what is written is the same.
+    Large images are processed block by block, if the packages for that are installed. The written
+    files are the same.
 
     Parameters
     ----------
     model
         The trained model.
     detection
-        What to do.
+        The settings.
     target
         The image.
     writer
-        Where to write.
+        Writes the files.
 
     Yields
     ------
@@ -124,7 +126,7 @@ def detect_file(
     Returns
     -------
     FileDetected and Record
-        What was found, and what a journal keeps of it.
+        The result, and its record for the journal.
 
     Raises
     ------
@@ -181,7 +183,7 @@ def detect_file(
 
 
 def detected_in_blocks(planes: Planes) -> bool:
-    """Whether an image is so large that it is inspected block by block, and what for is there."""
+    """Whether an image is processed block by block: it is large, and the packages are there."""
     return math.prod(planes.shape) > _LARGEST_IN_MEMORY and _has_dask()
 
 
@@ -251,12 +253,12 @@ def inspect_file(
     device: str | None = None,
     area: InspectedArea | None = None,
 ) -> Iterator[DetectionProgress | PlaneDetected]:
-    """Inspect an image that was read from a file; see `DefectModel.detect`."""
+    """Detect defects in an image that was read from a file; see `DefectModel.detect`."""
     return model.detect(file_planes(model, image), stride=stride, device=device, area=area)
 
 
 def file_planes(model: DefectModel, image: ImageFile) -> Planes:
-    """See an image file as planes that a model can take.
+    """Give access to an image file as planes for a model.
 
     Raises
     ------
@@ -275,7 +277,7 @@ def file_planes(model: DefectModel, image: ImageFile) -> Planes:
 def file_notices(
     model: DefectModel, image: ImageFile, planes: Planes, area: InspectedArea | None = None
 ) -> list[str]:
-    """Return sentences about an image that a person should read beside what is found in it."""
+    """Return notices about an image."""
     notices = []
     if image.channel_axis is not None and planes.channel_axis is None:
         notices.append(f"'{image.path}' has three equal channels and is read as grey.")
@@ -291,7 +293,7 @@ def finished_earlier(
     writer: ResultWriter,
     journal: Journal,
 ) -> FileDone | None:
-    """Return what an earlier run found in an image, if nothing has changed since."""
+    """Return the result of an earlier run for an image, if nothing has changed since."""
     record = journal.find(target.path)
     try:
         if record is None or record["key"] != detection.key(model, target):
@@ -303,7 +305,7 @@ def finished_earlier(
 
 
 def file_done(record: Record, path: Path, folder: Path, *, earlier: bool) -> FileDone:
-    """Return what a record says about an image."""
+    """Return the result in a record."""
     return FileDone(
         path,
         {kind: tuple(folder / name for name in names) for kind, names in record["files"].items()},
@@ -326,7 +328,7 @@ def _version(roi: RegionOfInterest | None) -> tuple[object, ...]:
 
 
 def _main_file(path: Path) -> Path:
-    """Return the file whose change says that an image has changed: of zarr, its metadata."""
+    """Return the file that changes with an image; for zarr, its metadata."""
     if path.is_dir():
         return next((file for file in sorted(path.glob("*z*")) if file.is_file()), path)
     return path

@@ -71,10 +71,10 @@ def detect_files(
     report: bool = False,
     cluster: str | None = None,
 ) -> Iterator[FileProgress | FileDetected | FileDone | FileFailed]:
-    """Inspect image files and write what is found.
+    """Detect defects in image files and write the results.
 
-    Images that an earlier run finished with the same model and settings are not inspected again,
-    unless they or what was written about them has changed.
+    Images that an earlier run finished with the same model and settings are skipped, unless they
+    or their results have changed.
 
     Parameters
     ----------
@@ -90,23 +90,23 @@ def detect_files(
     segmentation
         Post-processing.
     outputs
-        What is written, and in which format.
+        Files to write, and their format.
     stride
         Distance between patches, in pixels; None: the config's.
     device
         Where the network runs; None: the fastest there is.
     pixel_size, unit
-        What counts instead of the pixel size in the files, see `SpatialMetadata.with_pixel_size`.
+        Used instead of the pixel size in the files; see `SpatialMetadata.with_pixel_size`.
     roi
         What of the images is inspected; None: all. The residual of the rest is 0, and nothing is
         outlined there.
     overwrite
-        Whether finished images are inspected again, too.
+        Whether finished images are processed again.
     report
         Whether ``report.html`` is written at the end (see `write_report`).
     cluster
-        Address of a scheduler of dask.distributed, whose workers read the images and write what is
-        found; they need the same paths. None: this computer does.
+        Address of a scheduler of dask.distributed, whose workers read the images and write the
+        results; they need the same paths. None: this computer.
 
     Yields
     ------
@@ -175,7 +175,7 @@ def _detect_here(
     writer: ResultWriter,
     journal: Journal,
 ) -> Iterator[FileProgress | FileDetected | FileFailed]:
-    """Inspect one image after another: a network keeps all processors busy by itself."""
+    """Process one image after another: a network uses all processors by itself."""
     for index, target in enumerate(targets):
 
         def progress(part: float, path: Path = target.path, index: int = index) -> FileProgress:
@@ -205,9 +205,9 @@ class FilesEvaluated:
     evaluation
         Their scores.
     seconds_per_image
-        Mean time that a file took to read and inspect.
+        Mean time to read and score a file.
     notices
-        Sentences about images and masks that a person should read.
+        Notices about images and masks.
     """
 
     paths: tuple[Path, ...]
@@ -241,7 +241,7 @@ def evaluate_files(
     threshold
         Residual above which a pixel is a candidate; None: the model's automatic one.
     segmentation
-        Post-processing of what is compared with the masks at the threshold; None: the default.
+        Post-processing for the scores at the threshold; None: the default.
 
     Raises
     ------

@@ -15,13 +15,13 @@ __all__ = ["several_cards", "worker_per_card"]
 
 
 def several_cards(device: str | None, images: int) -> tuple[str, ...]:
-    """Return what CUDA calls the cards to share images out to; none unless that is worth it.
+    """Return the CUDA names of the cards to distribute images over; none if it is not worth it.
 
     Parameters
     ----------
     device
-        Where networks are to run; None: the fastest there is. A certain card, ``"cuda:1"``, is
-        taken at its word.
+        Where networks are to run; None: the fastest there is. A single card such as ``"cuda:1"``
+        is used alone.
     images
         Number of images.
     """

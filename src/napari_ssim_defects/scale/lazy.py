@@ -49,7 +49,7 @@ def lazy_residual(
     channel_axis: int | None = None,
     device: str | None = None,
 ) -> Array:
-    """Return the residual of an image that is computed block by block, when it is asked for.
+    """Return the residual of an image as a dask array, computed block by block on demand.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ def lazy_residual(
     -------
     dask.array.Array
         float32 of shape (..., H, W). On the same kind of processor its values are those of
-        `DefectModel.residual`, bit by bit; to compute a part of it, slice it first. A rarity needs
-        up to four tiles of its plane besides, whichever part is computed.
+        `DefectModel.residual`, bit by bit; to compute a part of it, slice it first. A rarity also
+        needs up to four other tiles of its plane for any part.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def prepare_model(stride: int | None, device: str | None) -> None:
 
 
 def patch_grid(model: DefectModel, planes: Planes, stride: int | None) -> PatchGrid:
-    """Return where the reconstructed patches lie on each plane."""
+    """Return the grid of patches on each plane."""
     config = model.config
     return PatchGrid.of((planes.height, planes.width), config.patch_size, stride or config.stride)
 
@@ -188,7 +188,7 @@ def segment_steps(
     whole: bool = False,
     area: InspectedArea | None = None,
 ) -> Iterator[float | tuple[tuple[int, ...], Segmented]]:
-    """Do as `segment_blocks` does, and tell which fraction of each plane has been looked at.
+    """Segment as `segment_blocks` does, and yield the fraction of each plane that is done.
 
     Unless a plane is looked at as a ``whole``, that is told after each row of blocks, and blocks
     are computed more than once: do so with what is on disk. Regions have pixels of the ``area``
@@ -224,7 +224,7 @@ def lazy_labels(
     -------
     dask.array.Array
         int32 of the same shape and blocks: the numbers that `segment` gives, consistent across
-        blocks. Blocks are painted when they are asked for.
+        blocks. Blocks are drawn on demand.
 
     Raises
     ------
