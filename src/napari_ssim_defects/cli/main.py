@@ -90,6 +90,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
+    from ..core.common.progress import drained
     from ..core.model.calibrate import calibrate
     from ..core.model.defect_model import DefectModel
     from ..io.files.atomic import ensure_writable
@@ -110,12 +111,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         masks=good.masks,
     )
     with Bar("measuring good images") as bar:
-        while True:
-            try:
-                bar.show(next(steps).fraction, "")
-            except StopIteration as finished:
-                model = finished.value
-                break
+        model = drained(steps, lambda message: bar.show(message.fraction, ""))
     model.save(output)
     result = {
         "model": str(output),

@@ -11,8 +11,8 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
+from ..core.common.progress import relayed
 from ..core.config import SegmentationConfig
-from ..core.detection.reconstruction import relayed
 from ..core.images.inspected_area import InspectedArea
 from ..core.images.planes import ImageLike, Planes
 from ..core.model.defect_model import DefectModel

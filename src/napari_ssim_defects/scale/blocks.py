@@ -19,6 +19,7 @@ from dask.array.overlap import overlap
 from dask.delayed import delayed
 
 from ..core.common.device import choose_device
+from ..core.common.progress import drained
 from ..core.config.residual_kinds import LocalKind, ResidualConfig, parts
 from ..core.detection.predictions import (
     LOCAL_REACH,
@@ -205,11 +206,7 @@ def _tile_sum(
     block_id: tuple[int, ...] = (0, 0, 0),
 ) -> npt.NDArray[np.float32]:
     steps = tile_steps(model, pixels, grid, (block_id[1], block_id[2]), device)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            return np.asarray(finished.value)
+    return np.asarray(drained(steps))
 
 
 def _joined(

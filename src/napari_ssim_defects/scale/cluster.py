@@ -18,6 +18,7 @@ from distributed import Client, Future, WorkerPlugin, get_worker
 from distributed.scheduler import KilledWorker
 
 from ..core.common.errors import InputError
+from ..core.common.progress import drained
 from ..core.model.defect_model import DefectModel
 from ..core.networks.precision import fast_dtype, use_dtype
 from ..io.writers.journal import Journal, Record
@@ -150,13 +151,8 @@ def _detect(name: str, detection: Detection, target: Target, folder: Path) -> Re
     # Inside, nothing is sent to other workers: images are what is shared out.
     with dask.config.set(scheduler="synchronous"):
         writer = ResultWriter(folder, detection.outputs)
-        steps = detect_file(plugin.model, detection, target, writer)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as finished:
-                record: Record = finished.value[1]
-                return record
+        _, record = drained(detect_file(plugin.model, detection, target, writer))
+        return record
 
 
 def _killed(path: Path) -> str:

@@ -14,10 +14,9 @@ import numpy as np
 
 from ..core.common.device import choose_device
 from ..core.common.errors import InputError
-from ..core.common.progress import PlaneDetected
+from ..core.common.progress import PlaneDetected, relayed
 from ..core.config import OutputConfig, SegmentationConfig
 from ..core.config.region import RegionOfInterest
-from ..core.detection.reconstruction import relayed
 from ..core.evaluation.froc import froc_thresholds
 from ..core.evaluation.scores import Evaluation, Evaluator
 from ..core.model.defect_model import DefectModel

@@ -16,8 +16,8 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
+from ..core.common.progress import relayed
 from ..core.detection.predictions import LOCAL_REACH, needed_predictions
-from ..core.detection.reconstruction import relayed
 from ..core.detection.residual import (
     is_relative,
     plane_offsets,

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "CalibrationProgress",
     "DetectionProgress",
     "PlaneDetected",
     "PreparationProgress",
+    "drained",
+    "relayed",
 ]
 
 
@@ -76,3 +76,35 @@ class PlaneDetected:
     planes: int
     residual: npt.NDArray[np.float32]
     reconstruction: npt.NDArray[np.float32] | None
+
+
+_Message = TypeVar("_Message")
+_Step = TypeVar("_Step")
+_Result = TypeVar("_Result")
+
+
+def relayed(
+    steps: Generator[float, None, _Result], message: Callable[[float], _Message]
+) -> Generator[_Message, None, _Result]:
+    """Convert each message of a generator, and return its result."""
+    while True:
+        try:
+            fraction = next(steps)
+        except StopIteration as finished:
+            result: _Result = finished.value
+            return result
+        yield message(fraction)
+
+
+def drained(
+    steps: Generator[_Step, None, _Result], on_message: Callable[[_Step], object] | None = None
+) -> _Result:
+    """Run a generator to its end, and return its result."""
+    while True:
+        try:
+            message = next(steps)
+        except StopIteration as finished:
+            result: _Result = finished.value
+            return result
+        if on_message is not None:
+            on_message(message)

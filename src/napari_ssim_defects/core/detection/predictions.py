@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..common.progress import relayed
 from ..config import TrainingConfig
 from ..config.residual_kinds import LocalKind, ResidualConfig, parts
 from ..images.tiles import Box, tile_side, tiles
@@ -18,7 +19,7 @@ from ..networks.backbone import MIRRORED, mirrored
 from ..networks.precision import autocast
 from ..networks.texture import TEXTURE_REACH
 from ..patches.symmetry import orientations_of
-from .reconstruction import reconstruct_plane, reconstructor, relayed
+from .reconstruction import reconstruct_plane, reconstructor
 
 __all__ = [
     "LOCAL_REACH",

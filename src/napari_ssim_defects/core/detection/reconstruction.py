@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from typing import TypeVar
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
+from ..common.progress import relayed
 from ..config import TrainingConfig
 from ..images.tiles import Box, PatchGrid
 from ..networks.autoencoder import Autoencoder
@@ -21,11 +21,7 @@ __all__ = [
     "reconstruct_plane",
     "reconstruct_tile",
     "reconstructor",
-    "relayed",
 ]
-
-_Message = TypeVar("_Message")
-_Result = TypeVar("_Result")
 
 _BATCH = 32 * 128**2  # pixels; small enough that a batch takes well under half a second on a CPU
 
@@ -203,16 +199,3 @@ def reconstruct_tile(
             total[:, y : y + side, x : x + side] += restored(output, orientation)
         yield (start + len(batch)) / len(corners)
     return np.asarray(total.cpu().numpy())
-
-
-def relayed(
-    steps: Generator[float, None, _Result], message: Callable[[float], _Message]
-) -> Generator[_Message, None, _Result]:
-    """Convert each message of a generator, and return its result."""
-    while True:
-        try:
-            fraction = next(steps)
-        except StopIteration as finished:
-            result: _Result = finished.value
-            return result
-        yield message(fraction)

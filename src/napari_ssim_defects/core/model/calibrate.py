@@ -11,11 +11,10 @@ import torch
 
 from ..common.device import choose_device
 from ..common.errors import InputError
-from ..common.progress import CalibrationProgress
+from ..common.progress import CalibrationProgress, relayed
 from ..config import RarityResidual, ResidualConfig, TrainingConfig
 from ..detection.predictions import predict_plane
 from ..detection.rarity import combined_rarity, fit_rarity, offsets
-from ..detection.reconstruction import relayed
 from ..detection.residual import score_plane
 from ..images.planes import ImageLike, Planes
 from ..networks.autoencoder import Autoencoder

@@ -16,10 +16,9 @@ import torch
 from ..common.array_checks import whole_number
 from ..common.device import choose_device, place
 from ..common.errors import InputError
-from ..common.progress import DetectionProgress, PlaneDetected
+from ..common.progress import DetectionProgress, PlaneDetected, relayed
 from ..config import ResidualKind, TrainingConfig
 from ..detection.predictions import predict_plane
-from ..detection.reconstruction import relayed
 from ..detection.residual import score_plane
 from ..images.inspected_area import InspectedArea
 from ..images.intensity import IntensityRange

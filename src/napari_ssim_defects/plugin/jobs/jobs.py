@@ -346,7 +346,7 @@ def outline_regions(
     large: LargeResidual, threshold: float, config: SegmentationConfig
 ) -> Generator[Fraction, None, LargeLabels]:
     """Outline and measure the regions of a residual, and keep their labels on disk."""
-    from ...core.detection.reconstruction import relayed
+    from ...core.common.progress import relayed
     from ...io.files.scratch import ScratchPyramid
     from ...scale.block_detection import outline_blocks
 
