@@ -244,3 +244,8 @@ def test_defects_outside_the_range_of_training_stay_visible():
     image[20:28, 20:28] = 1000
     residual = model.residual(image)
     assert residual[22:26, 22:26].min() > 10 * np.median(residual)
+
+
+def test_residual_warns_of_intensities_on_another_scale(grey_model, material):
+    with pytest.warns(UserWarning, match=r"far outside those of the training images \("):
+        grey_model.residual(material(1).astype(np.uint16) * 257, device="cpu")

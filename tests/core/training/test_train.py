@@ -627,3 +627,15 @@ def test_the_intensity_range_comes_from_the_allowed_pixels_only():
     mask = np.broadcast_to(np.arange(64) < 32, (64, 64))
     *_, last = train([image], TINY, masks=[mask])
     assert last.model.intensity.high[0] < 500
+
+
+def test_image_on_another_scale_is_told_before_the_training(grating):
+    images = [100 * grating() + 20 for _ in range(4)]
+    images[2] *= 255
+    tiny = TrainingConfig(patch_size=16, latent_dimension=2, patches=8, epochs=1)
+    messages = train(images, tiny, device="cpu", names=["'a'", "'b'", "'c'", "'d'"])
+    first = next(messages)
+    messages.close()
+    assert isinstance(first, TrainingNotice)
+    assert first.text.startswith("Intensities of 'c' (")
+    assert "far outside those of the other images" in first.text

@@ -105,6 +105,16 @@ class InspectedArea:
             inside = inside[index]
         return InspectedArea(self.height, self.width, self.box, inside)
 
+    def equals(self, other: InspectedArea | None) -> bool:
+        """Whether these are the same pixels."""
+        if other is None or (self.height, self.width, self.box) != (
+            other.height, other.width, other.box
+        ):  # fmt: skip
+            return False
+        if self.inside is None or other.inside is None:
+            return self.inside is other.inside
+        return np.array_equal(self.inside, other.inside)
+
     def mask(self) -> npt.NDArray[np.bool_]:
         """Return which pixels are inspected, bool of shape (H, W), or (..., H, W)."""
         if self.inside is None:

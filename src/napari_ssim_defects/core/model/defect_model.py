@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,6 +23,7 @@ from ..detection.predictions import predict_plane
 from ..detection.residual import score_plane
 from ..images.inspected_area import InspectedArea
 from ..images.intensity import IntensityRange
+from ..images.intensity_sample import intensity_sample
 from ..images.planes import ImageLike, Planes, as_planes
 from ..networks.autoencoder import Autoencoder
 from .calibration import CalibratedResidual, Calibration
@@ -316,6 +318,11 @@ class DefectModel:
         -------
         numpy.ndarray
             float32 of shape (..., H, W); 0 = perfectly good.
+
+        Warns
+        -----
+        UserWarning
+            If intensities lie far outside those of the training images, on another scale.
         """
         planes = self.planes(image, channel_axis)
         area = None if roi is None else InspectedArea.of_mask(roi, planes.shape)
@@ -324,6 +331,12 @@ class DefectModel:
             for message in self.detect(planes, stride=stride, device=device, area=area)
             if isinstance(message, PlaneDetected)
         ]
+        seen = planes if area is None else planes.cut(area.box)
+        odd = self.intensity.mismatch(
+            intensity_sample(seen), planes.name, "those of the training images"
+        )
+        if odd is not None:
+            warnings.warn(odd, stacklevel=2)
         return np.stack(maps).reshape(planes.shape)
 
     def reconstruct(

@@ -20,6 +20,7 @@ from ..common.progress import PreparationProgress
 from ..config import AugmentationConfig, TrainingConfig
 from ..detection.rarity import weighted_by_skill
 from ..images.intensity import IntensityRange
+from ..images.intensity_sample import odd_intensities
 from ..images.planes import ImageLike, Planes
 from ..model.calibrate import calibrate_residuals, usual_pixels
 from ..model.defect_model import DefectModel
@@ -133,6 +134,8 @@ def train(
         config = TrainingConfig.preset("quick") if state is None else state.config
     where = choose_device(device)
     data = _TrainingData.of(images, masks, channel_axis, names, config)
+    for text in odd_intensities(data.planes):
+        yield TrainingNotice(text)
     if state is not None:
         state.refuse_other(config, data.fingerprint)
     control = _Control()

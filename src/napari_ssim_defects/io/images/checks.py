@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ...core.common.errors import InputError
 from ...core.images.data_bar import data_bar
 from ...core.images.intensity import IntensityRange
+from ...core.images.intensity_sample import intensity_sample
 from ...core.images.planes import Planes, as_planes
 from .image_file import ImageFile, open_image
 
@@ -23,18 +24,10 @@ __all__ = [
     "intensity_notice",
     "is_grey",
     "mask_notice",
-    "odd_intensities",
-    "sample",
 ]
 
-_PLANES = 16  # of a stack that are looked at
-_SIDE = 2048  # of a plane that is looked at whole
-_BLOCK = 256
-_BLOCKS = 5  # along each side of a larger plane
-_PIXELS = 100_000
 _FILES = 6  # that are opened to look for a data bar
 _OPTION = 'leave it out by --roi {} (in a recipe, roi = "{}")'
-_USUAL = (1.0, 99.0)  # percentiles between which the intensities of an image are
 
 
 def is_grey(image: ImageFile) -> bool:
@@ -54,45 +47,9 @@ def as_grey(image: ImageFile) -> ImageFile:
     return replace(image, data=data, spatial=image.spatial.without_channels())
 
 
-def sample(planes: Planes) -> npt.NDArray[np.float32]:
-    """Return pixels from all over an image, of shape (C, N); some hundred thousand of a plane."""
-    parts = []
-    for index in np.linspace(0, len(planes) - 1, min(len(planes), _PLANES)).astype(int):
-        if max(planes.height, planes.width) <= _SIDE:
-            parts.append(planes[int(index)])
-            continue
-        for rows in _blocks(planes.height):
-            parts += [planes.read(int(index), rows, part) for part in _blocks(planes.width)]
-    return np.concatenate([_thinned(part.reshape(len(part), -1)) for part in parts], axis=1)
-
-
-def _thinned(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return pixels[:, :: 1 + pixels.shape[1] // _PIXELS]
-
-
-def _blocks(side: int) -> list[slice]:
-    starts = np.linspace(0, max(0, side - _BLOCK), _BLOCKS).astype(int)
-    return [slice(int(start), int(start) + _BLOCK) for start in starts]
-
-
 def intensity_notice(intensity: IntensityRange, planes: Planes) -> str | None:
     """Say that an image was saved on another scale than the training images; None if it was not."""
-    return intensity.mismatch(sample(planes), planes.name, "those of the training images")
-
-
-def odd_intensities(images: Sequence[Planes]) -> list[str]:
-    """Say which images were saved on another scale than most of the others."""
-    samples = [sample(planes) for planes in images]
-    limits = np.median([np.percentile(pixels, _USUAL) for pixels in samples], axis=0)
-    if limits[0] >= limits[1]:
-        return []
-    notices = (
-        IntensityRange(
-            (float(limits[0]),) * len(pixels), (float(limits[1]),) * len(pixels)
-        ).mismatch(pixels, planes.name, "those of the other images")
-        for planes, pixels in zip(images, samples, strict=True)
-    )
-    return [notice for notice in notices if notice is not None]
+    return intensity.mismatch(intensity_sample(planes), planes.name, "those of the training images")
 
 
 def data_bar_notice(images: Sequence[Planes], advice: str = _OPTION) -> str | None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...core.common.errors import InputError
 from ...core.config.region import RegionOfInterest
 from ...core.images.planes import as_planes
-from .checks import as_grey, data_bar_notice, intensity_notice, is_grey, odd_intensities
+from .checks import as_grey, data_bar_notice, intensity_notice, is_grey
 from .image_file import ImageFile, find_images, match_masks, open_image, read_mask
 from .region_of_interest import inspected_area, located
 
@@ -104,9 +104,7 @@ def good_images(
     if roi is None and masks is None:
         bar = data_bar_notice(planes)
         notices += [bar] if bar else []
-    if model is None:
-        notices += odd_intensities(planes)
-    elif planes[0].channels == model.channels:
+    if model is not None and planes[0].channels == model.channels:
         found = (intensity_notice(model.intensity, image) for image in planes)
         notices += [notice for notice in found if notice is not None]
     return GoodImages([image.data for image in images], matched, axis, names, notices)

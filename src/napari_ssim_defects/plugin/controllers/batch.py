@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.common.errors import InputError
+from ...core.config.region import parse_region
 from .. import layers
 from ..jobs.batch_job import (
     BatchSettings,
@@ -89,6 +90,7 @@ class BatchController:
                 raise InputError("Choose the folder or the files to inspect.")
             if batch.folder is None:
                 raise InputError("Choose the folder for the results.")
+            roi = parse_region(batch.roi) if batch.roi else None
         except InputError as error:
             self._runner.fail(str(error))
             return
@@ -96,7 +98,7 @@ class BatchController:
         segmentation = state.segmentation.usable_at(batch.threshold)  # as the preview shows it
         self._settings = BatchSettings(
             state.model, batch.threshold, segmentation, state.outputs, state.stride,
-            batch.overwrite, batch.report, chosen.device, chosen.threads, chosen.cluster,
+            batch.overwrite, batch.report, chosen.device, chosen.threads, chosen.cluster, roi,
         )  # fmt: skip
         self._origin = model_origin(state.model, state.model_name, state.stride)
         batch.summary = None
@@ -166,8 +168,8 @@ class BatchController:
         self._viewer.add_layer(shown)
         source = layers.source_of(shown)
         heatmap = layers.new_heatmap(
-            message.residual, source, model.calibration.contrast_limits, self._origin,
-            message.channel_axis,
+            message.residual, source, model.calibration.contrast_limits,
+            {**self._origin, "area": message.area}, message.channel_axis,
         )  # fmt: skip
         self._viewer.add_layer(heatmap)
         self._opened[image.path] = str(heatmap.unique_id)

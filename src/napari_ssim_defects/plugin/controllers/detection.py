@@ -6,11 +6,14 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import show_info
+
 from ...core.common.errors import InputError
 from .. import layers
 from ..jobs import jobs, workers
 from ..jobs.runner import Runner
 from ..layers.provenance import model_origin
+from ..layers.regions_of_interest import region_mask
 from ..layers.spatial import visible_plane
 from ..previews.segmentation_preview import SegmentationPreview
 from ..state.panel_state import PanelState
@@ -83,9 +86,18 @@ class DetectionController:
             if not state.detection_layers:
                 raise InputError("Choose at least one image layer to inspect.")
             sources = [layers.source_of(layer) for layer in state.detection_layers]
+            regions = {}
+            if state.inspected_layer is not None:
+                regions = {
+                    str(layer.unique_id): region_mask(
+                        state.inspected_layer, layer, what="inspected"
+                    )
+                    for layer in state.detection_layers
+                }
         except InputError as error:
             self._runner.fail(str(error))
             return
+        state.detection_notices = ()
         chosen = preferences()
         origin = model_origin(state.model, state.model_name, state.stride)
         self._runner.begin(
@@ -102,6 +114,7 @@ class DetectionController:
                 self._stopped(sources),
                 {str(layer.unique_id): self._position(layer) for layer in state.detection_layers},
                 chosen.data_folder / "scratch",
+                regions,
             ),
             partial(self._on_message, state.model.calibration.contrast_limits, origin),
         )
@@ -109,7 +122,15 @@ class DetectionController:
     def _on_message(
         self, limits: tuple[float, float], origin: dict[str, Any], message: object
     ) -> None:
+        if isinstance(message, jobs.Notices):
+            known = self._state.detection_notices
+            new = tuple(text for text in message.texts if text not in known)
+            self._state.detection_notices = (*known, *new)
+            for text in new:
+                show_info(text)
+            return
         if isinstance(message, jobs.Detected):
+            origin = {**origin, "area": message.area}
             self._show_reconstruction(message, origin)
             self._show_heatmap(message, limits, origin)
             return
@@ -127,6 +148,7 @@ class DetectionController:
         self, message: jobs.Growing, limits: tuple[float, float], origin: dict[str, Any]
     ) -> None:
         source, viewer = message.source, self._viewer
+        origin = {**origin, "area": message.residual.store.area}
         heatmap = layers.find_derived(viewer.layers, "residual", source.key)
         if heatmap is None or layers.large_residual(heatmap) is not message.residual:
             if heatmap is not None:
@@ -230,5 +252,7 @@ class DetectionController:
         state.detection_layers = tuple(
             layer for layer in state.detection_layers if layer is not removed
         )
+        if state.inspected_layer is removed:
+            state.inspected_layer = None
         if removed is self._growing:
             self._growing = None

@@ -15,7 +15,7 @@ from ...core.config import SegmentationConfig
 from ..jobs import jobs
 from ..jobs.runner import Runner
 from ..layers import refuse_large, source_name
-from ..layers.provenance import provenance
+from ..layers.provenance import inspected_area, provenance
 from ..layers.regions_of_interest import region_mask
 from ..state.panel_state import Curve, CurveSet, EvaluationSummary, PanelState
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from ...core.evaluation.scores import Evaluation, ImageScores
+    from ...core.images.inspected_area import InspectedArea
     from ...core.model.calibration import Calibration
 
 __all__ = ["EvaluationController", "is_truth"]
@@ -85,6 +86,7 @@ class EvaluationController:
                 state.threshold,
                 state.segmentation,
                 provenance(state.heatmap).get("calibration"),
+                inspected_area(state.heatmap),
             ),
             partial(self._on_message, source_name(state.heatmap)),
         )
@@ -110,6 +112,7 @@ def evaluation(
     threshold: float,
     config: SegmentationConfig,
     calibration: Calibration | None = None,
+    area: InspectedArea | None = None,
 ) -> Generator[jobs.Fraction | EvaluationSummary, None, None]:
     """Score a residual plane by plane; `EvaluationSummary` comes last.
 
@@ -124,19 +127,22 @@ def evaluation(
     calibration
         Of the model that made the residual: at which thresholds false regions are counted for the
         FROC curve. None: there is none.
+    area
+        The pixels that were inspected, which count; None: all.
     """
     from ...core.evaluation.froc import froc_thresholds
     from ...core.evaluation.scores import Evaluator
-    from ...core.segmentation.segment import segment
+    from ...core.segmentation.segment import segment_planes
 
     truth = np.broadcast_to(truth, residual.shape)
     count = int(np.prod(residual.shape[:-2]))
     evaluator = Evaluator(None if calibration is None else froc_thresholds(calibration))
     names: list[str] = []
-    for number, index in enumerate(np.ndindex(residual.shape[:-2])):
-        found = segment(residual[index], threshold, **config.model_dump()) > 0
+    planes = segment_planes(residual, threshold, config.usable_at(threshold), area)
+    for number, (index, found) in enumerate(planes):
         yield jobs.Fraction((number + 0.5) / count)
-        evaluator.add(residual[index], truth[index], found)
+        here = None if area is None else area.plane(index)
+        evaluator.add(residual[index], truth[index], found.labels() > 0, here)
         names.append(f"plane {', '.join(map(str, index))}")
         yield jobs.Fraction((number + 1) / count)
     yield _summary(evaluator.result(), names)

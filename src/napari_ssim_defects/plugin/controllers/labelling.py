@@ -10,7 +10,7 @@ from .. import layers
 from ..jobs.jobs import Created, create_labels
 from ..jobs.runner import Runner
 from ..layers.large import LargeLabels
-from ..layers.provenance import provenance
+from ..layers.provenance import inspected_area, provenance
 from ..layers.spatial import pixel_size
 from ..previews.segmentation_preview import SegmentationPreview
 from ..state.panel_state import PanelState
@@ -76,6 +76,7 @@ class LabellingController:
                 state.threshold,
                 state.segmentation,
                 pixel_size(state.heatmap),
+                inspected_area(state.heatmap),
             ),
             partial(self._on_message, state.heatmap, settings),
         )

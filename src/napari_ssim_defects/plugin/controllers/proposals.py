@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...core.common.errors import InputError
 from ..jobs.runner import Runner
 from ..layers import is_heatmap, refuse_large, source_name
-from ..layers.provenance import provenance, update_provenance
+from ..layers.provenance import inspected_values, provenance, update_provenance
 from ..state.panel_state import PanelState
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class ProposalController:
         self._runner.begin(
             "measuring",
             f"Measuring '{source_name(state.good_layer)}' …",
-            partial(measure_good, state.good_layer.data),
+            partial(measure_good, inspected_values(state.good_layer)),
             partial(self._on_measured, policy),
         )
 
@@ -133,7 +133,10 @@ class ProposalController:
 
 
 def measure_good(residual: npt.NDArray[np.float32]) -> Generator[GoodMeasured, None, None]:
-    """Calibrate on the residual (..., H, W) of a defect-free image outside the training."""
+    """Calibrate on the residual (..., H, W) of a defect-free image outside the training.
+
+    Pixels that are NaN do not count.
+    """
     from ...core.model.calibration import Calibration
 
     yield GoodMeasured(Calibration.of([np.asarray(residual, dtype=np.float32)], held_out=True))

@@ -12,6 +12,7 @@ from .. import layers
 from ..jobs.recipe_checks import FileImage
 from ..jobs.recipe_job import PanelJob, RecipeOpened, fitted, opening_recipe, saving_recipe
 from ..jobs.runner import Runner
+from ..layers.regions_of_interest import region_mask
 from ..layers.spatial import file_metadata
 from ..state.panel_state import PanelState
 from ..state.preferences import preferences
@@ -110,6 +111,12 @@ class RecipeController:
                 FileImage(layer.name, layers.source_of(layer), _path(layer), file_metadata(layer))
                 for layer in state.detection_layers
             ],
+            planned_masks=[
+                None
+                if state.inspected_layer is None
+                else region_mask(state.inspected_layer, layer, what="inspected")
+                for layer in state.detection_layers
+            ],
             stride=state.stride,
             segmentation=state.segmentation,
             outputs=state.outputs,
@@ -138,6 +145,8 @@ class RecipeController:
             state.segmentation = detection.segmentation
             state.outputs = detection.outputs
             state.export_folder = detection.folder
+            state.batch.roi = "" if detection.roi is None else str(detection.roi)
+            state.inspected_layer = None
             state.detection_layers = self._layers(message.detection_files)
             chosen += state.detection_layers
         if message.model is not None:
@@ -170,6 +179,10 @@ def _sentences(message: RecipeOpened, files: int, chosen: int) -> list[str]:
     ]
     if recipe.training is not None and recipe.training.masks is not None:
         texts.append("Its masks are left out here; choose a region in Train.")
+    if recipe.detection is not None and recipe.detection.roi is not None:
+        texts.append(
+            f"Its region {recipe.detection.roi} is set in Folder; draw it and choose it in Detect."
+        )
     return texts
 
 

@@ -131,6 +131,7 @@ class TrainingController:
             None if region is None else LayerRecord.of(region),
         )
         state.losses = ()
+        state.training_notices = ()
         state.preview = None
         self._network = None
         self._runner.begin(
@@ -161,6 +162,7 @@ class TrainingController:
             state.preview = message
         elif isinstance(message, TrainingNotice):
             self._runner.say(message.text)
+            state.training_notices = (*state.training_notices, message.text)
             show_info(message.text)
         elif isinstance(message, CalibrationProgress):
             state.remaining = None

@@ -13,15 +13,20 @@ import numpy.typing as npt
 
 from ...core.common.errors import InputError
 from ...core.config import OutputConfig, SegmentationConfig
+from ...core.config.region import RegionOfInterest
 from ..state.batch_state import BatchImage, BatchSummary
 from .jobs import Created, Fraction, create_labels
 from .torch_loading import load_torch
 
 if TYPE_CHECKING:
+    from ...core.images.inspected_area import InspectedArea
     from ...core.model.defect_model import DefectModel
     from ...io.files.spatial import SpatialMetadata
 
 __all__ = ["BatchSettings", "BatchStep", "ResultOpened", "detect_in_files", "open_result"]
+
+
+_WRITE = "write {} as Region and start again to leave it out"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +35,7 @@ class BatchSettings:
 
     Attributes
     ----------
-    model, threshold, segmentation, outputs, stride, overwrite, report
+    model, threshold, segmentation, outputs, stride, overwrite, report, roi
         As for `detect_files`.
     device, threads, cluster
         Where it runs.
@@ -46,6 +51,7 @@ class BatchSettings:
     device: str
     threads: int
     cluster: str | None
+    roi: RegionOfInterest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,8 @@ class ResultOpened:
         Axis of the image that the residual lacks, counted from the end; None for grey and RGB.
     created
         Its regions.
+    area
+        The pixels that were inspected; None: all.
     """
 
     data: npt.NDArray[Any]
@@ -89,6 +97,7 @@ class ResultOpened:
     residual: npt.NDArray[np.float32]
     channel_axis: int | None
     created: Created
+    area: InspectedArea | None = None
 
 
 def detect_in_files(
@@ -118,6 +127,7 @@ def detect_in_files(
     load_torch()
     import torch
 
+    from ...io.images.checks import files_data_bar_notice
     from ...io.images.image_file import find_images
     from ...io.writers.report import REPORT_NAME
     from ...scale.folders import FileDetected, FileFailed, FileProgress, detect_files
@@ -126,6 +136,9 @@ def detect_in_files(
     torch.set_num_threads(settings.threads)
     paths = find_images(inputs)
     summary = BatchSummary(len(paths), folder)
+    if settings.roi is None:
+        notice = files_data_bar_notice(paths, _WRITE)
+        summary = summary.with_notices([] if notice is None else [notice])
     yield summary
     start: float | None = None
     cards = () if settings.cluster else several_cards(settings.device, len(paths))
@@ -134,6 +147,7 @@ def detect_in_files(
             settings.model, paths, folder, settings.threshold, settings.segmentation,
             settings.outputs, stride=settings.stride, device=settings.device,
             overwrite=settings.overwrite, report=settings.report, cluster=settings.cluster or here,
+            roi=settings.roi,
         ):  # fmt: skip
             if isinstance(message, FileProgress):
                 now = time.monotonic()
@@ -146,7 +160,7 @@ def detect_in_files(
                 summary = summary.with_failure(message.path, message.reason)
             else:
                 earlier = not isinstance(message, FileDetected) and message.earlier
-                summary = summary.with_image(
+                summary = summary.with_notices(message.notices).with_image(
                     BatchImage(
                         message.path,
                         message.regions,
@@ -170,6 +184,7 @@ def open_result(
         If a file cannot be read, is too large to be shown at once, or there is no residual.
     """
     from ...io.images.image_file import open_image
+    from ...io.images.region_of_interest import inspected_area
     from ...scale.file_detection import detected_in_blocks, file_planes
 
     if image.residual is None:
@@ -194,10 +209,13 @@ def open_result(
     yield Fraction(0.4)
     sizes = file.pixel_size or (1.0, 1.0)
     spacing = sizes, file.unit
-    for message in create_labels(residual, settings.threshold, settings.segmentation, spacing):
+    area = inspected_area(settings.roi, planes.shape, planes.name)
+    for message in create_labels(
+        residual, settings.threshold, settings.segmentation, spacing, area
+    ):
         if isinstance(message, Created):
             rgb = file.channel_axis == -1
             axis = None if rgb else file.channel_axis
-            yield ResultOpened(data, rgb, file.spatial, residual, axis, message)
+            yield ResultOpened(data, rgb, file.spatial, residual, axis, message, area)
         else:
             yield message

@@ -126,7 +126,8 @@ def _regions(item: Exportable) -> Generator[Fraction | Labelled | LargeLabels, N
         yield found
         return
     if item.labels is None:
-        yield from label_residual(item.residual, item.threshold, item.segmentation)
+        area = item.origin.get("area")
+        yield from label_residual(item.residual, item.threshold, item.segmentation, area)
         return
     regions: list[tuple[int, Region]] = []
     planes = list(np.ndindex(item.residual.shape[:-2]))

@@ -23,6 +23,7 @@ from ..layers.region_features import RegionsMeasured, Spacing, region_features
 from .torch_loading import load_torch
 
 if TYPE_CHECKING:
+    from ...core.images.inspected_area import InspectedArea
     from ...core.images.planes import ImageLike, Planes
     from ...core.model.defect_model import DefectModel
     from ...core.segmentation.regions import Region
@@ -38,6 +39,7 @@ __all__ = [
     "Growing",
     "Labelled",
     "ModelOpened",
+    "Notices",
     "PlanePrepared",
     "PlaneSegmented",
     "Refused",
@@ -56,6 +58,8 @@ __all__ = [
 
 Plane = npt.NDArray[np.float32]
 
+_DRAW = "draw a rectangle around the rest in a Shapes layer and choose it as Region"
+
 ViewPosition = tuple[tuple[int, ...], tuple[float, float]]
 """What the viewer shows: index of a plane, and row and column of the pixel in the centre."""
 
@@ -72,6 +76,13 @@ class Done:
     """The job is done; ``text`` is a sentence about it."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notices:
+    """Sentences about images that a person should read beside what is found in them."""
+
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +106,15 @@ class Detected:
         float32 like the image without opacity, in its intensities; None if not asked for.
     channel_axis
         Axis of the source that holds channels, counted from the end; None for grey and RGB.
+    area
+        The pixels that were inspected; None: all.
     """
 
     source: Source
     residual: npt.NDArray[np.float32]
     reconstruction: npt.NDArray[np.float32] | None
     channel_axis: int | None
+    area: InspectedArea | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +184,8 @@ def detect_layers(
     known: Mapping[str, LargeResidual],
     positions: Mapping[str, ViewPosition],
     scratch: Path,
-) -> Generator[Fraction | Detected | Growing | Refused | Done, ViewPosition | None, None]:
+    regions: Mapping[str, npt.NDArray[np.bool_]],
+) -> Generator[Fraction | Detected | Growing | Notices | Refused | Done, ViewPosition | None, None]:
     """Inspect images one after another; one that cannot be used does not stop the others.
 
     Parameters
@@ -179,27 +194,36 @@ def detect_layers(
         What to do. There are no reconstructions of images that are larger than memory.
     known
         Residuals on disk to go on with, by the keys of their sources.
-    sights
+    positions
         What is looked at in each source, by its key; what is sent is looked at from then on.
     scratch
         Where residuals that are larger than memory are kept.
+    regions
+        What is inspected of each source that has a region of interest, by its key.
     """
     import torch
 
+    from ...io.images.checks import intensity_notice
     from ...scale.file_detection import detected_in_blocks
 
     torch.set_num_threads(threads)
     refused = without = 0
+    yield Notices(_bar_notices(model, [source for source in sources if source.key not in regions]))
     for number, source in enumerate(sources):
         residuals: list[Plane] = []
         reconstructions: list[npt.NDArray[np.float32]] = []
         try:
             planes = model.planes(source.image, name=source.quoted)
             axis = planes.channel_axis
+            area = _area(regions.get(source.key), planes, None if source.rgb else axis)
+            odd = intensity_notice(
+                model.intensity, planes if area is None else planes.cut(area.box)
+            )
+            yield Notices(() if odd is None else (odd,))
             if detected_in_blocks(planes):
                 large = known.get(source.key)
-                if large is None:
-                    large = new_residual(model, planes, stride, device, scratch)
+                if large is None or not _same(large.store.area, area):
+                    large = new_residual(model, planes, stride, device, scratch, area)
                 yield Growing(source, large, None if source.rgb else axis)
                 without += 1
                 yield from _parts(grow(large, positions.get(source.key)), number, len(sources))
@@ -210,6 +234,7 @@ def detect_layers(
                 device=device,
                 name=source.quoted,
                 reconstruct=keep_reconstruction,
+                area=area,
             ):
                 if isinstance(message, PlaneDetected):
                     residuals.append(message.residual)
@@ -232,12 +257,41 @@ def detect_layers(
             np.stack(residuals).reshape(planes.shape),
             reconstruction,
             None if source.rgb else axis,
+            area,
         )
     if not refused:
         text = f"Inspected {len(sources)} image{'s' * (len(sources) != 1)}."
         if keep_reconstruction and without:
             text += " Reconstructions of images that are larger than memory are left out."
         yield Done(text)
+
+
+def _bar_notices(model: DefectModel, sources: Sequence[Source]) -> tuple[str, ...]:
+    """Propose to leave out a data bar that all of the images have."""
+    from ...io.images.checks import data_bar_notice
+
+    with suppress(InputError):  # said of the image that it is about
+        planes = [model.planes(source.image, name=source.quoted) for source in sources]
+        notice = data_bar_notice(planes, _DRAW)
+        return () if notice is None else (notice,)
+    return ()
+
+
+def _area(
+    mask: npt.NDArray[np.bool_] | None, planes: Planes, channel_axis: int | None
+) -> InspectedArea | None:
+    """Return the pixels that a mask on the grid of a layer, channels included, marks."""
+    from ...core.images.inspected_area import InspectedArea
+
+    if mask is None:
+        return None
+    if mask.ndim > 2 and channel_axis is not None:
+        mask = np.asarray(mask.any(axis=channel_axis))
+    return InspectedArea.of_mask(mask, planes.shape, planes.name)
+
+
+def _same(first: InspectedArea | None, second: InspectedArea | None) -> bool:
+    return first is second if first is None else first.equals(second)
 
 
 def _parts(
@@ -269,13 +323,20 @@ def save_model(model: DefectModel, path: Path) -> Generator[Done, None, None]:
 
 
 def prepare_planes(
-    residual: npt.NDArray[np.float32], config: SegmentationConfig, first: tuple[int, ...]
+    residual: npt.NDArray[np.float32],
+    config: SegmentationConfig,
+    first: tuple[int, ...],
+    area: InspectedArea | None = None,
 ) -> Generator[PlanePrepared, None, None]:
-    """Make the planes of a residual ready for thresholding, the visible one first."""
+    """Make the planes of a residual ready for thresholding, the visible one first.
+
+    Regions have pixels of the ``area`` only, unless that is None.
+    """
     from ...core.segmentation.segment import ThresholdIndex, prepare
 
     for index in planes_from(residual.shape, first):
-        yield PlanePrepared(index, ThresholdIndex(prepare(residual[index], config)))
+        here = None if area is None else area.plane(index)
+        yield PlanePrepared(index, ThresholdIndex(prepare(residual[index], config), here))
 
 
 def segment_prepared_planes(
@@ -291,7 +352,10 @@ def segment_prepared_planes(
 
 
 def label_residual(
-    residual: npt.NDArray[np.float32], threshold: float, config: SegmentationConfig
+    residual: npt.NDArray[np.float32],
+    threshold: float,
+    config: SegmentationConfig,
+    area: InspectedArea | None = None,
 ) -> Generator[Fraction | Labelled, None, None]:
     """Segment and measure a residual plane by plane; `Labelled` comes last."""
     from ...core.segmentation.regions import measure_plane
@@ -300,7 +364,7 @@ def label_residual(
     labels = np.zeros(residual.shape, dtype=np.int32)
     regions: list[tuple[int, Region]] = []
     count = int(np.prod(residual.shape[:-2]))
-    for number, (index, found) in enumerate(segment_planes(residual, threshold, config)):
+    for number, (index, found) in enumerate(segment_planes(residual, threshold, config, area)):
         measured = measure_plane(labels[index], found, residual[index], len(regions))
         regions += [(number, region) for region in measured]
         yield Fraction((number + 1) / count)
@@ -316,13 +380,18 @@ def planes_from(shape: tuple[int, ...], first: tuple[int, ...]) -> Iterator[tupl
 
 
 def new_residual(
-    model: DefectModel, planes: Planes, stride: int | None, device: str, root: Path
+    model: DefectModel,
+    planes: Planes,
+    stride: int | None,
+    device: str,
+    root: Path,
+    area: InspectedArea | None = None,
 ) -> LargeResidual:
     """Make the residual of an image on disk, of which nothing is known yet."""
     from ...scale.residual_store import ResidualStore
 
     folder = LastingFolder(root)
-    store = ResidualStore(model, planes, folder.path, stride=stride, device=device)
+    store = ResidualStore(model, planes, folder.path, stride=stride, device=device, area=area)
     return LargeResidual(store, folder)
 
 
@@ -352,7 +421,7 @@ def outline_regions(
 
     folder = LastingFolder(large.folder.path.parent)
     pyramid = ScratchPyramid(folder.path, large.store.shape, np.dtype(np.int32))
-    steps = outline_blocks(large.levels[0], threshold, config, pyramid)
+    steps = outline_blocks(large.levels[0], threshold, config, pyramid, area=large.store.area)
     found: Any = yield from relayed(steps, Fraction)
     return LargeLabels(pyramid, found.regions, folder)
 
@@ -379,6 +448,7 @@ def create_labels(
     threshold: float,
     config: SegmentationConfig,
     spacing: Spacing,
+    area: InspectedArea | None = None,
 ) -> Generator[Fraction | Created, None, None]:
     """Segment and measure a residual (..., H, W).
 
@@ -390,13 +460,15 @@ def create_labels(
         How to segment it.
     spacing
         Of its pixels.
+    area
+        The pixels that were inspected, of a residual in memory; None: all.
     """
     if isinstance(residual, LargeResidual):
         found = yield from outline_regions(residual, threshold, config)
         features = region_features(found.regions, len(found.shape), spacing)
         yield Created(found, RegionsMeasured(features, 0))
         return
-    for message in label_residual(residual, threshold, config):
+    for message in label_residual(residual, threshold, config, area):
         if isinstance(message, Labelled):
             measured = RegionsMeasured.of(message.labels, message.regions, spacing)
             yield Created(message.labels, measured)

@@ -15,6 +15,8 @@ from .export_job import Exportable
 from .jobs import Fraction
 
 if TYPE_CHECKING:
+    from ...core.config.region import RegionOfInterest
+    from ...core.images.inspected_area import InspectedArea
     from ...core.model.defect_model import DefectModel
     from ...io.artifacts.recipe import DetectionRecipe
     from ...io.files.spatial import SpatialMetadata
@@ -25,6 +27,7 @@ __all__ = [
     "FileImage",
     "RecipeReady",
     "common_pixel_size",
+    "common_region",
     "detection_recipe",
     "image_paths",
     "make_recipe",
@@ -99,6 +102,7 @@ def detection_recipe(
     folder: Path,
     outputs: OutputConfig,
     device: str,
+    mask: Path | None = None,
 ) -> Generator[Fraction, None, DetectionRecipe]:
     """Find what an export of items of these files does with a model; as `make_recipe`."""
     from ...core.model.thresholds import FixedThreshold
@@ -130,9 +134,47 @@ def detection_recipe(
         outputs=outputs,
         residual=model.config.residual.kind,
         stride=stride,
+        roi=common_region([item.origin.get("area") for item in items], mask),
         device=device,
         **size,
     )
+
+
+def common_region(
+    areas: Sequence[InspectedArea | None], mask: Path | None = None
+) -> RegionOfInterest | None:
+    """Return what of all images is inspected, as a recipe says it.
+
+    Parameters
+    ----------
+    areas
+        That of each image; None: all of it.
+    mask
+        A file to write it to where it is no rectangle; None: that is refused.
+
+    Raises
+    ------
+    InputError
+        If the images have different regions, or it would have to be written.
+    """
+    from ...core.config.region import BoxRegion, MaskRegion
+    from ...io.writers.ome_tiff import write_ome_tiff
+
+    if all(area is None for area in areas):
+        return None
+    first, *others = areas
+    if first is None or not all(first.equals(other) for other in others):
+        raise InputError("The chosen images have different regions; choose one at a time.")
+    box = first.box
+    if first.inside is None:
+        return BoxRegion(rows=(box.top, box.bottom), columns=(box.left, box.right))
+    if mask is None or first.inside.ndim > 2:
+        raise InputError(
+            "The region of the chosen images is no rectangle that holds for all planes; draw one, "
+            "or save a recipe, which has a mask of one plane beside it."
+        )
+    write_ome_tiff(mask, first.mask())
+    return MaskRegion(path=mask)
 
 
 def common_pixel_size(

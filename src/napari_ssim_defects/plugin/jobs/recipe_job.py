@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from ...core.common.errors import InputError
 from ...core.config import OutputConfig, SegmentationConfig, TrainingConfig
@@ -15,6 +16,7 @@ from .jobs import Done, Fraction
 from .recipe_checks import (
     FileImage,
     common_pixel_size,
+    common_region,
     detection_recipe,
     image_paths,
     refuse_changed,
@@ -24,6 +26,7 @@ from .torch_loading import load_torch
 from .training_job import TrainingImage
 
 if TYPE_CHECKING:
+    from ...core.images.inspected_area import InspectedArea
     from ...core.model.defect_model import DefectModel
     from ...io.artifacts.recipe import DetectionRecipe, Recipe, TrainingRecipe
     from .export_job import Exportable
@@ -49,8 +52,9 @@ class PanelJob:
         The settings of the training.
     items
         Heatmaps to export.
-    planned
-        Images to inspect, which count where there are no heatmaps.
+    planned, planned_masks
+        Images to inspect, which count where there are no heatmaps, and what limits each of them;
+        None: all of it is inspected.
     stride, segmentation, outputs, folder
         How they are inspected, what is outlined and written, and where to.
     model, model_path
@@ -66,6 +70,7 @@ class PanelJob:
     config: TrainingConfig
     items: Sequence[Exportable]
     planned: Sequence[FileImage]
+    planned_masks: Sequence[npt.NDArray[np.bool_] | None]
     stride: int | None
     segmentation: SegmentationConfig
     outputs: OutputConfig
@@ -99,7 +104,7 @@ def saving_recipe(path: Path, job: PanelJob) -> Generator[Fraction | Done, None,
 
     if not (job.training or job.items or job.planned):
         raise InputError("Choose images in Train or in Detect; the recipe is about them.")
-    detection = yield from _detection(job)
+    detection = yield from _detection(job, path)
     repeatable = _made_model(job)
     training = (yield from _training(job, path)) if job.training else None
     if training is not None and repeatable:
@@ -130,17 +135,18 @@ def saving_recipe(path: Path, job: PanelJob) -> Generator[Fraction | Done, None,
     yield Done(f"Saved the recipe of {' and '.join(parts)} to '{path}'.{note}")
 
 
-def _detection(job: PanelJob) -> Generator[Fraction, None, DetectionRecipe | None]:
+def _detection(job: PanelJob, path: Path) -> Generator[Fraction, None, DetectionRecipe | None]:
     """Return what the chosen heatmaps were made by, or else what is planned."""
+    mask = path.absolute().with_name(f"{path.stem}-region.ome.tif")
     if job.items:
         paths = image_paths(job.items)
         if job.model is None:
             raise InputError("The model of the heatmaps is gone; open its file, or detect again.")
         recipe = yield from detection_recipe(
-            job.items, paths, job.model, job.folder, job.outputs, job.device
+            job.items, paths, job.model, job.folder, job.outputs, job.device, mask
         )
     elif job.planned:
-        recipe = yield from _planned(job)
+        recipe = yield from _planned(job, mask)
     else:
         return None
     opened = None if job.opened is None else job.opened.detection
@@ -149,7 +155,7 @@ def _detection(job: PanelJob) -> Generator[Fraction, None, DetectionRecipe | Non
     return recipe
 
 
-def _planned(job: PanelJob) -> Generator[Fraction, None, DetectionRecipe]:
+def _planned(job: PanelJob, mask: Path) -> Generator[Fraction, None, DetectionRecipe]:
     """Return how images are to be inspected of which there are no heatmaps."""
     from ...io.artifacts.recipe import DetectionRecipe
 
@@ -168,9 +174,24 @@ def _planned(job: PanelJob) -> Generator[Fraction, None, DetectionRecipe]:
         threshold=threshold,
         residual=residual,
         stride=job.stride,
+        roi=common_region(_planned_areas(job), mask),
         device=job.device,
         **size,
     )
+
+
+def _planned_areas(job: PanelJob) -> list[InspectedArea | None]:
+    from ...core.images.inspected_area import InspectedArea
+
+    areas: list[InspectedArea | None] = []
+    for image, mask in zip(job.planned, job.planned_masks, strict=True):
+        if mask is None:
+            areas.append(None)
+            continue
+        assert image.source is not None
+        shape = image.source.image.shape[: -1 if image.source.rgb else None]
+        areas.append(InspectedArea.of_mask(mask, shape, image.source.quoted))
+    return areas
 
 
 def _training(job: PanelJob, path: Path) -> Generator[Fraction, None, TrainingRecipe]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,6 +123,9 @@ def checkpoint_file(folder: Path) -> Path:
     return folder / "last-training.safetensors"
 
 
+_DRAW = "draw a rectangle around the rest in a Shapes layer and choose it as Region"
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingImage:
     """An image to train on, and a function for its mask; None: all of it is free of defects."""
@@ -172,6 +176,9 @@ def training(
     if state is not None:
         yield Resumed(state.loop_state.history)
     torch.set_num_threads(chosen.threads)
+    notice = _bar_notice(images)
+    if notice is not None:
+        yield TrainingNotice(notice)
     messages = train(
         [image.source.image for image in images],
         config,
@@ -196,6 +203,22 @@ def training(
             message = TrainingNotice(f"{problem} The training goes on, but could not be resumed.")
         # Once asked for, a stop stays: not every message is listened after.
         stop = (yield message) or stop
+
+
+def _bar_notice(images: Sequence[TrainingImage]) -> str | None:
+    """Propose to leave out a data bar that all images have, unless a region does."""
+    from ...core.images.planes import as_planes
+    from ...io.images.checks import data_bar_notice
+
+    if any(image.mask is not None for image in images):
+        return None
+    with suppress(InputError):  # said by the training
+        planes = [
+            as_planes(image.source.image, grey=not image.source.rgb, name=image.source.quoted)
+            for image in images
+        ]
+        return data_bar_notice(planes, _DRAW)
+    return None
 
 
 def _keep(state: Checkpoint, chosen: Preferences, origin: LastTraining) -> str | None:

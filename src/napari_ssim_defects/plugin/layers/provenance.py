@@ -5,13 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 from napari.layers import Layer
 
 if TYPE_CHECKING:
+    from ...core.images.inspected_area import InspectedArea
     from ...core.model.defect_model import DefectModel
 
 __all__ = [
     "PROVENANCE",
+    "inspected_area",
+    "inspected_values",
     "model_details",
     "model_origin",
     "provenance",
@@ -26,6 +31,18 @@ def provenance(layer: Layer) -> dict[str, Any]:
     """Return the provenance of a derived layer; empty for any other layer."""
     value = layer.metadata.get(PROVENANCE, {})
     return value if isinstance(value, dict) else {}
+
+
+def inspected_area(heatmap: Layer) -> InspectedArea | None:
+    """Return the pixels of a heatmap that were inspected; None: all."""
+    area: InspectedArea | None = provenance(heatmap).get("area")
+    return area
+
+
+def inspected_values(heatmap: Layer) -> npt.NDArray[np.float32]:
+    """Return the residual of a heatmap in memory, float32; NaN where it was not inspected."""
+    values, area = np.asarray(heatmap.data, np.float32), inspected_area(heatmap)
+    return values if area is None else np.where(area.mask(), values, np.float32(np.nan))
 
 
 def update_provenance(layer: Layer, **values: Any) -> None:

@@ -18,11 +18,13 @@ _Mask = npt.NDArray[np.bool_]
 
 
 def is_region(layer: Layer) -> bool:
-    """Whether a layer can limit the training to a region."""
+    """Whether a layer can limit training or inspection to a region."""
     return isinstance(layer, Labels | Shapes)
 
 
-def region_mask(region: Layer, image: Image, *, empty: bool = False) -> _Mask:
+def region_mask(
+    region: Layer, image: Image, *, empty: bool = False, what: str = "defect-free"
+) -> _Mask:
     """Return which pixels of an image lie in a region.
 
     Parameters
@@ -35,6 +37,8 @@ def region_mask(region: Layer, image: Image, *, empty: bool = False) -> _Mask:
         The layer whose pixel grid is meant.
     empty
         Whether a layer without any label or shape will do: it marks nothing.
+    what
+        What a sentence calls the part to mark.
 
     Returns
     -------
@@ -55,7 +59,7 @@ def region_mask(region: Layer, image: Image, *, empty: bool = False) -> _Mask:
         mask = _shapes_mask(region, np.linalg.inv(to_region), shape, image)
     if not mask.any() and not (empty and _is_empty(region)):
         raise InputError(
-            f"No pixel of '{image.name}' lies inside '{region.name}'; mark the defect-free part "
+            f"No pixel of '{image.name}' lies inside '{region.name}'; mark the {what} part "
             "of the image in that layer, or choose no region."
         )
     return mask

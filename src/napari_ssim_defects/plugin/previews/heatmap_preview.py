@@ -15,6 +15,7 @@ from ...core.config import SegmentationConfig
 from ..jobs import jobs, workers
 from ..layers import new_preview
 from ..layers.large import large_residual, shown
+from ..layers.provenance import inspected_area
 from ..layers.spatial import visible_plane
 
 if TYPE_CHECKING:
@@ -178,7 +179,13 @@ class HeatmapPreview:
         assert self._settings is not None
         self._on_counted(self)
         self._job = workers.start(
-            partial(jobs.prepare_planes, self._residual, self._settings, self._visible_plane),
+            partial(
+                jobs.prepare_planes,
+                self._residual,
+                self._settings,
+                self._visible_plane,
+                inspected_area(self.heatmap),
+            ),
             self._on_prepared,
             self._later.request,
         )

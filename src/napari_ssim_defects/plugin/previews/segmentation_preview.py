@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..jobs import workers
 from ..layers import created_labels, is_heatmap
 from ..layers.large import large_residual
-from ..layers.provenance import provenance
+from ..layers.provenance import inspected_values, provenance
 from ..layers.spatial import pixel_area
 from ..state.panel_state import PanelState, RegionSummary
 from .heatmap_preview import HeatmapPreview, LargePreview
@@ -182,7 +182,7 @@ class SegmentationPreview:
     def _show_histogram(self) -> None:
         heatmap = self._state.heatmap
         large = large_residual(heatmap)
-        values = np.asarray(heatmap.data, np.float32) if large is None else large.known
+        values = inspected_values(heatmap) if large is None else large.known
         self._state.histogram = _histogram(values, heatmap.contrast_limits_range[1])
 
     def _shown(self) -> list[Any]:
@@ -242,7 +242,8 @@ def _histogram(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Count residuals from 0 to ``high``, on a regular sample of the pixels."""
     step = max(1, residual.size // _HISTOGRAM_PIXELS)
-    counts, edges = np.histogram(residual.ravel()[::step], bins=_BINS, range=(0, high))
+    values = residual.ravel()[::step]
+    counts, edges = np.histogram(values[~np.isnan(values)], bins=_BINS, range=(0, high))
     return counts.astype(np.int64), edges
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -58,6 +58,8 @@ class BatchSummary:
         The report once it is written.
     ended
         Whether all images were tried.
+    notices
+        Sentences about the images that a person should read; the first hundred.
     """
 
     total: int
@@ -69,6 +71,7 @@ class BatchSummary:
     worst: tuple[BatchImage, ...] = ()
     report: Path | None = None
     ended: bool = False
+    notices: tuple[str, ...] = ()
 
     def with_image(self, image: BatchImage) -> Self:
         """Count a finished image."""
@@ -87,6 +90,10 @@ class BatchSummary:
         """Count an image that cannot be used."""
         return replace(self, failures=(*self.failures, (path, reason)))
 
+    def with_notices(self, notices: Iterable[str]) -> Self:
+        """Add sentences about images."""
+        return replace(self, notices=(*self.notices, *notices)[:_KEPT])
+
     def finished(self, report: Path | None) -> Self:
         """Return the summary after all images were tried."""
         return replace(self, ended=True, report=report)
@@ -103,6 +110,8 @@ class BatchState(EventedModel):
         Where to write; None: not chosen yet.
     overwrite, report
         Whether finished images are inspected again, and whether a report is written.
+    roi
+        What of the images is inspected, as `parse_region` reads it; "" = all.
     threshold
         Residual above which a pixel is a candidate; None without a model.
     summary
@@ -115,6 +124,7 @@ class BatchState(EventedModel):
     folder: Path | None = None
     overwrite: bool = False
     report: bool = True
+    roi: str = ""
     threshold: float | None = None
     summary: Any = None
 

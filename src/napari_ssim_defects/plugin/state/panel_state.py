@@ -170,9 +170,13 @@ class PanelState(EventedModel):
         The current `DefectModel`, or None.
     model_name, model_path
         What the panel calls the model; the file it was read from or saved to, None if unsaved.
-    detection_layers, stride, keep_reconstruction
-        Image layers to inspect; stride in pixels, None for the model's; whether
-        reconstructions become layers too.
+    training_notices
+        Sentences about the images of the current or last training that a person should read.
+    detection_layers, inspected_layer, stride, keep_reconstruction
+        Image layers to inspect; Shapes or Labels layer that limits what of them is, or None;
+        stride in pixels, None for the model's; whether reconstructions become layers too.
+    detection_notices
+        Sentences about what was inspected last that a person should read.
     image
         The image layer that is shown, alone with what was made of it; None before one was chosen.
     heatmap
@@ -231,6 +235,7 @@ class PanelState(EventedModel):
         "region_layer": operator.is_,
         "model": operator.is_,
         "detection_layers": operator.eq,
+        "inspected_layer": operator.is_,
         "image": operator.is_,
         "heatmap": operator.is_,
         "histogram": operator.is_,
@@ -248,12 +253,15 @@ class PanelState(EventedModel):
     config: TrainingConfig = TrainingConfig.preset("quick")
     training_layers: tuple[Any, ...] = ()
     region_layer: Any = None
+    training_notices: tuple[str, ...] = ()
 
     model: Any = None
     model_name: str = ""
     model_path: Path | None = None
 
     detection_layers: tuple[Any, ...] = ()
+    inspected_layer: Any = None
+    detection_notices: tuple[str, ...] = ()
     stride: int | None = None
     keep_reconstruction: bool = False
 

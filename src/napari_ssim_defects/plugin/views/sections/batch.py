@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 
 from ...controllers.panel_controller import Controller
 from ...state.batch_state import BatchSummary
-from ..widgets.fields import column, heading, while_alive
+from ..widgets.fields import column, form, heading, notice_label, show_notices, while_alive
 
 __all__ = ["BatchView"]
 
@@ -58,11 +58,18 @@ class BatchView(QWidget):
         )
         self.report = QCheckBox("Write a report")
         self.report.setToolTip("report.html: one page with the worst images and all numbers.")
+        self.roi = QLineEdit()
+        self.roi.setPlaceholderText("whole image")
+        self.roi.setToolTip(
+            "What of the images is inspected: margins to leave out such as bottom:60, a box of "
+            "rows and columns such as 0:960,0:1280, or the file of a mask."
+        )
         self.settings = QLabel()
         self.settings.setWordWrap(True)
         self.start_button = QPushButton("Start")
         self.summary = QLabel()
         self.summary.setWordWrap(True)
+        self.notices = notice_label()
         self.worst = QTreeWidget()
         self.worst.setAccessibleName("Worst images")
         self.worst.setHeaderLabels(["Image", "Regions", "Area"])
@@ -95,15 +102,20 @@ class BatchView(QWidget):
             (self.inputs, self.folder_button, self.files_button),
             (self.results, self.results_button),
             (self.overwrite, self.report),
+            (self.roi,),
             (self.settings,),
             (self.start_button,),
             (self.summary,),
+            (self.notices,),
             (self.worst,),
             (self.report_button, self.open_button),
         )
         for number, widgets in enumerate(rows):
             if number == 1:
                 layout.addWidget(heading("Results", self.results.toolTip()))
+            if widgets == (self.roi,):
+                layout.addLayout(form(("Region", self.roi)))
+                continue
             row = QHBoxLayout()
             for widget in widgets:
                 row.addWidget(widget, int(isinstance(widget, QLineEdit)))
@@ -116,6 +128,7 @@ class BatchView(QWidget):
         self.files_button.clicked.connect(self._on_files)
         self.results.editingFinished.connect(self._on_results)
         self.results_button.clicked.connect(self._on_results_folder)
+        self.roi.editingFinished.connect(lambda: setattr(batch, "roi", self.roi.text().strip()))
         self.overwrite.toggled.connect(lambda checked: setattr(batch, "overwrite", checked))
         self.report.toggled.connect(lambda checked: setattr(batch, "report", checked))
         self.start_button.clicked.connect(self._on_start)
@@ -124,7 +137,7 @@ class BatchView(QWidget):
         self.open_button.clicked.connect(lambda: _show(batch.summary.folder))
         for signal in (
             batch.events.inputs, batch.events.folder, batch.events.overwrite, batch.events.report,
-            batch.events.threshold, state.events.outputs, state.events.stride,
+            batch.events.roi, batch.events.threshold, state.events.outputs, state.events.stride,
         ):  # fmt: skip
             signal.connect(self._show_choices)
         for signal in (
@@ -175,6 +188,7 @@ class BatchView(QWidget):
         )
         self.inputs.setToolTip("\n".join(inputs[:20]) or "What is inspected.")
         self.results.setText(str(batch.folder or ""))
+        self.roi.setText(batch.roi)
         for box, checked in ((self.overwrite, batch.overwrite), (self.report, batch.report)):
             with QSignalBlocker(box):
                 box.setChecked(checked)
@@ -210,6 +224,7 @@ class BatchView(QWidget):
         shown = () if summary is None else summary.worst
         self.summary.setVisible(summary is not None)
         self.worst.setVisible(bool(shown))
+        show_notices(self.notices, () if summary is None else summary.notices)
         if summary is None:
             return
         text = f"{summary.done} of {summary.total} done, {summary.defective} with regions."

@@ -17,8 +17,17 @@ from qtpy.QtWidgets import (
 from ...controllers.panel_controller import Controller
 from ...layers import is_inspectable
 from ...layers.provenance import model_details
+from ...layers.regions_of_interest import is_region
 from ...state.preferences import preferences
-from ..widgets.fields import IntegerBox, form, heading, while_alive
+from ..widgets.fields import (
+    IntegerBox,
+    LayerCombo,
+    form,
+    heading,
+    notice_label,
+    show_notices,
+    while_alive,
+)
 from ..widgets.layer_picker import LayerPicker
 
 __all__ = ["DetectView"]
@@ -48,6 +57,14 @@ class DetectView(QWidget):
             "Smaller is smoother and slower.",
         )  # fmt: skip
         self.stride.setSpecialValueText("as trained")
+        self.region = LayerCombo(
+            controller.viewer.layers,
+            is_region,
+            "whole image",
+            "Inspect only inside the shapes or labels of this layer: a rectangle that leaves a "
+            "data bar out, say. Nothing is found in the rest.",
+        )
+        self.notices = notice_label()
         self.reconstruction = QCheckBox("Also add the reconstruction")
         self.reconstruction.setToolTip(
             "Add what the network makes of each image as a hidden layer, to see why a place is hot."
@@ -64,9 +81,10 @@ class DetectView(QWidget):
         layout.addLayout(files)
         layout.addWidget(heading("Images to inspect", tip))
         layout.addWidget(self.picker)
-        layout.addLayout(form(("Stride", self.stride)))
+        layout.addLayout(form(("Region", self.region), ("Stride", self.stride)))
         layout.addWidget(self.reconstruction)
         layout.addWidget(self.detect_button)
+        layout.addWidget(self.notices)
         self._connect()
         self._show_model()
         self._show_choices()
@@ -77,6 +95,8 @@ class DetectView(QWidget):
         self.open_button.clicked.connect(self._on_open)
         self.save_button.clicked.connect(self._on_save)
         self.picker.selection_changed.connect(self._on_picked)
+        self.region.chosen.connect(lambda layer: setattr(state, "inspected_layer", layer))
+        state.events.detection_notices.connect(self._show_notices)
         self.stride.edited.connect(lambda value: setattr(state, "stride", value or None))
         self.reconstruction.toggled.connect(
             lambda checked: setattr(state, "keep_reconstruction", checked)
@@ -86,6 +106,7 @@ class DetectView(QWidget):
             signal.connect(self._show_model)
         for signal in (
             state.events.detection_layers,
+            state.events.inspected_layer,
             state.events.stride,
             state.events.keep_reconstruction,
         ):
@@ -130,8 +151,13 @@ class DetectView(QWidget):
         state = self._state
         if tuple(self.picker.selected()) != state.detection_layers:
             self.picker.set_selected(state.detection_layers)
+        self.region.show_layer(state.inspected_layer)
         self.stride.show_value(state.stride or 0)
         self.reconstruction.setChecked(state.keep_reconstruction)
+
+    @while_alive
+    def _show_notices(self) -> None:
+        show_notices(self.notices, self._state.detection_notices)
 
     @while_alive
     def _show_activity(self) -> None:

@@ -9,7 +9,17 @@ from ...controllers.panel_controller import Controller
 from ...layers import is_inspectable
 from ...layers.regions_of_interest import is_region
 from ..plots.loss_plot import LossPlot
-from ..widgets.fields import Choice, IntegerBox, LayerCombo, NumberBox, form, heading, while_alive
+from ..widgets.fields import (
+    Choice,
+    IntegerBox,
+    LayerCombo,
+    NumberBox,
+    form,
+    heading,
+    notice_label,
+    show_notices,
+    while_alive,
+)
 from ..widgets.layer_picker import LayerPicker
 from ..widgets.patch_preview import PatchPreview
 from ..widgets.section import Section
@@ -95,6 +105,7 @@ class TrainView(QWidget):
         self.pause_button = QPushButton("Pause")
         self.pause_button.setCheckable(True)
         self.pause_button.setToolTip("Hold the training and free the processor.")
+        self.notices = notice_label()
         self.plot = LossPlot()
         self.preview = PatchPreview()
         self._arrange(tip)
@@ -136,6 +147,7 @@ class TrainView(QWidget):
         )
         layout.addWidget(Section("Advanced", advanced, main=False))
         layout.addLayout(buttons)
+        layout.addWidget(self.notices)
         layout.addWidget(self.plot)
         layout.addWidget(self.preview)
 
@@ -160,6 +172,7 @@ class TrainView(QWidget):
         self.resume_button.clicked.connect(self._controller.training.resume)
         state.events.resumable.connect(self._show_activity)
         state.events.config.connect(self._show_config)
+        state.events.training_notices.connect(self._show_notices)
         state.events.training_layers.connect(self._show_layers)
         state.events.region_layer.connect(self._show_layers)
         state.events.losses.connect(self._add_loss)
@@ -195,6 +208,10 @@ class TrainView(QWidget):
         if tuple(self.picker.selected()) != self._state.training_layers:
             self.picker.set_selected(self._state.training_layers)
         self.region.show_layer(self._state.region_layer)
+
+    @while_alive
+    def _show_notices(self) -> None:
+        show_notices(self.notices, self._state.training_notices)
 
     @while_alive
     def _show_activity(self) -> None:

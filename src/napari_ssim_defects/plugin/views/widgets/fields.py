@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -30,8 +30,13 @@ __all__ = [
     "column",
     "form",
     "heading",
+    "notice_label",
+    "show_notices",
     "while_alive",
 ]
+
+_MOST_NOTICES = 3  # that are shown
+_MOST_LINES = 20  # of a tool tip
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -221,6 +226,24 @@ def heading(text: str, tip: str = "") -> QLabel:
     label = QLabel(text)
     label.setToolTip(tip)
     return label
+
+
+def notice_label() -> QLabel:
+    """Return a label for sentences that a person should read; not seen without any."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setAccessibleName("Notices")
+    label.hide()
+    return label
+
+
+def show_notices(label: QLabel, notices: Sequence[str]) -> None:
+    """Show the first sentences, and all of them in the tool tip."""
+    shown = [f"⚠ {text}" for text in notices[:_MOST_NOTICES]]
+    more = len(notices) - _MOST_NOTICES
+    label.setText("\n".join([*shown, f"… and {more} more"] if more > 0 else shown))
+    label.setToolTip("\n".join(notices[:_MOST_LINES]))
+    label.setVisible(bool(notices))
 
 
 def _prepare(field: QWidget, tip: str) -> None:

@@ -1,0 +1,180 @@
+"""A region of interest in the panel, and what it says about images on its own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_ssim_defects.io.artifacts.recipe import read_recipe
+from napari_ssim_defects.io.images.image_file import read_image
+from napari_ssim_defects.plugin.layers.provenance import inspected_area
+
+
+def barred(image, rows=12):
+    """An image with a data bar below: white text on black."""
+    bar = np.zeros((rows, image.shape[1]), np.uint8)
+    bar[3:9, 4:60:3] = 255
+    return np.vstack([image, bar])
+
+
+def rectangle(viewer, bottom, right, **options):
+    corners = [[-0.5, -0.5], [-0.5, right - 0.5], [bottom - 0.5, right - 0.5], [bottom - 0.5, -0.5]]
+    return viewer.add_shapes([np.array(corners)], shape_type="polygon", name="part", **options)
+
+
+@pytest.fixture
+def inspected(controller, state, viewer, images, model, wait_idle):
+    """A heatmap of a spoilt image with a data bar, of which only the image is inspected."""
+    image = viewer.add_image(barred(images.spoilt(6)), name="bad")
+    state.inspected_layer = rectangle(viewer, 96, 80)
+    state.model, state.detection_layers = model, (image,)
+    controller.detection.start()
+    wait_idle()
+    assert not state.status_is_error, state.status
+    return state.heatmap
+
+
+def test_residual_ends_where_the_region_does(inspected, model, images, state):
+    assert inspected.data.shape == (108, 80)
+    assert not inspected.data[96:].any()
+    alone = model.residual(images.spoilt(6), device="cpu")
+    np.testing.assert_array_equal(inspected.data[:96], alone)
+    assert inspected_area(inspected).box.bottom == 96
+    counts, _ = state.histogram
+    assert counts.sum() <= 96 * 80
+    assert state.detection_notices == ()
+
+
+def test_nothing_outside_the_region_becomes_a_label_or_counts(
+    inspected, controller, state, viewer, wait_idle
+):
+    state.threshold = -1.0
+    controller.labelling.start()
+    wait_idle()
+    assert (state.labels_layer.data[:96] > 0).mean() > 0.99
+    assert not state.labels_layer.data[96:].any()
+    truth = np.zeros((108, 80), np.int32)
+    truth[30:50, 20:40] = truth[96:] = 1
+    state.truth_layer = viewer.add_labels(truth)
+    state.threshold = 0.05
+    controller.evaluation.start()
+    wait_idle()
+    assert state.evaluation.rows[0][7].endswith("of 1")
+
+
+def test_good_pixels_are_measured_inside_the_region(inspected, controller, state, wait_idle):
+    from napari_ssim_defects.core.model.thresholds import FalsePositiveRateThreshold
+
+    state.good_layer = inspected
+    controller.proposals.propose(FalsePositiveRateThreshold(rate=0.5))
+    wait_idle()
+    assert state.threshold == pytest.approx(np.median(inspected.data[:96]), rel=0.02)
+
+
+def test_region_may_be_labels_in_another_unit_of_pixels(
+    controller, state, viewer, images, model, wait_idle
+):
+    image = viewer.add_image(images.spoilt(6), scale=(2, 2))
+    labels = np.zeros((24, 20), np.int32)
+    labels[:12] = 1
+    state.inspected_layer = viewer.add_labels(labels, scale=(8, 8), translate=(3, 3))
+    state.model, state.detection_layers = model, (image,)
+    controller.detection.start()
+    wait_idle()
+    assert state.heatmap.data[:47].any()
+    assert not state.heatmap.data[49:].any()
+
+
+def test_removed_region_is_no_region_and_one_beside_the_image_is_refused(
+    controller, state, viewer, images, model, wait_idle
+):
+    state.inspected_layer = rectangle(viewer, 10, 10, translate=(500, 500))
+    state.model = model
+    state.detection_layers = (viewer.add_image(images.spoilt(6)),)
+    controller.detection.start()
+    assert state.status_is_error
+    assert "mark the inspected part" in state.status
+    viewer.layers.remove(state.inspected_layer)
+    assert state.inspected_layer is None
+
+
+def test_recipe_has_the_region(inspected, controller, state, tmp_path, wait_idle):
+    path = tmp_path / "bad.png"
+    Image.fromarray(np.asarray(state.detection_layers[0].data)).save(path)
+    state.detection_layers[0]._source = state.detection_layers[0].source.model_copy(
+        update={"path": str(path)}
+    )
+    controller.save_model(tmp_path / "model.safetensors")
+    wait_idle()
+    controller.recipes.save(tmp_path / "job.toml")
+    wait_idle()
+    assert not state.status_is_error, state.status
+    recipe = read_recipe(tmp_path / "job.toml")
+    assert str(recipe.detection.roi) == "0:96,0:80"
+
+
+def test_data_bar_and_odd_intensities_are_told_where_one_detects(
+    controller, state, viewer, images, model, wait_idle
+):
+    bars = [viewer.add_image(barred(images.texture(i, (192, 80)))) for i in range(2)]
+    deep = viewer.add_image(images.texture(4).astype(np.uint16) * 257, name="deep")
+    state.model, state.detection_layers = model, tuple(bars)
+    controller.detection.start()
+    wait_idle()
+    (notice,) = state.detection_notices
+    assert "a data bar along the bottom, 12 rows high" in notice
+    assert "choose it as Region" in notice
+    state.detection_layers = (deep,)
+    controller.detection.start()
+    wait_idle()
+    (notice,) = state.detection_notices
+    assert notice.startswith("Intensities of 'deep' (")
+    assert not state.status_is_error
+
+
+def test_data_bar_and_odd_intensities_are_told_where_one_trains(
+    controller, state, viewer, images, wait_idle
+):
+    layers = [viewer.add_image(barred(images.texture(i, (192, 80)))) for i in range(3)]
+    layers.append(viewer.add_image(barred(images.texture(4, (192, 80))) * np.uint16(257)))
+    state.training_layers = tuple(layers)
+    controller.training.start()
+    wait_idle()
+    texts = " ".join(state.training_notices)
+    assert "a data bar along the bottom" in texts
+    assert "far outside those of the other images" in texts
+    state.training_layers = tuple(layers[:3])
+    state.region_layer = rectangle(viewer, 192, 80)
+    controller.training.start()
+    wait_idle()
+    assert "data bar" not in " ".join(state.training_notices)
+
+
+def test_folder_takes_a_region_and_proposes_one(
+    controller, state, images, model, tmp_path, wait_idle
+):
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for i in range(2):
+        Image.fromarray(barred(images.spoilt(i, (192, 80)))).save(parts / f"{i}.png")
+    Image.fromarray(images.texture(4, (204, 80)).astype(np.uint16) * 257).save(parts / "9.png")
+    state.model = model
+    controller.batch.choose([parts])
+    state.batch.roi = "bottom:x"
+    controller.batch.start()
+    assert "no region" in state.status
+    state.batch.roi = "bottom:12"
+    controller.batch.start()
+    wait_idle()
+    (notice,) = state.batch.summary.notices
+    assert "9.png' (" in notice
+    results = state.batch.folder
+    assert not read_image(results / "0.labels.ome.tif").data[192:].any()
+    assert not read_image(results / "0.residual.ome.tif").data[192:].any()
+    (parts / "9.png").unlink()
+    state.batch.roi = ""
+    controller.batch.start()
+    wait_idle()
+    (notice,) = state.batch.summary.notices
+    assert "write bottom:12 as Region" in notice
