@@ -82,3 +82,30 @@ def test_nothing_inside_is_refused(image, region):
 def test_another_number_of_planes_is_refused():
     with pytest.raises(InputError, match="same number of planes"):
         region_mask(Labels(np.ones((2, 40, 60), int)), Image(np.zeros((3, 40, 60))))
+
+
+@pytest.mark.parametrize(
+    ("unit", "size"), [("nm", 1000.0), ("um", 1.0), ("mm", 1e-3), ("cm", 1e-4)]
+)
+def test_units_are_converted_as_napari_draws_them(expected, unit, size):
+    image = Image(np.zeros((40, 60)), scale=(2, 2), translate=(10, 10), units=("um", "um"))
+    coarse = np.zeros((8, 6), int)
+    coarse[1:4, 1:3] = 1
+    scale, translate = np.array([10, 20]) * size, np.array([14, 19]) * size
+    labels = Labels(coarse, scale=scale, translate=translate, units=(unit, unit))
+    np.testing.assert_array_equal(region_mask(labels, image), expected)
+    corners = (np.array([[5, 10], [5, 29], [19, 29], [19, 10]]) * 2 + 10) * size
+    shapes = Shapes([corners], units=(unit, unit))
+    np.testing.assert_array_equal(region_mask(shapes, image), expected)
+
+
+def test_shapes_of_a_stack_in_another_unit_count_on_their_plane():
+    stack = Image(np.zeros((3, 40, 60)), scale=(5, 1, 1), units=("s", "um", "um"))
+    square = np.array([[1e4, 0, 0], [1e4, 0, 9], [1e4, 9, 9], [1e4, 9, 0]]) / (1, 1e3, 1e3)
+    mask = region_mask(Shapes([square], units=("ms", "mm", "mm")), stack)
+    assert [int(plane.sum()) for plane in mask] == [0, 0, 100]
+
+
+def test_pixels_beside_a_unit_count_as_they_are(expected):
+    image = Image(np.zeros((40, 60)), units=("um", "um"))
+    np.testing.assert_array_equal(region_mask(Labels(expected.astype(int)), image), expected)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...io.files.spatial import DEFAULT_AXES, unit_symbol
+import numpy as np
+
 from ...io.readers.tiff import read_tiff
 from ...io.writers.ome_tiff import write_ome_tiff
+from ..layers.spatial import file_metadata
 
 __all__ = [
     "read_results",
@@ -17,6 +19,7 @@ __all__ = [
     "write_labels",
 ]
 
+_PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 _LABELS = (".labels", ".mask")
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -50,13 +53,17 @@ def read_results(path: str | Sequence[str]) -> list[LayerData]:
 def _layer(path: Path) -> LayerData:
     data, spatial = read_tiff(path)
     name = path.name.removesuffix(".tif").removesuffix(".ome")
+    rgb = spatial.axes.endswith("S")
+    axes = len(spatial.axes) - rgb  # colour is no axis of a layer
     properties = {
         "name": name,
-        "scale": spatial.scale,
-        "units": tuple(unit or "pixel" for unit in spatial.units),
-        "axis_labels": tuple(spatial.axes.lower()),
+        "scale": spatial.scale[:axes],
+        "units": tuple(unit or "pixel" for unit in spatial.units[:axes]),
+        "axis_labels": tuple(spatial.axes.lower()[:axes]),
     }
-    return data, properties, "labels" if name.endswith(_LABELS) else "image"
+    if name.endswith(_LABELS):
+        return data, properties, "labels"
+    return data, {**properties, "rgb": rgb}, "image"
 
 
 def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -86,16 +93,16 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 
 def _write(path: str, data: Any, meta: dict[str, Any], samples: str) -> list[str]:
+    from napari.layers import Image
+
     if meta.get("multiscale", False):
         data = data[0]
-    ndim = data.ndim - len(samples)
-    axes = DEFAULT_AXES.get(ndim, "")
-    units = [unit_symbol(unit) for unit in meta.get("units") or [None] * ndim]
+    # A layer in the same place, so that axes, sizes and units are those that Export writes.
+    shape = data.shape[:-1] if samples else data.shape
+    place = {name: meta[name] for name in _PLACE if meta.get(name) is not None}
+    layer = Image(np.broadcast_to(np.uint8(0), shape), rgb=False, name=meta.get("name"), **place)
+    spatial = file_metadata(layer)
     write_ome_tiff(
-        path,
-        data,
-        pixel_size=tuple(float(value) for value in meta.get("scale", [1.0] * ndim)),
-        unit=units,
-        axes=axes and axes + samples,
+        path, data, pixel_size=spatial.scale, unit=spatial.units, axes=spatial.axes + samples
     )
     return [path]

@@ -10,7 +10,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 from scipy import ndimage
 
 from ...core.common.errors import InputError
-from .spatial import plane_matrix
+from .spatial import plane_matrix, unit_factors
 
 __all__ = ["is_region", "region_mask"]
 
@@ -32,7 +32,7 @@ def region_mask(
     region
         A Labels layer (labels other than 0 are inside) or a Shapes layer (inside of any shape).
         With fewer axes than the image it holds for every plane. It may have another scale,
-        position or orientation: what counts is where both are in the world.
+        position, orientation or unit: what counts is where both are in the world.
     image
         The layer whose pixel grid is meant.
     empty
@@ -50,7 +50,9 @@ def region_mask(
     InputError
         If no pixel of the image is inside.
     """
-    to_region = np.linalg.inv(plane_matrix(region)) @ plane_matrix(image)
+    factors = unit_factors(image, region)
+    units = np.diag([*factors[-2:], 1.0])
+    to_region = np.linalg.inv(plane_matrix(region)) @ units @ plane_matrix(image)
     data = image.data[0] if image.multiscale else image.data
     shape = tuple(data.shape[:-1] if image.rgb else data.shape)
     if isinstance(region, Labels):
@@ -99,11 +101,13 @@ def _shapes_mask(
         vertices = np.asarray(vertices, dtype=float)
         index: tuple[int, ...] = ()
         if planes:
-            corner = image.world_to_data(region.data_to_world(vertices[0]))
+            world = np.asarray(region.data_to_world(vertices[0])) * unit_factors(region, image)
+            corner = image.world_to_data(world)
             index = tuple(round(float(value)) for value in corner[:-2])
             if any(not 0 <= i < size for i, size in zip(index, planes, strict=True)):
                 continue
         plane = vertices[:, -2:] @ to_image[:2, :2].T + to_image[:2, 2]
+        plane = np.round(plane, 6)  # rounding errors would move what lies on the centre of a pixel
         mask[index] |= _drawn(plane, kind, shape[-2:])
     return mask
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from napari.layers import Image, Layer
 
 from ...core.common.errors import InputError
-from ...io.files.spatial import DEFAULT_AXES, SpatialMetadata, unit_symbol
+from ...io.files.spatial import DEFAULT_AXES, SpatialMetadata, converted, unit_symbol
 
 __all__ = [
     "Source",
@@ -21,6 +21,7 @@ __all__ = [
     "plane_matrix",
     "source_of",
     "spatial_metadata",
+    "unit_factors",
     "visible_plane",
     "without_axis",
 ]
@@ -70,6 +71,23 @@ def plane_matrix(layer: Layer) -> npt.NDArray[np.float64]:
     return matrix
 
 
+def unit_factors(layer: Layer, other: Layer) -> npt.NDArray[np.float64]:
+    """Return what world coordinates of a layer are multiplied by in the units of another layer.
+
+    One factor per axis that both have, the last axes of each; 1 where units cannot be converted,
+    such as pixels.
+    """
+    factors = []
+    ndim = min(layer.ndim, other.ndim)
+    for unit, wanted in zip(layer.units[-ndim:], other.units[-ndim:], strict=True):
+        symbol, target = unit_symbol(unit), unit_symbol(wanted)
+        factor = None
+        if symbol is not None and target is not None:
+            factor = converted(1.0, symbol, target)
+        factors.append(1.0 if factor is None else factor)
+    return np.array(factors)
+
+
 def visible_plane(layer: Layer, point: Sequence[float]) -> tuple[int, ...]:
     """Return the index of the plane of a layer (..., H, W) at a point of the world."""
     position = layer.world_to_data(point[-layer.ndim :])[:-2]
@@ -116,6 +134,7 @@ def file_metadata(layer: Layer) -> SpatialMetadata:
         axes = DEFAULT_AXES[layer.ndim]
     if not {*axes} <= {*"TZCYX"}:
         axes = DEFAULT_AXES[layer.ndim]
+    axes = _fitting(axes, [unit_symbol(unit) for unit in layer.units])
     origin = np.asarray(layer.data_to_world(np.zeros(layer.ndim)), dtype=float)
     steps = np.array([layer.data_to_world(step) for step in np.eye(layer.ndim)]) - origin
     sizes, scale = np.linalg.norm(steps, axis=1), np.abs(layer.scale)
@@ -123,6 +142,22 @@ def file_metadata(layer: Layer) -> SpatialMetadata:
     sizes = np.where(np.isclose(sizes, scale), scale, sizes)
     units = tuple(unit_symbol(unit) for unit in layer.units)
     return SpatialMetadata(axes, tuple(map(float, sizes)), units)
+
+
+def _fitting(axes: str, units: Sequence[str | None]) -> str:
+    """Call an axis that is counted in seconds T: depths in seconds are no valid OME."""
+    timed = [
+        index
+        for index, unit in enumerate(units[:-2])
+        if unit is not None and converted(1.0, unit, "s") is not None
+    ]
+    if not timed or axes[timed[0]] == "T":
+        return axes
+    letters = list(axes)
+    if "T" in letters:
+        letters[letters.index("T")] = letters[timed[0]]
+    letters[timed[0]] = "T"
+    return "".join(letters)
 
 
 @dataclass(frozen=True, slots=True)

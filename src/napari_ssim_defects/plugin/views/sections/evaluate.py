@@ -115,7 +115,11 @@ class EvaluateView(QWidget):
         header = self.table.horizontalHeader()
         assert header is not None
         rows = min(len(summary.rows), _MOST_ROWS)
-        self.table.setFixedHeight(header.sizeHint().height() + rows * self.table.rowHeight(0) + 8)
+        scroll_bar = self.table.horizontalScrollBar()
+        extra = 8 if scroll_bar is None else 8 + scroll_bar.sizeHint().height()
+        self.table.setFixedHeight(
+            header.sizeHint().height() + rows * self.table.rowHeight(0) + extra
+        )
         if not summary.curves:
             return
         chosen = self.curve.currentData()
