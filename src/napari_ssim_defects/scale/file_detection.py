@@ -25,6 +25,7 @@ from ..io.files.scratch import scratch_folder
 from ..io.images.checks import as_grey, intensity_notice, is_grey
 from ..io.images.image_file import ImageFile, open_image
 from ..io.images.region_of_interest import inspected_area
+from ..io.readers.raster import has_palette
 from ..io.writers.journal import Journal, Record
 from ..io.writers.report import thumbnail
 from ..io.writers.results import Result, ResultWriter, table_rows
@@ -271,6 +272,11 @@ def file_planes(model: DefectModel, image: ImageFile) -> Planes:
     if image.channel_axis is None and model.channels == 1:
         # Otherwise the last axis of a grey stack would pass for RGB if it is 3 or 4 pixels wide.
         return model.planes(as_planes(image.data, grey=True, name=name))
+    if image.channel_axis == -1 and model.channels != 3 and has_palette(image.path):
+        raise InputError(
+            f"{name} is a palette image, whose colours are read as RGB, and the model was trained "
+            "on other images; save it in grey, or train a model on such images."
+        )
     return model.planes(image.data, image.channel_axis, name)
 
 

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_ssim_defects.cli.main import main
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.images.intensity_sample import odd_intensities
 from napari_ssim_defects.core.images.planes import as_planes
@@ -144,3 +145,17 @@ def test_mask_of_a_lying_image_of_three_equal_channels_fits(tmp_path: Path) -> N
     good = good_images([folders[0]], folders[1])
     assert good.masks is not None
     assert good.pixels[0].shape == good.masks[0].shape == (60, 40)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_palette_image_is_called_one(
+    tmp_path: Path, ending: str, model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = save(tmp_path, a_png=GREY, b_png=GREY)
+    palette = Image.fromarray(np.stack([GREY, GREY // 2, 255 - GREY], axis=-1)).quantize(32)
+    colour = tmp_path / f"c.{ending}"
+    palette.save(colour)
+    with pytest.raises(InputError, match=r"is a palette image, and '.*' grey; train on images"):
+        good_images([*paths, colour])
+    assert main(["detect", str(model_path), str(colour), "-o", str(tmp_path / "out")]) == 2
+    assert "is a palette image, whose colours are read as RGB" in capsys.readouterr().err

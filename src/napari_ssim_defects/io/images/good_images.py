@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ...core.common.errors import InputError
 from ...core.config.region import RegionOfInterest
 from ...core.images.planes import as_planes
+from ..readers.raster import has_palette
 from .checks import as_grey, data_bar_notice, intensity_notice, is_grey
 from .image_file import ImageFile, find_images, match_masks, open_image, read_mask
 from .region_of_interest import inspected_area, located
@@ -131,8 +132,16 @@ def _refuse_other_kinds(images: Sequence[ImageFile]) -> None:
         usual = max(kinds, key=kinds.count)
         for image, kind in zip(images, kinds, strict=True):
             if kind != usual:
-                other = images[kinds.index(usual)].path
-                raise InputError(f"'{image.path}' is {kind}, and '{other}' {usual}; {advice}.")
+                other = images[kinds.index(usual)]
+                raise InputError(
+                    f"'{image.path}' is {_shown(image, kind)}, and '{other.path}' "
+                    f"{_shown(other, usual)}; {advice}."
+                )
+
+
+def _shown(image: ImageFile, kind: str) -> str:
+    """Call what a palette makes RGB what its file is."""
+    return "a palette image" if kind == "RGB" and has_palette(image.path) else kind
 
 
 def _channels(image: ImageFile) -> str:

@@ -16,7 +16,7 @@ from ...core.common.errors import InputError
 from ..files.errors import reading, refuse_implausible_size
 from .stored_pixels import ORIENTATION, as_stored, drawn, two_levels, upright
 
-__all__ = ["read_raster", "read_raster_mask", "read_tiff_frames"]
+__all__ = ["has_palette", "read_raster", "read_raster_mask", "read_tiff_frames"]
 
 _GREY = ("L", "I;16", "I;16B", "F")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -39,6 +39,17 @@ def read_raster(path: Path) -> npt.NDArray[Any]:
     """
     with _opened(path) as image:
         return upright(_pixels(image), _orientation(image))
+
+
+def has_palette(path: Path) -> bool:
+    """Whether the pixels of a file, TIFF included, are numbers of colours in a palette."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of many pixels, none of which is read here
+            with Image.open(path) as image:
+                return image.mode == "P"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def read_raster_mask(path: Path) -> npt.NDArray[np.bool_]:
