@@ -61,6 +61,7 @@ VALUES = {
     "core.config.presets",
     "core.config.settings",
     "core.model.thresholds",
+    "core.model.verdict",
     "core.training.messages",
 }
 WORKERS = "plugin.jobs.workers"

@@ -64,10 +64,19 @@ def no_preferences_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     )
     from napari_ssim_defects.plugin.state import preferences
     from napari_ssim_defects.plugin.views.sections import detect
+    from napari_ssim_defects.plugin.views.widgets import unsaved
 
     fixed = preferences.Preferences("cpu", 1, tmp_path, tmp_path / "data")
-    for module in (batch, detection, export, recipe_files, training, detect):
+    for module in (batch, detection, export, recipe_files, training, detect, unsaved):
         monkeypatch.setattr(module, "preferences", lambda: fixed)
+
+
+@pytest.fixture(autouse=True)
+def no_question_waits_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models that are not saved are replaced, unless a test says otherwise."""
+    from napari_ssim_defects.plugin.views.widgets import unsaved
+
+    monkeypatch.setattr(unsaved, "ask", lambda *_: "replace")
 
 
 @pytest.fixture

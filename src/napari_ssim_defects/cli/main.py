@@ -11,12 +11,11 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..core.common.errors import NOT_ENOUGH_MEMORY, InputError, is_out_of_memory
 from .arguments import argument_parser, detection_recipe, training_recipe
-from .terminal import Bar, outline, say_notices
+from .terminal import Bar, say_notices
 
 if TYPE_CHECKING:
     from .demo import DemoResults
@@ -129,26 +128,9 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from ..core.model.defect_model import DefectModel
+    from .info import run_info
 
-    model = DefectModel.load(options.model)
-    result = {
-        "config": model.config.model_dump(mode="json"),
-        "channels": model.channels,
-        "channel_axis": model.channel_axis,
-        "parameters": sum(weights.numel() for weights in model.network.parameters()),
-        "intensity_low": model.intensity.low,
-        "intensity_high": model.intensity.high,
-        "auto_threshold": model.auto_threshold,
-        "threshold": str(model.threshold),
-        "residuals": [calibrated.residual.kind for calibrated in model.calibrated_residuals],
-        "calibration_pixels": model.calibration.pixels,
-        "calibration_held_out": model.calibration.held_out,
-        "warnings": list(model.warnings),
-        "provenance": dict(model.provenance),
-        "history": [asdict(entry) for entry in model.history],
-    }
-    _print(options, result, "\n".join(outline(result)))
+    _print(options, *run_info(options.model))
     return 0
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["Bar", "deferred_interrupt", "outline", "say_notices"]
+__all__ = ["Bar", "deferred_interrupt", "say_notices"]
 
 
-_LAYOUT = "{desc} {percentage:3.0f}% |{bar}| {elapsed}, about {remaining} left{postfix}"
+_LAYOUT = "{desc} {percentage:3.0f}% |{bar}| {elapsed}{postfix}"
 _LOG_SECONDS = 10  # between lines where stderr is no terminal, but a log file
 
 
@@ -25,7 +25,6 @@ class Bar:
     def __init__(self, title: str) -> None:
         self._title = title
         self._start = time.time()
-        self._initial = 0.0
         self._bar: tqdm[NoReturn] | None = None
 
     def __enter__(self) -> Self:
@@ -35,26 +34,23 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
 
-    def begin_at(self, fraction: float) -> None:
-        """Set the part that was done before, which does not count for the time left."""
-        self._initial = fraction
+    def show(self, fraction: float, text: str, remaining: float | None = None) -> None:
+        """Move to a fraction in [0, 1]; the time left follows from it unless it is known."""
+        from tqdm import tqdm
 
-    def show(self, fraction: float, text: str) -> None:
-        """Move to a fraction in [0, 1]."""
         if self._bar is None:
-            from tqdm import tqdm
-
             self._bar = tqdm(
                 total=1.0,
-                initial=self._initial,
                 desc=self._title,
                 file=sys.stderr,
                 bar_format=_LAYOUT,
                 mininterval=0.1 if sys.stderr.isatty() else _LOG_SECONDS,
-                smoothing=0,
             )
             self._bar.start_t = self._start
-        self._bar.set_postfix_str(text, refresh=False)
+        if remaining is None and fraction > 0:
+            remaining = (time.time() - self._start) * (1 - fraction) / fraction
+        left = [] if remaining is None else [f"about {tqdm.format_interval(remaining)} left"]
+        self._bar.set_postfix_str(", ".join([*left, *([text] if text else [])]), refresh=False)
         self._bar.update(fraction - self._bar.n)
 
     def say(self, text: str) -> None:
@@ -86,20 +82,3 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(seen)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def outline(values: Mapping[str, Any], indent: str = "") -> Iterator[str]:
-    """Readable lines ``name: value`` for a nested result."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield f"{indent}{name}:"
-            yield from outline(value, indent + "  ")
-        elif name == "warnings":
-            yield from (f"{indent}warning: {text}" for text in value)
-        elif name == "history":
-            yield f"{indent}history (step, seconds, training loss, validation loss):"
-            for entry in value:
-                numbers = (f"{v:.4g}" if v is not None else "-" for v in entry.values())
-                yield f"{indent}  {', '.join(numbers)}"
-        else:
-            yield f"{indent}{name}: {value}"

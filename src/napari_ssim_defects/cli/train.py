@@ -13,7 +13,12 @@ from .terminal import Bar, deferred_interrupt, say_notices
 if TYPE_CHECKING:
     from ..core.model.defect_model import DefectModel
     from ..core.training.checkpoint import Checkpoint
-    from ..core.training.messages import TrainingFinished, TrainingMessage, TrainingStep
+    from ..core.training.messages import (
+        TrainingFinished,
+        TrainingMessage,
+        TrainingOutlook,
+        TrainingStep,
+    )
     from ..io.artifacts.recipe import TrainingRecipe
 
 __all__ = ["run_train", "training_result"]
@@ -35,6 +40,7 @@ def run_train(
     hint
         How to resume it, for a sentence.
     """
+    from ..core.training.outlook import with_outlook
     from ..core.training.train import train
     from ..io.artifacts.checkpoint_file import checkpoint_path
     from ..io.files.atomic import ensure_folder, ensure_writable
@@ -47,7 +53,7 @@ def run_train(
         state = checkpoint.found(bar, resume, hint)
     good = good_images(recipe.images, recipe.masks, roi=recipe.roi)
     say_notices(good.notices)
-    messages = train(
+    steps = train(
         good.pixels,
         recipe.config,
         masks=good.masks,
@@ -57,6 +63,7 @@ def run_train(
         alexnet=recipe.alexnet,
         state=state,
     )
+    messages = with_outlook(steps, recipe.config)
     with deferred_interrupt() as interrupted:
         finished, last = _follow(messages, interrupted, checkpoint)
         model = finished.model
@@ -136,26 +143,27 @@ class _Checkpoint:
 
 
 def _follow(
-    messages: Generator[TrainingMessage, str | None, None],
+    messages: Generator[TrainingMessage | TrainingOutlook, str | None, None],
     interrupted: Any,
     checkpoint: _Checkpoint,
 ) -> tuple[TrainingFinished, TrainingStep | None]:
     """Show the progress of a training; returns its last message and its last step, if any."""
-    from ..core.common.progress import CalibrationProgress, PreparationProgress
     from ..core.training.messages import (
+        MEASURING,
         TrainingCheckpoint,
         TrainingFinished,
         TrainingNotice,
+        TrainingOutlook,
         TrainingStarted,
         TrainingStep,
     )
     from ..core.training.train import STOP
 
     last: TrainingStep | None = None
-    all_done = False
+    all_done = measuring = False
     with Bar("training") as bar:
         message = next(messages)
-        while not isinstance(message, CalibrationProgress | TrainingFinished):
+        while not isinstance(message, TrainingFinished):
             if isinstance(message, TrainingStarted):
                 bar.say(
                     f"Training on {message.planes} planes, {message.device}, "
@@ -164,24 +172,20 @@ def _follow(
                 if message.fraction:
                     all_done = message.fraction >= 1  # but for what is measured after it
                     bar.say(f"Going on with a training that was {message.fraction:.0%} done.")
-                    bar.begin_at(message.fraction)
-            elif isinstance(message, PreparationProgress):
-                bar.show(message.fraction, message.text)
+            elif isinstance(message, TrainingOutlook):
+                loss = "" if last is None else f", loss {last.loss:.4f}"
+                bar.show(message.fraction, f"{message.phase}{loss}", message.remaining)
+                measuring = message.phase == MEASURING
             elif isinstance(message, TrainingNotice):
                 bar.say(message.text)
             elif isinstance(message, TrainingCheckpoint):
                 checkpoint.write(bar, message.state)
             elif isinstance(message, TrainingStep):
-                bar.show(message.fraction, f"loss {message.loss:.4f}")
                 last = message
-            if interrupted() and last is None:
+            if interrupted() and last is None and not all_done:
                 raise KeyboardInterrupt  # there is nothing to keep
+            if measuring and last is None and not all_done:
+                raise InputError("The training ended before its first step; give it more minutes.")
             message = messages.send(STOP if interrupted() else None)
-    if last is None and not all_done:
-        raise InputError("The training ended before its first step; give it more minutes.")
-    with Bar("measuring good images") as bar:
-        while not isinstance(message, TrainingFinished):
-            assert isinstance(message, CalibrationProgress)
-            bar.show(message.fraction, "")
-            message = next(messages)
+        bar.show(1.0, "")
     return message, last

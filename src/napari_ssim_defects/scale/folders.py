@@ -164,6 +164,7 @@ def detect_files(
             journal.entries((target.path, target.name) for target in finished),
             [(names[path], reason) for path, reason in failures.items()],
             threshold,
+            notes=model.notes,
         )
 
 

@@ -72,6 +72,10 @@ def test_where_memory_runs_out_less_is_painted_before_batches_get_smaller(
     """As on a card, on which many batches are painted at once."""
     sizes = []
 
+    def no_skills(self, network):
+        return {}
+        yield
+
     class Scarce(Criterion):
         def corrupt(self, squares):
             sizes.append(len(squares))
@@ -81,7 +85,7 @@ def test_where_memory_runs_out_less_is_painted_before_batches_get_smaller(
 
     monkeypatch.setattr(training, "Criterion", Scarce)
     monkeypatch.setattr(Validation, "loss", lambda self, network: None)
-    monkeypatch.setattr(Validation, "skills", lambda self, network: {})
+    monkeypatch.setattr(Validation, "skills", no_skills)
     monkeypatch.setattr(
         training,
         "BatchLoader",

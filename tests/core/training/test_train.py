@@ -639,3 +639,9 @@ def test_image_on_another_scale_is_told_before_the_training(grating):
     assert isinstance(first, TrainingNotice)
     assert first.text.startswith("Intensities of 'c' (")
     assert "far outside those of the other images" in first.text
+
+
+def test_an_image_that_is_too_small_is_told_the_patch_size_of_the_recipe(grating):
+    config = TrainingConfig.preset("quick")
+    with pytest.raises(InputError, match="room for a patch of 64 x 64 pixels"):
+        list(train([grating(40, 40)], config, device="cpu"))

@@ -308,4 +308,4 @@ class TestByClicks:
         assert (state.batch.overwrite, state.batch.report) == (True, False)
         state.model = None
         assert not view.start_button.isEnabled()
-        assert "No model" in view.settings.text()
+        assert "no model" in view.settings.text()

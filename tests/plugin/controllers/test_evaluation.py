@@ -132,3 +132,30 @@ def test_labels_of_detection_are_no_ground_truth(
     drawn = viewer.add_labels(truth(), name="drawn")
     assert [layer for layer in viewer.layers if is_truth(layer)] == [drawn]
     assert len([layer for layer in viewer.layers if isinstance(layer, Labels)]) > 1
+
+
+def test_a_mask_that_was_opened_as_an_image_is_truth_and_no_image(
+    controller, state, viewer, images, detected, wait_idle
+):
+    from napari_ssim_defects.plugin.layers import is_inspectable
+
+    image = viewer.add_image(images.spoilt(1), name="bad")
+    marked = np.zeros(image.data.shape, np.uint8)
+    marked[30:50, 20:40] = 255
+    mask = viewer.add_image(marked, name="mask")
+    assert [layer for layer in viewer.layers if is_truth(layer)] == [mask]
+    assert [layer for layer in viewer.layers if is_inspectable(layer)] == [image]
+    detected(image)
+    state.truth_layer = mask
+    controller.evaluation.start()
+    wait_idle()
+    assert state.evaluation.rows
+
+
+def test_a_picture_in_two_tones_is_an_image(viewer):
+    from napari_ssim_defects.plugin.layers import is_inspectable
+    from napari_ssim_defects.samples import checkerboard
+
+    board = viewer.add_image(checkerboard(seed=1, defects=False).image)
+    assert is_inspectable(board)
+    assert not is_truth(board)

@@ -222,13 +222,17 @@ def test_more_regions_than_imagej_has_numbers_for_are_one_sentence(
     assert len(export(format="ome")) == 3
 
 
-def test_an_overlay_needs_its_image(state, viewer, images, detected, export):
-    image = viewer.add_image(images.spoilt(1), name="image")
-    detected(image)
-    viewer.layers.remove(image)
-    assert export("residual", "overlay") == []
-    assert "no image to draw the outlines of 'image' on" in state.status
-    assert export("residual") == ["image.residual.ome.tif"]
+def test_a_heatmap_that_lost_its_image_has_no_overlay_and_everything_else(
+    state, viewer, images, detected, export
+):
+    lost, kept = (viewer.add_image(images.spoilt(n), name=f"part {n}") for n in (1, 2))
+    detected(lost, kept)
+    viewer.layers.remove(lost)
+    assert export("residual", "overlay") == [
+        "part 1.residual.ome.tif", "part 2.overlay.png", "part 2.residual.ome.tif",
+    ]  # fmt: skip
+    assert "No overlay of 'part 1': the image is not open any more." in state.status
+    assert not state.status_is_error
 
 
 def test_scale_and_position_of_a_turned_layer_are_measured_in_the_world(

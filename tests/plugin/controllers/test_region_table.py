@@ -259,3 +259,21 @@ def test_the_table_is_saved_with_the_columns_of_the_export(
     assert [row["plane"] for row in rows] == ["0", "2"]
     assert {row["image"] for row in rows} == {"image"}
     assert {row["area"] for row in rows} == {""}
+
+
+def test_a_row_zooms_to_its_region_and_shows_it_alone_for_a_moment(
+    viewer, controller, commit, qtbot
+):
+    labels = np.zeros((400, 500), np.int32)
+    labels[100:110, 200:210] = 1
+    labels[300:340, 400:440] = 2
+    layer = commit(labels)
+    camera = getattr(viewer, "scene", viewer).camera
+    camera.zoom = 1.0
+    controller.regions.select(0)
+    assert tuple(camera.center)[-2:] == pytest.approx((104.5, 204.5))
+    assert camera.zoom > 3
+    assert layer.show_selected_label
+    qtbot.waitUntil(lambda: not layer.show_selected_label)
+    qtbot.waitUntil(lambda: controller.regions._selection._flashing is None)
+    assert layer.contour == 0

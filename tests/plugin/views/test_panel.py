@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QPushButton,
+    QScrollArea,
 )
 
 from napari_ssim_defects.core.config import TrainingConfig
@@ -80,7 +80,7 @@ def test_a_person_trains_detects_segments_and_exports_by_clicks(
     click(qtbot, panel.train.train_button)
     assert panel.train.train_button.text() == "Stop"
     wait_idle()
-    assert "trained" in state.status
+    assert "Trained" in state.status
     assert state.losses
     assert state.preview is not None
     assert "Not saved" in panel.detect.model_label.text()
@@ -116,7 +116,7 @@ def test_a_person_trains_detects_segments_and_exports_by_clicks(
     panel.export.kinds["mask"].click()
     click(qtbot, panel.export.export_button)
     wait_idle()
-    assert {path.name for path in Path(state.export_folder).glob("*.*")} >= {
+    assert {path.name for path in panel.controller.export.folder().glob("*.*")} >= {
         "bad.residual.ome.tif",
         "bad.labels.ome.tif",
         "bad.mask.ome.tif",
@@ -290,7 +290,7 @@ def test_a_running_training_shows_in_panel_and_activity_dock_and_blocks_other_jo
 ):
     assert endless.footer.bar.isVisibleTo(endless.footer)
     assert 0 < endless.state.progress < 1
-    assert endless.state.remaining > 0
+    qtbot.waitUntil(lambda: (endless.state.remaining or 0) > 0, timeout=30_000)
     qtbot.waitUntil(
         lambda: any("SSIM defects: training" in str(bar) for bar in progress._all_instances)
     )
@@ -387,3 +387,35 @@ def test_every_system_can_be_chosen(system, panel):
     panel.train.system.activated.emit(index)
     assert panel.state.config.system == system
     assert panel.state.config.residual == TrainingConfig(system=system).residual or system == "ssim"
+
+
+def test_messages_of_any_length_leave_the_buttons_where_they_are(panel, qtbot):
+    panel.resize(300, 700)
+    panel.show()
+    qtbot.waitExposed(panel)
+    heights = set()
+    for text in ("", "Done.", "A message that takes two lines at least. " * 3):
+        panel.state.status = text
+        panel.layout().activate()
+        heights.add((panel.footer.height(), panel.footer.minimumSizeHint().height()))
+        assert panel.footer.status.toolTip() == text
+    assert len(heights) == 1
+
+
+def test_a_narrow_panel_shows_all_of_its_width(panel, viewer, images, detected, qtbot):
+    detected(viewer.add_image(images.spoilt(1), name="a name that is far too long for a panel"))
+    for section in panel._sections.values():
+        section.set_expanded(True)
+    scroll = panel.findChild(QScrollArea)
+    assert scroll.widget().minimumSizeHint().width() <= 284  # beside the scroll bar
+    assert scroll.horizontalScrollBarPolicy() != Qt.ScrollBarPolicy.ScrollBarAlwaysOff
+
+
+def test_the_number_of_regions_stands_by_the_slider(panel, viewer, images, detected, qtbot):
+    detected(viewer.add_image(images.spoilt(1), name="bad"))
+    panel.resize(350, 1000)
+    panel.show()
+    qtbot.waitUntil(lambda: "region" in panel.segment.summary.text())
+    summary = panel.segment.summary
+    assert not panel._sections["Train"].is_expanded()
+    assert summary.mapTo(panel, summary.rect().bottomLeft()).y() < 700

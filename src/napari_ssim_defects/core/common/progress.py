@@ -21,7 +21,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PreparationProgress:
-    """Part, in [0, 1], of a task that precedes the first step; ``text`` names the task."""
+    """Part, in [0, 1], of a task before or after the steps; ``text`` names the task."""
 
     text: str
     fraction: float

@@ -104,6 +104,11 @@ def usual_pixels(stacks: Sequence[Planes]) -> int:
     return int(np.median([stack.height * stack.width for stack in stacks]))
 
 
+def calibration_passes(residual: ResidualConfig) -> int:
+    """Return how many times `calibrate_residuals` predicts an area, in other lights too."""
+    return 1 + len(_LIGHTS) if residual.kind == "rarity" else 1
+
+
 def calibrate_residuals(
     network: Autoencoder,
     areas: Sequence[TrainingArea],

@@ -28,6 +28,7 @@ from ..images.planes import ImageLike, Planes, as_planes
 from ..networks.autoencoder import Autoencoder
 from .calibration import CalibratedResidual, Calibration
 from .thresholds import FalseRegionsThreshold, FixedThreshold, ThresholdPolicy
+from .verdict import Verdict, trained_on, verdict_of
 
 __all__ = ["DefectModel", "HistoryEntry"]
 
@@ -71,6 +72,8 @@ class DefectModel:
         Losses over the training.
     warnings
         Warnings about the training for users of the model, as sentences.
+    skill
+        How well it told painted corruptions from good pixels (see `Verdict`); None if not tried.
     provenance
         Versions, device, date, duration and names of the training images, which are informative
         only, and the digest by which `trained_by` recognises the training.
@@ -86,6 +89,7 @@ class DefectModel:
     threshold: ThresholdPolicy = _AUTOMATIC
     history: tuple[HistoryEntry, ...] = ()
     warnings: tuple[str, ...] = ()
+    skill: float | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -134,6 +138,18 @@ class DefectModel:
         return self.threshold.of(self.calibration)
 
     @property
+    def verdict(self) -> Verdict | None:
+        """Whether it can be relied on, as it is calibrated now; None if it was not tried."""
+        return verdict_of(self.skill, self.calibration, self.auto_threshold)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a report says of the model: its training, the verdict, and warnings."""
+        verdict = self.verdict
+        trained = trained_on(self.provenance)
+        return (*trained, *(() if verdict is None else (verdict.text,)), *self.warnings)
+
+    @property
     def calibrated_residuals(self) -> tuple[CalibratedResidual, ...]:
         """All residuals that it can be scored by, the one in use first."""
         return (CalibratedResidual(self.config.residual, self.calibration), *self.alternatives)
@@ -152,6 +168,7 @@ class DefectModel:
             calibration=first.calibration,
             alternatives=tuple(others),
             threshold=threshold,
+            skill=self.skill if first.residual.kind == self.config.residual.kind else None,
         )
 
     def with_residual(self, kind: ResidualKind | None) -> DefectModel:

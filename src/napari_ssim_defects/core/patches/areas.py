@@ -301,9 +301,8 @@ def training_side(areas: Sequence[TrainingArea], config: TrainingConfig) -> int:
     a patch have room for that; else the patch size.
     """
     larger = 2 * config.patch_size
-    if config.discriminator and all(
-        _corners(area, larger).any() for area in areas if _corners(area, config.patch_size).any()
-    ):
+    fitting = [area for area in areas if _corners(area, config.patch_size).any()]
+    if config.discriminator and fitting and all(_corners(area, larger).any() for area in fitting):
         return larger
     return config.patch_size
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -100,6 +100,25 @@ class Checkpoint:
     network: Arrays
     best: Arrays
     optimiser: Arrays
+
+    def longer(self) -> Checkpoint:
+        """Return the same training with twice its epochs; an early end is called off."""
+        loop, before = self.loop_state, self.loop_state.schedule
+        schedule = TrainingSchedule(
+            attempt=before.attempt,
+            begun=before.begun / 2,
+            begun_step=before.begun_step,
+            reconstruction_skill=before.reconstruction_skill,
+            risen=before.risen / 2,
+            best=before.best,
+            improved=loop.seen / (2 * self.config.patches * self.config.epochs),
+            improved_step=loop.steps,
+        )
+        return replace(
+            self,
+            config=self.config.replace(epochs=2 * self.config.epochs),
+            loop_state=loop.replace(schedule=schedule, validations=loop.validations // 2),
+        )
 
     def refuse_other(self, config: TrainingConfig, images: str) -> None:
         """Refuse to resume with other settings, but for the time limit, or on other images.

@@ -15,14 +15,25 @@ if TYPE_CHECKING:
     from .checkpoint import Checkpoint
 
 __all__ = [
+    "FEATURES",
+    "MEASURING",
+    "STEPS",
+    "TEXTURE",
+    "TRIAL",
     "TrainingCheckpoint",
     "TrainingFinished",
     "TrainingMessage",
     "TrainingNotice",
+    "TrainingOutlook",
     "TrainingPreview",
     "TrainingStarted",
     "TrainingStep",
 ]
+
+# What is done now, for a bar; in this order.
+FEATURES, TEXTURE = "Learning the features", "Learning the texture"
+STEPS, TRIAL = "Training the networks", "Trying it on painted defects"
+MEASURING = "Measuring good images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,8 @@ class TrainingStarted:
         Number of training planes.
     fraction
         Part of the training that was done before it was interrupted, in [0, 1].
+    measuring_seconds
+        How long good images will be measured after the last step, as a trial on this computer says.
     """
 
     device: str
@@ -46,6 +59,7 @@ class TrainingStarted:
     parameters: int
     planes: int
     fraction: float = 0.0
+    measuring_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +101,37 @@ class TrainingPreview:
         float32 arrays of shape (N, C, H, W), in normalised intensities.
     residuals
         float32 array of shape (N, H, W).
+    tried
+        Good squares, then the same with a painted defect, float32 of shape (2 M, C, S, S); None
+        without a discriminator.
+    scores
+        How sure the discriminator is that their pixels are defective, float32 in [0, 1].
     """
 
     patches: npt.NDArray[np.float32]
     reconstructions: npt.NDArray[np.float32]
     residuals: npt.NDArray[np.float32]
+    tried: npt.NDArray[np.float32] | None = None
+    scores: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOutlook:
+    """How far a training is over all of its phases (see `with_outlook`).
+
+    Attributes
+    ----------
+    phase
+        What is done now, in a few words.
+    fraction
+        Part of the whole that is done, in [0, 1); it never falls.
+    remaining
+        Estimated seconds until the model is there; None before this computer's speed is known.
+    """
+
+    phase: str
+    fraction: float
+    remaining: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -16,13 +17,13 @@ import torch
 from torch import nn
 
 from ..common.device import choose_device, place
-from ..common.progress import PreparationProgress
+from ..common.progress import PreparationProgress, relayed
 from ..config import AugmentationConfig, TrainingConfig
 from ..detection.rarity import weighted_by_skill
 from ..images.intensity import IntensityRange
 from ..images.intensity_sample import odd_intensities
 from ..images.planes import ImageLike, Planes
-from ..model.calibrate import calibrate_residuals, usual_pixels
+from ..model.calibrate import calibrate_residuals, calibration_passes, usual_pixels
 from ..model.defect_model import DefectModel
 from ..networks.alexnet import AlexNetFeatures
 from ..networks.autoencoder import Autoencoder, initialise
@@ -46,12 +47,16 @@ from .checkpoint import Checkpoint, load_arrays
 from .loader import GPU_PREFETCH_BATCHES, BatchLoader, PatchSampler
 from .losses import Criterion
 from .messages import (
+    FEATURES,
+    TEXTURE,
+    TRIAL,
     TrainingCheckpoint,
     TrainingFinished,
     TrainingMessage,
     TrainingNotice,
     TrainingStarted,
 )
+from .outlook import measuring_seconds
 from .resources import memory_kept, thread_race
 from .trainer import Trainer
 from .validation import Validation
@@ -111,7 +116,8 @@ def train(
     Yields
     ------
     TrainingMessage
-        `PreparationProgress` while weights are fetched, or features and texture are fitted;
+        `PreparationProgress` while weights are fetched, features and texture are fitted, or the
+        members of an ensemble are tried on painted defects;
         `TrainingStarted`; then `TrainingStep` at least twice a second with a `TrainingPreview`
         and a `TrainingNotice` in between now and then, and a `TrainingCheckpoint` early on,
         every half a minute and after the last step; at last `TrainingFinished`, which carries
@@ -201,6 +207,13 @@ class _TrainingData:
         training, held_out = split(areas, config.validation, side)
         return cls(planes, mark, intensity, areas, training, held_out, side)
 
+    @cached_property
+    def calibrated(self) -> Sequence[TrainingArea]:
+        """The areas that residuals are calibrated on."""
+        return spread_over(self.held_out, _CALIBRATION_PIXELS) or spread_over(
+            self.areas, _CALIBRATION_PIXELS
+        )
+
     def validation_patches(self, config: TrainingConfig, device: torch.device) -> torch.Tensor:
         """Cut patches (N, C, S, S) to validate on, always the same ones."""
         source = PatchSource(self.held_out or self.training, self.side, config.augmentation, device)
@@ -243,6 +256,9 @@ def _steps(
                 parameters=sum(parameter.numel() for parameter in network.parameters()),
                 planes=len(data.areas),
                 fraction=trainer.fraction,
+                measuring_seconds=measuring_seconds(
+                    network, data.calibrated, config, device, calibration_passes(config.residual)
+                ),
             )
             yield from _fit(trainer, data.fingerprint, control)
         model = yield from _finished_model(data, trainer, augmentation, control)
@@ -306,12 +322,17 @@ def _finished_model(
         )
     for text in warnings:
         yield TrainingNotice(text)
-    weighted = weighted_by_skill(config.residual, skill, validation.skills(network))
+    skills = yield from relayed(
+        validation.skills(network), lambda done: PreparationProgress(TRIAL, done)
+    )
+    weighted = weighted_by_skill(config.residual, skill, skills)
+    best = max(skills.values(), default=None)
+    if best is None:
+        best = validation.separation_skill(network)
     config = config.replace(residual=weighted, augmentation=augmentation)
     own, *others = yield from calibrate_residuals(
         network,
-        spread_over(data.held_out, _CALIBRATION_PIXELS)
-        or spread_over(data.areas, _CALIBRATION_PIXELS),
+        data.calibrated,
         config,
         config.residuals,
         trainer.device,
@@ -328,6 +349,7 @@ def _finished_model(
         alternatives=tuple(others),
         history=trainer.history,
         warnings=warnings,
+        skill=best,
         provenance=origin,
     )
 
@@ -341,11 +363,12 @@ def _fitted_in_closed_form(
 
         network.backbone.load_pretrained(read_backbone_weights())
         if network.features is not None:
+            yield PreparationProgress(FEATURES, 0.0)  # what was done before is no part of it
             for fraction in fit_features(network.features, network.backbone, areas):
-                yield PreparationProgress("Learning the features", fraction)
+                yield PreparationProgress(FEATURES, fraction)
     if network.texture is not None:
         for fraction in fit_texture(network.texture, areas, seed):
-            yield PreparationProgress("Learning the texture", fraction)
+            yield PreparationProgress(TEXTURE, fraction)
 
 
 def _may_race(config: TrainingConfig, device: torch.device) -> bool:

@@ -260,8 +260,8 @@ class Trainer:
         )
 
     def preview(self) -> TrainingPreview:
-        """Return validation patches and their reconstructions at the last validation."""
-        return self.validation.preview(self._outputs)
+        """Return validation patches as the network saw them at the last validation, and a trial."""
+        return self.validation.preview(self.network, self._outputs)
 
     def state(self, images: str) -> Checkpoint:
         """Return a checkpoint; ``images`` is the fingerprint of the training images."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +30,7 @@ __all__ = ["Validation"]
 _RECONSTRUCTED = 16  # patches: enough to measure the reconstruction skill
 _PREVIEW_PATCHES = 4
 _CORRUPTED = 48  # patches on which the skill of ensemble members is measured
+_TRIED = 2  # squares whose scores are shown, painted and as they are
 _EVERY = 2  # pixels in each direction: neighbours hardly differ
 
 
@@ -96,8 +97,13 @@ class Validation:
         skill = 1 - self._loss_of(outputs) / self._flat_loss
         return skill if math.isfinite(skill) else -1.0
 
-    def skills(self, network: Autoencoder) -> dict[SimpleResidual, float]:
-        """Return how well each local member of an ensemble separates corruptions from good pixels.
+    def skills(self, network: Autoencoder) -> Generator[float, None, dict[SimpleResidual, float]]:
+        """Measure how well each local member of an ensemble separates corruptions from good pixels.
+
+        Yields
+        ------
+        float
+            Part that is done, in (0, 1].
 
         Returns
         -------
@@ -117,21 +123,40 @@ class Validation:
             member: [] for member in members
         }
         masks = []
-        for _ in range(-(-_CORRUPTED // len(self.patches))):
+        rounds = -(-_CORRUPTED // len(self.patches))
+        for number in range(rounds):
             corrupted, mask = corrupt(self.patches, generator)
             masks.append(mask[:, 0, ::_EVERY, ::_EVERY].cpu().numpy() > 0)
-            for patch in corrupted.cpu().numpy():
+            for place, patch in enumerate(corrupted.cpu().numpy(), start=1):
                 whole = Box(0, 0, *patch.shape[1:])
                 local = local_predictions(network, kinds, patch, whole, device)
                 predictions = PlanePredictions(None, dict(zip(kinds, local, strict=True)))
                 for member, residuals in found.items():
                     residual = residual_maps(patch, predictions, member)[0]
                     residuals.append(residual[::_EVERY, ::_EVERY])
+                yield (number + place / len(corrupted)) / rounds
         truth = np.concatenate(masks).ravel()
         if truth.all() or not truth.any():
             return dict.fromkeys(members, 0.5)
         every = {member: np.stack(residuals).ravel() for member, residuals in found.items()}
         return {member: area_below_roc(each[truth], each[~truth]) for member, each in every.items()}
+
+    def separation_skill(self, network: Autoencoder) -> float:
+        """Return how well the reconstruction tells painted corruptions from good pixels."""
+        network.eval()
+        generator = torch.Generator(self.patches.device).manual_seed(self.config.seed)
+        painted, mask = corrupt(self._shown, generator)
+        outputs = reconstructor(network, self.config)
+        with torch.no_grad(), autocast(self.patches.device):
+            redrawn = torch.cat([outputs(part).float() for part in self._portions(painted)])
+        residuals = np.stack([
+            residual_map(x, y, self.config.reconstruction_residual)
+            for x, y in zip(painted.cpu().numpy(), redrawn.cpu().numpy(), strict=True)
+        ])  # fmt: skip
+        truth = mask[:, 0].cpu().numpy() > 0
+        if truth.all() or not truth.any():
+            return 0.5
+        return area_below_roc(residuals[truth], residuals[~truth])
 
     def warnings(self, skill: float) -> tuple[str, ...]:
         """Return warnings about a network of this `reconstruction_skill`."""
@@ -144,8 +169,16 @@ class Validation:
             "show the texture's repeat.",
         )
 
-    def preview(self, outputs: torch.Tensor) -> TrainingPreview:
-        """Return a preview of the first patches and their ``outputs`` (see `reconstruct`)."""
+    def preview(self, network: Autoencoder, outputs: torch.Tensor) -> TrainingPreview:
+        """Return a preview of the first patches, their ``outputs``, and a small trial.
+
+        Parameters
+        ----------
+        network
+            What is tried.
+        outputs
+            From `reconstruct`.
+        """
         tensors = self._shown[:_PREVIEW_PATCHES], outputs[:_PREVIEW_PATCHES]
         inputs, reconstructions = (tensor.cpu().numpy() for tensor in tensors)
         residuals = [
@@ -153,7 +186,26 @@ class Validation:
             for x, y in zip(inputs, reconstructions, strict=True)
         ]
         channels = inputs.shape[1]  # a variance may follow the reconstruction
-        return TrainingPreview(inputs, reconstructions[:, :channels], np.stack(residuals))
+        return TrainingPreview(
+            inputs, reconstructions[:, :channels], np.stack(residuals), *self._tried(network)
+        )
+
+    def _tried(
+        self, network: Autoencoder
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | tuple[None, None]:
+        """Return good squares and painted ones, and how sure the discriminator is of defects."""
+        if network.discriminator is None:
+            return None, None
+        network.eval()
+        device = self.patches.device
+        good = self.patches[:_TRIED]
+        generator = torch.Generator(device).manual_seed(self.config.seed + 2)
+        squares = torch.cat([good, painted_for_sure(good, generator)]).cpu().numpy()
+        scores = [
+            local_predictions(network, ["discriminator"], s, Box(0, 0, *s.shape[1:]), device)[0]
+            for s in squares
+        ]
+        return squares, 1 - np.exp(-np.stack(scores))  # scores are -log P(good)
 
     def _loss_of(self, outputs: torch.Tensor) -> float:
         outputs = outputs[:, : self._shown.shape[1]].expand_as(self._shown)
@@ -162,3 +214,15 @@ class Validation:
     def _portions(self, patches: torch.Tensor) -> Iterator[torch.Tensor]:
         for part in patches.split(self.at_once):
             yield part.contiguous(memory_format=torch.channels_last)
+
+
+def painted_for_sure(patches: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Paint a corruption on each patch; `corrupt` leaves some as they are."""
+    painted, mask = corrupt(patches, generator)
+    for _ in range(20):
+        left = ~mask.flatten(1).any(dim=1)
+        if not left.any():
+            break
+        again, where = corrupt(patches, generator)
+        painted[left], mask[left] = again[left], where[left]
+    return painted

@@ -100,6 +100,7 @@ def write_report(
     failures: Sequence[tuple[str, str]],
     threshold: float,
     model: str = "",
+    notes: Sequence[str] = (),
 ) -> None:
     """Write the report as one HTML file that needs no others, whole or not at all.
 
@@ -115,6 +116,8 @@ def write_report(
         Residual above which pixels were candidates.
     model
         What the report calls the model.
+    notes
+        Sentences about it that come first: what it was trained on, and the verdict on it.
 
     Raises
     ------
@@ -137,6 +140,7 @@ def write_report(
         '<meta name="viewport" content="width=device-width">',
         "<title>Detection report</title>", f"<style>{_STYLE}</style>",
         "<h1>Detection report</h1>",
+        *(f"<p>{html.escape(note)}</p>" for note in notes),
         f"<p>{_count(count, 'image')} inspected{f' with {name}' if name else ''} at threshold "
         f"{threshold:.4g}: {_count(regions, 'region')} in {_count(defective, 'image')}; "
         f"{_count(len(failures), 'image')} could not be used.</p>",

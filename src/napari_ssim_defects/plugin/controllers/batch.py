@@ -23,13 +23,12 @@ from ..previews.segmentation_preview import SegmentationPreview
 from ..state.batch_state import BatchImage, BatchSummary
 from ..state.panel_state import PanelState
 from ..state.preferences import preferences
+from .export import RESULTS
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 __all__ = ["BatchController"]
-
-_RESULTS = "results"  # the folder beside the images that is proposed
 
 
 class BatchController:
@@ -76,24 +75,36 @@ class BatchController:
         batch.inputs = tuple(Path(path) for path in inputs)
         if batch.inputs and batch.folder is None:
             first = batch.inputs[0]
-            batch.folder = (first if first.is_dir() else first.parent) / _RESULTS
+            batch.folder = (first if first.is_dir() else first.parent) / RESULTS
+
+    def missing(self) -> str:
+        """Say what has to be chosen before the images can be inspected; "" if nothing is."""
+        batch = self._state.batch
+        lost = [path for path in batch.inputs if not path.exists()]
+        if batch.threshold is None:
+            return "There is no model yet; train one or open a model file."
+        if not batch.inputs:
+            return "Choose the folder or the files to inspect."
+        if lost:
+            return f"There is no '{lost[0]}'; choose a folder or files that are there."
+        return "" if batch.folder is not None else "Choose the folder for the results."
 
     def start(self) -> None:
         """Detect defects in the chosen files that are not finished yet."""
         state, batch = self._state, self._state.batch
         if self._runner.refuse_while_busy():
             return
+        if missing := self.missing():
+            self._runner.fail(missing)
+            return
         try:
-            if state.model is None or batch.threshold is None:
-                raise InputError("There is no model yet; train one or open a model file.")
-            if not batch.inputs:
-                raise InputError("Choose the folder or the files to inspect.")
-            if batch.folder is None:
-                raise InputError("Choose the folder for the results.")
             roi = parse_region(batch.roi) if batch.roi else None
         except InputError as error:
             self._runner.fail(str(error))
             return
+        assert state.model is not None
+        assert batch.threshold is not None
+        assert batch.folder is not None
         chosen = preferences()
         segmentation = state.segmentation.usable_at(batch.threshold)  # as the preview shows it
         self._settings = BatchSettings(

@@ -14,7 +14,7 @@ from ...core.common.errors import InputError
 from ...core.config import SegmentationConfig
 from ..jobs import jobs
 from ..jobs.runner import Runner
-from ..layers import refuse_large, source_name
+from ..layers import is_mask, refuse_large, source_name
 from ..layers.provenance import inspected_area, provenance
 from ..layers.regions_of_interest import region_mask
 from ..state.panel_state import Curve, CurveSet, EvaluationSummary, PanelState
@@ -32,8 +32,8 @@ _Points = npt.NDArray[np.float64]
 
 
 def is_truth(layer: Layer) -> bool:
-    """Whether a layer can be ground truth: labels that detection has not made."""
-    return isinstance(layer, Labels) and not provenance(layer)
+    """Whether a layer can be ground truth: labels that detection has not made, or a mask."""
+    return (isinstance(layer, Labels) and not provenance(layer)) or is_mask(layer)
 
 
 class EvaluationController:

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-__all__ = ["ExportController"]
+__all__ = ["RESULTS", "ExportController"]
 
+RESULTS = "results"
+"""The folder beside the images that is proposed."""
 
 _LANGUAGES = {
     "command": (detection_line, "command"),
@@ -61,7 +63,6 @@ class ExportController:
         self._runner = runner
         self._preview = preview
         viewer.layers.events.removed.connect(self._on_layer_removed)
-        state.export_folder = state.export_folder or preferences().export_folder
 
     def close(self) -> None:
         """Disconnect from the viewer and the state."""
@@ -126,8 +127,13 @@ class ExportController:
         return [self._exportable(layer) for layer in self._state.export_layers]
 
     def folder(self) -> Path:
-        """Return the folder for the files."""
-        return Path(self._state.export_folder or preferences().export_folder)
+        """Return where it goes to: what was chosen, or a folder beside the images."""
+        chosen = self._state.export_folder
+        if chosen is None and preferences().export_folder == Path.home():
+            images = map(self._source, self._state.export_layers)
+            paths = [image.source.path for image in images if image is not None]
+            chosen = next((Path(path).parent / RESULTS for path in paths if path), None)
+        return Path(chosen or preferences().export_folder)
 
     def _begin(
         self,

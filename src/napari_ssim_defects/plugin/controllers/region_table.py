@@ -31,6 +31,11 @@ __all__ = [
 
 Rows = list[dict[str, object]]
 
+_SURROUNDINGS = 5  # of what is in sight, to the size of a region that was chosen
+_LEAST_IN_SIGHT = 96  # pixels
+_BLINKS, _BLINK = 4, 150  # number, and milliseconds of each
+_OUTLINE = 3  # pixels
+
 
 class RegionSelection:
     """Shows the region of a row, and finds the row of a region that is clicked or picked.
@@ -47,12 +52,16 @@ class RegionSelection:
         self._viewer = viewer
         self._state = state
         self._layer: Labels | None = None
+        self._flashing: Labels | None = None
+        self._blinks = 0
+        self._later = workers.Later(self._blink, _BLINK)
         self._on_layer()
         state.events.labels_layer.connect(self._on_layer)
         viewer.mouse_drag_callbacks.append(self._on_mouse)
 
     def close(self) -> None:
         """Disconnect from the viewer and the state."""
+        self._stop_flash()
         self._state.events.labels_layer.disconnect(self._on_layer)
         self._viewer.mouse_drag_callbacks.remove(self._on_mouse)
         if self._layer is not None:
@@ -70,9 +79,12 @@ class RegionSelection:
         layer.selected_label = label
         index = np.unravel_index(plane, layer.data.shape[:-2]) if layer.ndim > 2 else ()
         centre = (table.columns[f"centroid_{axis}"][row] for axis in ("row", "column"))
-        self._go_to(layer, (*map(int, index), *map(float, centre)))
+        box = [int(table.columns[side][row]) for side in ("top", "left", "bottom", "right")]
+        size = max(box[2] - box[0], box[3] - box[1])
+        self._go_to(layer, (*map(int, index), *map(float, centre)), size)
+        self._flash(layer)
 
-    def _go_to(self, layer: Labels, position: tuple[float, ...]) -> None:
+    def _go_to(self, layer: Labels, position: tuple[float, ...], size: int) -> None:
         dims = self._viewer.dims
         point = list(dims.point)
         point[-layer.ndim :] = layer.data_to_world(position)
@@ -82,6 +94,34 @@ class RegionSelection:
         shown = [float(point[axis]) for axis in dims.displayed]
         camera = getattr(self._viewer, "scene", self._viewer).camera  # 0.9, 0.7
         camera.center = (*(0.0,) * (3 - len(shown)), *shown)
+        # The region fills a fifth of the canvas, and what is around it stays in sight.
+        wanted = max(_SURROUNDINGS * size, _LEAST_IN_SIGHT) * max(pixel_size(layer)[0])
+        canvas = min(getattr(self._viewer, "_canvas_size", (600, 800)))
+        camera.zoom = max(1.0, float(canvas)) / wanted
+
+    def _flash(self, layer: Labels) -> None:
+        """Show the selected region alone for moments, so that it is seen which one is meant."""
+        self._stop_flash()
+        self._flashing, self._blinks = layer, _BLINKS
+        self._blink()
+
+    def _blink(self) -> None:
+        if self._flashing is None:
+            return
+        self._flashing.show_selected_label = self._blinks % 2 == 0
+        self._flashing.contour = _OUTLINE if self._blinks % 2 == 0 else 0
+        self._blinks -= 1
+        if self._blinks < 0:
+            self._stop_flash()
+        else:
+            self._later.request()
+
+    def _stop_flash(self) -> None:
+        self._later.cancel()
+        if self._flashing is not None:
+            self._flashing.show_selected_label = False
+            self._flashing.contour = 0
+        self._flashing = None
 
     def _on_layer(self) -> None:
         if self._layer is not None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.notifications import show_info
 
 from ...core.common.errors import InputError
-from ...core.common.progress import CalibrationProgress, PreparationProgress
 from ...core.training.messages import (
+    STEPS,
     TrainingFinished,
     TrainingNotice,
+    TrainingOutlook,
     TrainingPreview,
-    TrainingStarted,
     TrainingStep,
 )
 from .. import layers
@@ -65,15 +65,19 @@ class TrainingController:
         self._state = state
         self._runner = runner
         self._adopt = adopt
+        self._step = 0
+        self._early: Any = None  # network of the model whose training was ended early
         self._network: Any = None  # of the model that needs no further training
         viewer.layers.events.removed.connect(self._on_layer_removed)
-        state.events.activity.connect(self._look_for_checkpoint)
+        for signal in (state.events.activity, state.events.model):
+            signal.connect(self._look_for_checkpoint)
         self._look_for_checkpoint()
 
     def close(self) -> None:
         """Disconnect from the viewer and the state."""
         self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
-        self._state.events.activity.disconnect(self._look_for_checkpoint)
+        for signal in (self._state.events.activity, self._state.events.model):
+            signal.disconnect(self._look_for_checkpoint)
 
     def start(self) -> None:
         """Train a model on the chosen layers."""
@@ -81,7 +85,14 @@ class TrainingController:
             self._begin(resume=False)
 
     def resume(self) -> None:
-        """Resume the last training, on the same layers and with the same config."""
+        """Go on with the last training, on the same layers and by the same recipe."""
+        self._go_on(longer=False)
+
+    def train_longer(self) -> None:
+        """Go on with the training of the current model: to its end, or for as long again."""
+        self._go_on(longer=not self._state.resumable)
+
+    def _go_on(self, longer: bool) -> None:
         state = self._state
         if self._runner.refuse_while_busy():
             return
@@ -94,9 +105,10 @@ class TrainingController:
         except InputError as error:
             self._runner.fail(str(error))
             return
-        state.config = last.config
+        config = last.config
+        state.config = config.replace(epochs=2 * config.epochs) if longer else config
         state.training_layers, state.region_layer = chosen, region
-        self._begin(resume=True)
+        self._begin(resume=True, longer=longer)
 
     def set_paused(self, paused: bool) -> None:
         """Pause or continue the training."""
@@ -115,7 +127,7 @@ class TrainingController:
         if self._network is not None and model.network is self._network:
             checkpoint_file(preferences().data_folder).unlink(missing_ok=True)
 
-    def _begin(self, resume: bool) -> None:
+    def _begin(self, resume: bool, longer: bool = False) -> None:
         state = self._state
         try:
             if not state.training_layers:
@@ -133,53 +145,64 @@ class TrainingController:
         state.losses = ()
         state.training_notices = ()
         state.preview = None
+        self._step = 0
         self._network = None
         self._runner.begin(
             "training",
-            "Preparing the training …",
-            partial(training, images, state.config, preferences(), origin, resume),
+            "Reading the images …",
+            partial(training, images, state.config, preferences(), origin, resume, longer),
             self._on_message,
         )
 
     def _on_message(self, message: object) -> None:
         state = self._state
-        if isinstance(message, TrainingStarted):
-            self._runner.say(f"Training on {message.device} ({message.precision}) …")
+        if isinstance(message, TrainingOutlook):
+            self._show_outlook(message)
         elif isinstance(message, Resumed):
             state.losses = tuple(
                 LossPoint(entry.seconds, entry.loss, entry.validation_loss)
                 for entry in message.history
             )
-        elif isinstance(message, PreparationProgress):
-            self._runner.say(f"{message.text} …")
-            self._runner.advance(message.fraction)
         elif isinstance(message, TrainingStep):
             point = LossPoint(message.elapsed, message.loss, message.validation_loss)
             state.losses = (*state.losses, point)
-            state.remaining = message.remaining
-            self._runner.advance(message.fraction)
+            self._step = message.step
         elif isinstance(message, TrainingPreview):
             state.preview = message
         elif isinstance(message, TrainingNotice):
             self._runner.say(message.text)
             state.training_notices = (*state.training_notices, message.text)
             show_info(message.text)
-        elif isinstance(message, CalibrationProgress):
-            state.remaining = None
-            self._runner.say("Measuring the residuals of defect-free pixels …")
-            self._runner.advance(message.fraction)
         elif isinstance(message, TrainingFinished):
             self._adopt(message.model)
-            if not message.stopped and message.share >= 1:
-                self._network = message.model.network
             early = message.stopped or message.share < 1
-            stopped = "Ended early; the" if early else "The"
-            self._runner.say(f"{stopped} model is trained but not saved yet.")
+            self._network, self._early = None, None
+            if early:
+                self._early = message.model.network
+            else:
+                self._network = message.model.network
+            verdict = message.model.verdict
+            ended = "Ended early" if early else "Trained"
+            self._runner.say(
+                f"{ended}, not saved yet." + ("" if verdict is None else f" {verdict.text}")
+            )
+
+    def _show_outlook(self, outlook: TrainingOutlook) -> None:
+        state = self._state
+        state.remaining = outlook.remaining
+        self._runner.advance(outlook.fraction)
+        if state.stopping or state.pausing:
+            return
+        step = f", step {self._step:,}" if outlook.phase == STEPS and self._step else ""
+        self._runner.say(f"{outlook.phase}{step} …")
 
     def _look_for_checkpoint(self) -> None:
         """Offer to resume a training that was interrupted in this or an earlier session."""
+        state = self._state
         exists = checkpoint_file(preferences().data_folder).exists()
-        self._state.resumable = exists and self._network is None and not self._state.busy
+        state.resumable = exists and self._network is None and not state.busy
+        mine = state.model is not None and state.model.network in (self._network, self._early)
+        state.extendable = exists and mine and not state.busy
 
     def _on_layer_removed(self, event: Any) -> None:
         state, removed = self._state, event.value

@@ -86,15 +86,20 @@ def export_results(
     InputError
         If a file cannot be written, or is there already and must stay.
     """
-    from ...io.writers.results import Result, ResultWriter
+    from ...io.writers.results import Result, ResultWriter, table_rows
 
     writer = ResultWriter(folder, outputs)
+    # A heatmap whose image is gone has no picture; all else of it is written.
+    kinds = tuple(kind for kind in outputs.kinds if kind != "overlay")
+    without = ResultWriter(folder, outputs.replace(kinds=kinds)) if kinds else None
+    bare = [item.name for item in items if "overlay" in outputs.kinds and _planes(item) is None]
     names, stems = _names(items), _stems(items)
     if not overwrite:
         writer.refuse_existing(
             (stem, item.residual.shape[:-2]) for item, stem in zip(items, stems, strict=True)
         )
     written = 0
+    rows: list[dict[str, object]] = []
     for number, (item, name, stem) in enumerate(zip(items, names, stems, strict=True)):
         yield Fraction(number / len(items))
         labels: ImageLike = np.zeros(item.residual.shape, dtype=np.int32)
@@ -108,11 +113,19 @@ def export_results(
                     found, labels, regions = message, message.levels[0], message.regions
                 else:
                     yield Fraction((number + message.value) / len(items))
-        result = Result(name, stem, item.spatial, item.residual, labels, regions, _planes(item))
-        written += sum(map(len, writer.write(result).values()))
+        planes = _planes(item)
+        result = Result(name, stem, item.spatial, item.residual, labels, regions, planes)
+        wanted = writer if planes is not None or not bare else without
+        if wanted is not None:
+            written += sum(map(len, wanted.write(result).values()))
+            rows += table_rows(result)
         del found
-    written += len(writer.finish())
-    yield Done(f"Wrote {written} file{'s' * (written != 1)} to '{folder}'.")
+    written += len(writer.finish(rows))
+    text = f"Wrote {written} file{'s' * (written != 1)} to '{folder}'."
+    if bare:
+        of = ", ".join(f"'{name}'" for name in bare[:3]) + " and others" * (len(bare) > 3)
+        text += f" No overlay of {of}: the image is not open any more."
+    yield Done(text)
 
 
 def _regions(item: Exportable) -> Generator[Fraction | Labelled | LargeLabels, None, None]:

@@ -19,7 +19,12 @@ from pydantic import BaseModel, ValidationError
 
 from ...core.common.errors import InputError
 from ...core.config import TrainingConfig
-from ...core.training.messages import TrainingCheckpoint, TrainingMessage, TrainingNotice
+from ...core.training.messages import (
+    TrainingCheckpoint,
+    TrainingMessage,
+    TrainingNotice,
+    TrainingOutlook,
+)
 from ...io.files.safetensors_file import read_metadata
 from .torch_loading import load_torch
 
@@ -147,10 +152,12 @@ def training(
     chosen: Preferences,
     origin: LastTraining,
     resume: bool,
-) -> Generator[TrainingMessage | Resumed, bool | None, None]:
+    longer: bool = False,
+) -> Generator[TrainingMessage | TrainingOutlook | Resumed, bool | None, None]:
     """Train on images; the messages are those of `core.training.train`, but for checkpoints.
 
-    Those go to a file. Send True to end early with the best model so far.
+    Those go to a file, and `TrainingOutlook` tells how far all of it is. Send True to end early
+    with the best model so far.
 
     Parameters
     ----------
@@ -163,30 +170,38 @@ def training(
     origin
         Config and layers, for the notes of checkpoints.
     resume
-        Whether to resume from the last checkpoint.
+        Whether to go on from the last checkpoint.
+    longer
+        Whether it was over, and goes on for as long again; ``config`` has twice the epochs.
     """
     load_torch(optimiser=True)
     import torch
 
+    from ...core.training.outlook import with_outlook
     from ...core.training.train import STOP, train
     from ...io.artifacts.checkpoint_file import read_checkpoint
 
     file = checkpoint_file(chosen.data_folder)
     state = read_checkpoint(file) if resume else None
+    if state is not None and longer:
+        state = state.longer()
     if state is not None:
         yield Resumed(state.loop_state.history)
     torch.set_num_threads(chosen.threads)
     notice = _bar_notice(images)
     if notice is not None:
         yield TrainingNotice(notice)
-    messages = train(
-        [image.source.image for image in images],
+    messages = with_outlook(
+        train(
+            [image.source.image for image in images],
+            config,
+            masks=[image.mask for image in images],
+            names=[image.source.quoted for image in images],
+            device=chosen.device,
+            alexnet=chosen.alexnet,
+            state=state,
+        ),
         config,
-        masks=[image.mask for image in images],
-        names=[image.source.quoted for image in images],
-        device=chosen.device,
-        alexnet=chosen.alexnet,
-        state=state,
     )
     stop: bool | None = None
     keeping = True

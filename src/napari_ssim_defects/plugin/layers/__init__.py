@@ -19,6 +19,7 @@ from .derived import (
     is_committed,
     is_heatmap,
     is_inspectable,
+    is_mask,
     is_painted,
     source_name,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "is_committed",
     "is_heatmap",
     "is_inspectable",
+    "is_mask",
     "is_painted",
     "large_labels",
     "large_residual",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from .large import large_labels
@@ -21,9 +23,13 @@ __all__ = [
     "is_committed",
     "is_heatmap",
     "is_inspectable",
+    "is_mask",
     "is_painted",
     "source_name",
 ]
+
+_MOST_MARKED = 0.3  # part of an image that may be defects
+_MASKS: WeakKeyDictionary[Layer, tuple[Any, bool]] = WeakKeyDictionary()
 
 
 def is_heatmap(layer: Layer) -> bool:
@@ -38,7 +44,27 @@ def is_committed(layer: Layer) -> bool:
 
 def is_inspectable(layer: Layer) -> bool:
     """Whether a layer can be trained on or inspected: an image that is not derived."""
-    return isinstance(layer, Image) and not provenance(layer)
+    return isinstance(layer, Image) and not provenance(layer) and not is_mask(layer)
+
+
+def is_mask(layer: Layer) -> bool:
+    """Whether an image is one of defects that somebody has marked: nothing, and one value on it.
+
+    Such files are opened as images. Where the value covers much, it is a picture in two tones.
+    """
+    if not isinstance(layer, Image) or layer.rgb or layer.multiscale:
+        return False
+    data = layer.data
+    if getattr(data, "dtype", np.dtype(float)).kind not in "bu" or not isinstance(data, np.ndarray):
+        return False
+    known = _MASKS.get(layer)
+    if known is None or known[0] is not data:
+        marked = data != 0
+        share = float(marked.mean()) if data.size else 0.0
+        values = data[marked]
+        alike = not values.size or bool((values == values.flat[0]).all())
+        known = _MASKS[layer] = data, alike and 0 < share <= _MOST_MARKED
+    return known[1]
 
 
 def find_derived(layers: Iterable[Layer], kind: str, key: str) -> Layer | None:

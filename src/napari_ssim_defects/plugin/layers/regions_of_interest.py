@@ -10,6 +10,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 from scipy import ndimage
 
 from ...core.common.errors import InputError
+from .derived import is_mask
 from .spatial import plane_matrix, unit_factors
 
 __all__ = ["is_region", "region_mask"]
@@ -19,7 +20,7 @@ _Mask = npt.NDArray[np.bool_]
 
 def is_region(layer: Layer) -> bool:
     """Whether a layer can limit training or inspection to a region."""
-    return isinstance(layer, Labels | Shapes)
+    return isinstance(layer, Labels | Shapes) or is_mask(layer)
 
 
 def region_mask(
@@ -30,7 +31,8 @@ def region_mask(
     Parameters
     ----------
     region
-        A Labels layer (labels other than 0 are inside) or a Shapes layer (inside of any shape).
+        A Labels layer or the image of a mask (values other than 0 are inside), or a Shapes
+        layer (inside of any shape).
         With fewer axes than the image it holds for every plane. It may have another scale,
         position, orientation or unit: what counts is where both are in the world.
     image
@@ -55,7 +57,7 @@ def region_mask(
     to_region = np.linalg.inv(plane_matrix(region)) @ units @ plane_matrix(image)
     data = image.data[0] if image.multiscale else image.data
     shape = tuple(data.shape[:-1] if image.rgb else data.shape)
-    if isinstance(region, Labels):
+    if isinstance(region, Labels | Image):
         mask = _labels_mask(region, to_region, shape)
     else:
         mask = _shapes_mask(region, np.linalg.inv(to_region), shape, image)

@@ -212,7 +212,9 @@ class PanelState(EventedModel):
     batch
         What the Folder section shows and edits.
     resumable
-        Whether there is an interrupted training to resume.
+        Whether there is an interrupted training to go on with.
+    extendable
+        Whether the training of the current model can go on.
     activity, stopping, pausing
         Activity of the background thread, whether it was asked to stop, and whether it is paused.
     progress
@@ -292,6 +294,7 @@ class PanelState(EventedModel):
     batch: BatchState = Field(default_factory=BatchState)
 
     resumable: bool = False
+    extendable: bool = False
     activity: Activity = "idle"
     stopping: bool = False
     pausing: bool = False

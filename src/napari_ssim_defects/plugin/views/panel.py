@@ -9,7 +9,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QProgressBar,
     QScrollArea,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -24,7 +23,7 @@ from .sections.image_bar import ImageBar
 from .sections.region_table import RegionTableView
 from .sections.segment import SegmentView
 from .sections.train import TrainView
-from .widgets.fields import while_alive
+from .widgets.fields import while_alive, wrapped
 from .widgets.section import Section
 
 __all__ = [
@@ -33,6 +32,12 @@ __all__ = [
 ]
 
 _STEPS = 1000
+_LINES = 3  # of a message
+# napari's themes hardly tell which button or box has the focus.
+_FOCUS = (
+    "QPushButton:focus, QComboBox:focus, QAbstractSpinBox:focus, QLineEdit:focus, QCheckBox:focus,"
+    " QAbstractItemView:focus { border: 1px solid palette(text); }"
+)
 
 
 class Footer(QWidget):
@@ -46,10 +51,11 @@ class Footer(QWidget):
         policy = self.bar.sizePolicy()
         policy.setRetainSizeWhenHidden(True)  # else each job lays the whole window out twice
         self.bar.setSizePolicy(policy)
-        self.status = QLabel()
-        self.status.setWordWrap(True)
+        self.status = wrapped(QLabel())
         self.status.setAccessibleName("Status")
-        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        # Of one height, so that no message moves the buttons under the mouse.
+        self.status.setFixedHeight(_LINES * self.status.fontMetrics().lineSpacing() + 4)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(4)
@@ -80,7 +86,7 @@ class Footer(QWidget):
         self.bar.setValue(round(_STEPS * state.progress))
         text = f"{100 * state.progress:.0f} %"
         if state.remaining is not None:
-            text += f", {_duration(state.remaining)} left"
+            text += f", {_duration(state.remaining)}"
         self.bar.setFormat(text)
 
     @while_alive
@@ -88,14 +94,19 @@ class Footer(QWidget):
         # The sign, not only a colour, tells an error from news.
         sign = "⚠ " if self._state.status_is_error else ""
         self.status.setText(sign + self._state.status)
+        self.status.setToolTip(self._state.status)  # whole, should it be longer than its place
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+    """Say how long it still takes, no more exactly than it is known."""
+    minutes = seconds / 60
+    if minutes >= 90:
+        return f"about {minutes / 60:.0f} h left"
+    if minutes >= 10:
+        return f"about {minutes:.0f} min left"
+    if minutes >= 1:
+        return f"about {round(2 * minutes) / 2:g} min left"
+    return f"about {max(10, 10 * round(seconds / 10))} s left" if seconds > 10 else "soon done"
 
 
 class DefectPanel(QWidget):
@@ -141,7 +152,7 @@ class DefectPanel(QWidget):
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         scroll.setWidget(content)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -150,6 +161,7 @@ class DefectPanel(QWidget):
         layout.addWidget(scroll, 1)
         layout.addWidget(self.footer)
         self.setMinimumWidth(260)
+        self.setStyleSheet(_FOCUS)
         self.state.events.heatmap.connect(self._on_heatmap)
         self.state.events.labels_layer.connect(self._on_labels_layer)
 
@@ -160,6 +172,8 @@ class DefectPanel(QWidget):
     @while_alive
     def _on_heatmap(self) -> None:
         if self.state.heatmap is not None:
+            if not self._sections["Segment"].is_expanded():
+                self._sections["Train"].set_expanded(False)  # what comes next is to be in sight
             self._sections["Segment"].set_expanded(True)
             self._sections["Export"].set_expanded(True)
 

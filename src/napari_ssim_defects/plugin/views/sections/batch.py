@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from qtpy.QtCore import QSignalBlocker, Qt, QUrl
@@ -38,8 +39,7 @@ class BatchView(QWidget):
         self._controller = controller
         self._state = controller.state
         self.inputs = QLineEdit()
-        self.inputs.setReadOnly(True)
-        self.inputs.setPlaceholderText("a folder or files")
+        self.inputs.setPlaceholderText("a folder or a file")
         self.inputs.setAccessibleName("Images to inspect")
         self.folder_button = QPushButton("Folder …")
         self.folder_button.setToolTip("Choose a folder, or an image that is a zarr folder.")
@@ -126,6 +126,7 @@ class BatchView(QWidget):
         state, batch = self._state, self._state.batch
         self.folder_button.clicked.connect(self._on_folder)
         self.files_button.clicked.connect(self._on_files)
+        self.inputs.editingFinished.connect(self._on_inputs)
         self.results.editingFinished.connect(self._on_results)
         self.results_button.clicked.connect(self._on_results_folder)
         self.roi.editingFinished.connect(lambda: setattr(batch, "roi", self.roi.text().strip()))
@@ -161,6 +162,11 @@ class BatchView(QWidget):
         inputs = self._state.batch.inputs
         return str(inputs[0].parent if inputs else "")
 
+    def _on_inputs(self) -> None:
+        text = self.inputs.text().strip()
+        if text != _named(self._state.batch.inputs):
+            self._controller.batch.choose([Path(text).expanduser()] if text else [])
+
     def _on_results(self) -> None:
         text = self.results.text().strip()
         self._state.batch.folder = Path(text).expanduser() if text else None
@@ -183,18 +189,17 @@ class BatchView(QWidget):
     def _show_choices(self) -> None:
         state, batch = self._state, self._state.batch
         inputs = list(map(str, batch.inputs))
-        self.inputs.setText(
-            inputs[0] if len(inputs) == 1 else f"{len(inputs)} files" * bool(inputs)
-        )
+        self.inputs.setText(_named(batch.inputs))
         self.inputs.setToolTip("\n".join(inputs[:20]) or "What is inspected.")
         self.results.setText(str(batch.folder or ""))
         self.roi.setText(batch.roi)
         for box, checked in ((self.overwrite, batch.overwrite), (self.report, batch.report)):
             with QSignalBlocker(box):
                 box.setChecked(checked)
-        if batch.threshold is None:
-            self.settings.setText("No model yet: train one, or open a model file.")
+        if missing := self._controller.batch.missing():
+            self.settings.setText(missing)
             return
+        assert batch.threshold is not None
         stride = "" if state.stride is None else f", stride {state.stride} px"
         kinds = ", ".join(state.outputs.kinds) or "nothing"
         self.settings.setText(
@@ -212,7 +217,7 @@ class BatchView(QWidget):
             if inspecting
             else "Inspect the images in the background, and write what is found."
         )
-        ready = bool(batch.inputs) and batch.folder is not None and batch.threshold is not None
+        ready = not self._controller.batch.missing()
         self.start_button.setEnabled(inspecting or (ready and not state.busy))
         summary: BatchSummary | None = batch.summary
         self.report_button.setEnabled(summary is not None and summary.report is not None)
@@ -245,6 +250,10 @@ class BatchView(QWidget):
             for section in (1, 2):
                 item.setTextAlignment(section, _RIGHT)
             self.worst.addTopLevelItem(item)
+
+
+def _named(inputs: Sequence[Path]) -> str:
+    return str(inputs[0]) if len(inputs) == 1 else f"{len(inputs)} files" * bool(inputs)
 
 
 def _show(path: Path) -> None:

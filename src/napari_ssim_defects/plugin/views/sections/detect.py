@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
@@ -27,12 +25,13 @@ from ..widgets.fields import (
     notice_label,
     show_notices,
     while_alive,
+    wrapped,
 )
 from ..widgets.layer_picker import LayerPicker
+from ..widgets.unsaved import MODEL_FILES, save_model, unless_unsaved
+from ..widgets.verdict_label import VerdictLabel
 
 __all__ = ["DetectView"]
-
-_FILTER = "Defect models (*.safetensors)"
 
 
 class DetectView(QWidget):
@@ -43,8 +42,12 @@ class DetectView(QWidget):
         self._controller = controller
         self._state = controller.state
         tip = "Image layers to look for defects in."
-        self.model_label = QLabel()
-        self.model_label.setWordWrap(True)
+        self.model_label = wrapped(QLabel())
+        self.verdict = VerdictLabel()
+        self.longer_button = QPushButton("Train longer")
+        self.longer_button.setToolTip(
+            "Go on with the training of this model, for as long again; a better model replaces it."
+        )
         self.open_button = QPushButton("Open …")
         self.open_button.setToolTip("Open a model file (.safetensors).")
         self.save_button = QPushButton("Save …")
@@ -78,6 +81,8 @@ class DetectView(QWidget):
         layout.setContentsMargins(4, 2, 4, 6)
         layout.setSpacing(4)
         layout.addWidget(self.model_label)
+        layout.addWidget(self.verdict)
+        layout.addWidget(self.longer_button)
         layout.addLayout(files)
         layout.addWidget(heading("Images to inspect", tip))
         layout.addWidget(self.picker)
@@ -94,6 +99,7 @@ class DetectView(QWidget):
         state = self._state
         self.open_button.clicked.connect(self._on_open)
         self.save_button.clicked.connect(self._on_save)
+        self.longer_button.clicked.connect(self._controller.training.train_longer)
         self.picker.selection_changed.connect(self._on_picked)
         self.region.chosen.connect(lambda layer: setattr(state, "inspected_layer", layer))
         state.events.detection_notices.connect(self._show_notices)
@@ -111,19 +117,20 @@ class DetectView(QWidget):
             state.events.keep_reconstruction,
         ):
             signal.connect(self._show_choices)
-        for signal in (state.events.activity, state.events.model):
+        for signal in (state.events.activity, state.events.model, state.events.extendable):
             signal.connect(self._show_activity)
 
     def _on_open(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Open a model", _folder(), _FILTER)
+        folder = str(preferences().export_folder)
+        path, _ = QFileDialog.getOpenFileName(self, "Open a model", folder, MODEL_FILES)
         if path:
-            self._controller.open_model(path)
+            unless_unsaved(
+                self._controller, self, "The model of the file",
+                lambda: self._controller.open_model(path),
+            )  # fmt: skip
 
     def _on_save(self) -> None:
-        current = self._state.model_path or Path(_folder(), "model.safetensors")
-        path, _ = QFileDialog.getSaveFileName(self, "Save the model", str(current), _FILTER)
-        if path:
-            self._controller.save_model(path)
+        save_model(self._controller, self)
 
     def _on_picked(self) -> None:
         self._state.detection_layers = tuple(self.picker.selected())
@@ -137,6 +144,7 @@ class DetectView(QWidget):
     @while_alive
     def _show_model(self) -> None:
         state = self._state
+        self.verdict.show_verdict(None if state.model is None else state.model.verdict)
         if state.model is None:
             self.model_label.setText("No model yet: train one, or open a model file.")
             self.model_label.setToolTip("")
@@ -163,6 +171,7 @@ class DetectView(QWidget):
     def _show_activity(self) -> None:
         state = self._state
         detecting = state.activity == "detecting"
+        self.longer_button.setVisible(state.extendable)
         self.detect_button.setText("Stop" if detecting else "Detect")
         self.detect_button.setToolTip(
             "Stop; heatmaps that are done stay."
@@ -172,7 +181,3 @@ class DetectView(QWidget):
         self.detect_button.setEnabled(detecting or not state.busy)
         self.open_button.setEnabled(not state.busy)
         self.save_button.setEnabled(not state.busy and state.model is not None)
-
-
-def _folder() -> str:
-    return str(preferences().export_folder)

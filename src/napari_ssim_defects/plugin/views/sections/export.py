@@ -21,6 +21,7 @@ from ...controllers.panel_controller import Controller
 from ...layers import is_heatmap
 from ..widgets.fields import Choice, form, heading, while_alive
 from ..widgets.layer_picker import LayerPicker
+from ..widgets.unsaved import unless_unsaved
 
 __all__ = ["ExportView"]
 
@@ -48,6 +49,7 @@ class ExportView(QWidget):
 
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._panel = controller
         self._controller = controller.export
         self._recipes = controller.recipes
         self._state = controller.state
@@ -152,7 +154,7 @@ class ExportView(QWidget):
 
     def _on_folder(self) -> None:
         text = self.folder.text().strip()
-        if text:
+        if text and text != str(self._controller.folder()):
             self._state.export_folder = Path(text).expanduser()
 
     def _on_browse(self) -> None:
@@ -169,14 +171,14 @@ class ExportView(QWidget):
     def _on_open_recipe(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open a recipe", self.folder.text(), _RECIPES)
         if path:
-            self._recipes.open(path)
+            unless_unsaved(self._panel, self, "The recipe", lambda: self._recipes.open(path))
 
     @while_alive
     def _show(self) -> None:
         state = self._state
         if tuple(self.picker.selected()) != state.export_layers:
             self.picker.set_selected(state.export_layers)
-        self.folder.setText(str(state.export_folder or ""))
+        self.folder.setText(str(self._controller.folder()))
         for kind, box in self.kinds.items():
             box.blockSignals(True)  # the boxes change one after another, and only all of them count
             box.setChecked(kind in state.outputs.kinds)

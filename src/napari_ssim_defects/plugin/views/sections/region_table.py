@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -316,7 +315,7 @@ class RegionTableView(QWidget):
             clipboard.setText(self._controller.regions.text(regions))
 
     def _on_save(self) -> None:
-        start = str(Path(self._state.export_folder or "") / "regions.csv")
+        start = str(self._controller.export.folder() / "regions.csv")
         path, _ = QFileDialog.getSaveFileName(self, "Save the table", start, "Tables (*.csv)")
         if path:
             self._controller.regions.save(path, self.model.regions())

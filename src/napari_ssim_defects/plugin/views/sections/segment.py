@@ -22,7 +22,7 @@ from ....core.model.thresholds import (
 from ...controllers.panel_controller import Controller
 from ...layers import is_heatmap
 from ..plots.threshold_slider import ThresholdSlider
-from ..widgets.fields import Choice, IntegerBox, LayerCombo, NumberBox, form, while_alive
+from ..widgets.fields import Choice, IntegerBox, LayerCombo, NumberBox, form, while_alive, wrapped
 from ..widgets.section import Section
 
 __all__ = [
@@ -187,33 +187,39 @@ class SegmentView(QWidget):
         self.hysteresis.setToolTip(
             "Hysteresis: what is to be reviewed and touches a defect is part of the defect."
         )
-        self.shared = QCheckBox("One threshold for all heatmaps in sight")
-        self.shared.setToolTip("Otherwise each keeps its own; choose it above to change it.")
+        self.shared = QCheckBox("One threshold for all in sight")
+        self.shared.setToolTip(
+            "Heatmaps side by side share a threshold; else each keeps its own: choose it above to "
+            "change it."
+        )
         self.fill_holes = QCheckBox("Fill holes")
         self.fill_holes.setToolTip("Background enclosed by a region becomes part of it.")
         self.convex_hull = QCheckBox("Convex hulls")
         self.convex_hull.setToolTip("Replace each region by its convex hull, as in the paper.")
-        self.summary = QLabel()
-        self.summary.setWordWrap(True)
+        self.summary = wrapped(QLabel())
+        self.summary.setAccessibleName("Regions found")
+        self.summary.setStyleSheet("font-weight: bold;")
         self.create_button = QPushButton("Create labels")
         self.create_button.setToolTip(
             "Add a layer of numbered regions with a table of their area, position and residual."
         )
 
-        checks = QHBoxLayout()
+        checks = QGridLayout()
         checks.setSpacing(4)
-        for box in (self.fill_holes, self.convex_hull, self.clear_border):
-            checks.addWidget(box)
+        for number, box in enumerate(
+            (self.fill_holes, self.convex_hull, self.clear_border, self.hysteresis)
+        ):
+            checks.addWidget(box, *divmod(number, 2))
         review = QHBoxLayout()
         review.setSpacing(4)
         review.addWidget(self.two_thresholds)
         review.addWidget(self.review, 1)
-        review.addWidget(self.hysteresis)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 6)
         layout.setSpacing(4)
         layout.addLayout(form(("Heatmap", self.heatmap)))
         layout.addWidget(self.slider)
+        layout.addWidget(self.summary)
         layout.addWidget(self.auto_button)
         layout.addWidget(Section("Threshold without defects", self.proposals, main=False))
         layout.addLayout(review)
@@ -228,7 +234,6 @@ class SegmentView(QWidget):
             )
         )
         layout.addLayout(checks)
-        layout.addWidget(self.summary)
         layout.addWidget(self.create_button)
         self._connect()
         self._show_heatmap()

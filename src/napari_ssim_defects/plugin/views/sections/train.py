@@ -23,6 +23,7 @@ from ..widgets.fields import (
 from ..widgets.layer_picker import LayerPicker
 from ..widgets.patch_preview import PatchPreview
 from ..widgets.section import Section
+from ..widgets.unsaved import unless_unsaved
 
 __all__ = ["TrainView"]
 
@@ -70,29 +71,29 @@ class TrainView(QWidget):
                 "vae": "variational autoencoder",
                 "fmae": "feature matching (AlexNet)",
             },
-            "What training minimises and what heatmaps show. SSIM sees structure, not only "
-            "intensity, and tolerates small misplacements of edges (paper, section 3.2). The "
-            "others are what the paper compares with; feature matching fetches weights of 233 MB "
-            "once, unless the preferences name a file.",
+            "How an image is compared with what the model expects. Structural similarity sees "
+            "structure, not only brightness, and forgives small shifts of edges. The others are "
+            "there to compare with (Bergmann et al. 2018); feature matching fetches weights of "
+            "233 MB once, unless the preferences name a file.",
         )
         self.patch_size = IntegerBox(
             16, 1024, step=16, suffix=" px",
-            tip="Side of the square patches that the network sees; a multiple of 16. It must "
-            "show the texture's repeat (the paper: 128).",
+            tip="How large a piece of the image the network sees at once; a multiple of 16. It "
+            "should show the pattern of the material at least once (patch size; the paper: 128).",
         )  # fmt: skip
         self.latent_dimension = IntegerBox(
             1, 65536,
-            tip="Latent dimension d: how many numbers a patch is squeezed into. Too few blur the "
-            "texture, too many let defects through (the paper: 500).",
+            tip="How many numbers the network may describe a piece with. Too few blur the "
+            "material, too many let defects through (latent dimension d; the paper: 500).",
         )  # fmt: skip
         self.window_size = IntegerBox(
             3, 255, step=2, suffix=" px",
-            tip="SSIM window size K, odd: the neighbourhood that is compared (the paper: 11).",
+            tip="How large a neighbourhood is compared, odd (SSIM window K; the paper: 11).",
         )  # fmt: skip
         self.stride = IntegerBox(
             1, 1024, suffix=" px",
-            tip="Stride on detection: distance between overlapping patches whose reconstructions "
-            "are averaged. Smaller is smoother and slower (the paper: 30).",
+            tip="How far apart the pieces are that an image is inspected in. Smaller is smoother "
+            "and slower (stride; the paper: 30).",
         )  # fmt: skip
         self.seed = IntegerBox(
             0, 2**31 - 1, tip="Seed of everything random; the same seed repeats a training."
@@ -169,7 +170,7 @@ class TrainView(QWidget):
             )
         self.train_button.clicked.connect(self._on_train)
         self.pause_button.clicked.connect(self._controller.training.set_paused)
-        self.resume_button.clicked.connect(self._controller.training.resume)
+        self.resume_button.clicked.connect(self._on_resume)
         state.events.resumable.connect(self._show_activity)
         state.events.config.connect(self._show_config)
         state.events.training_notices.connect(self._show_notices)
@@ -187,7 +188,16 @@ class TrainView(QWidget):
         if self._state.activity == "training":
             self._controller.stop()
         else:
-            self._controller.training.start()
+            unless_unsaved(
+                self._controller, self, "A new training", self._controller.training.start
+            )
+
+    def _on_resume(self) -> None:
+        resume = self._controller.training.resume
+        if self._state.extendable:  # it is the training of this very model
+            resume()
+        else:
+            unless_unsaved(self._controller, self, "The last training", resume)
 
     @while_alive
     def _show_config(self) -> None:

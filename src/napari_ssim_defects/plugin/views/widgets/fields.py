@@ -33,6 +33,7 @@ __all__ = [
     "notice_label",
     "show_notices",
     "while_alive",
+    "wrapped",
 ]
 
 _MOST_NOTICES = 3  # that are shown
@@ -219,6 +220,13 @@ def form(*rows: tuple[str, QWidget]) -> QFormLayout:
         field.setAccessibleName(text)
         layout.addRow(label, field)
     return layout
+
+
+def wrapped(label: QLabel) -> QLabel:
+    """Let the text of a label take as many lines as it needs, and never widen the panel."""
+    label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    return label
 
 
 def heading(text: str, tip: str = "") -> QLabel:

@@ -1,4 +1,4 @@
-"""A few patches as the network sees them now: input, reconstruction, residual."""
+"""What the networks make of a few patches now: good ones, and ones with a painted defect."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from ....core.training.messages import TrainingPreview
 
 __all__ = ["PatchPreview"]
 
-_ROWS = ("Input", "Reconstruction", "Residual")
+_REDRAWN = ("Input", "Reconstruction", "Residual")
+_TRIED = ("Good material, and with painted defects", "What is found in it")
 _GAP = 3
 
 
@@ -25,15 +26,12 @@ class PatchPreview(QWidget):
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
-        self.setToolTip(
-            "Patches of the training images, what the network makes of them, and the residual. "
-            "The residual of a good patch turns dark as the training goes on."
-        )
         self.setAccessibleName("Preview of patches")
+        self._rows: tuple[str, ...] = ()
         self._images: list[list[QImage]] = []
 
     def show_patches(self, preview: TrainingPreview | None, residual_high: float) -> None:
-        """Show the patches of a message.
+        """Show the patches of a message: a trial on painted defects, else a reconstruction.
 
         Parameters
         ----------
@@ -43,12 +41,27 @@ class PatchPreview(QWidget):
             Residual that is shown brightest.
         """
         self._images = []
-        if preview is not None:
-            residuals = np.clip(preview.residuals / residual_high, 0, 1)
-            colours = ensure_colormap("inferno").map(residuals.ravel())[:, :3]
-            heat = np.moveaxis(colours.reshape(*residuals.shape, 3), -1, 1)
-            for patches in (preview.patches, preview.reconstructions, heat):
-                self._images.append([_image(patch) for patch in patches])
+        if preview is None:
+            return
+        rows: list[npt.NDArray[np.floating]]
+        if preview.tried is not None and preview.scores is not None:
+            self._rows = _TRIED
+            rows = [preview.tried, _heat(preview.scores, 1.0)]
+            tip = (
+                "Two good pieces of the images, and the same with a painted defect; below, where "
+                "the networks see defects. As the training goes on, the painted ones light up "
+                "and the rest turns dark."
+            )
+        else:
+            self._rows = _REDRAWN
+            heat = _heat(preview.residuals, residual_high)
+            rows = [preview.patches, preview.reconstructions, heat]
+            tip = (
+                "Pieces of the training images, what the network makes of them, and the "
+                "difference (residual), which turns dark as the training goes on."
+            )
+        self.setToolTip(tip)
+        self._images = [[_image(patch) for patch in patches] for patches in rows]
         self.updateGeometry()
         self.update()
 
@@ -59,7 +72,7 @@ class PatchPreview(QWidget):
     def heightForWidth(self, width: int) -> int:
         """Height that square patches need."""
         line = self.fontMetrics().height() + 2
-        return int(len(_ROWS) * (self._side(width) + line + _GAP))
+        return int(max(1, len(self._rows)) * (self._side(width) + line + _GAP))
 
     def sizeHint(self) -> QSize:
         """Size at the usual width of the panel."""
@@ -72,7 +85,7 @@ class PatchPreview(QWidget):
         line = self.fontMetrics().height() + 2
         side = self._side(self.width())
         top = 0.0
-        for caption, images in zip(_ROWS, self._images, strict=False):
+        for caption, images in zip(self._rows, self._images, strict=False):
             painter.drawText(
                 QRectF(0, top, self.width(), line), Qt.AlignmentFlag.AlignLeft, caption
             )
@@ -85,6 +98,12 @@ class PatchPreview(QWidget):
     def _side(self, width: int) -> float:
         columns = max((len(images) for images in self._images), default=4)
         return min(96.0, (width - (columns - 1) * _GAP) / columns)
+
+
+def _heat(values: npt.NDArray[np.floating], high: float) -> npt.NDArray[np.floating]:
+    """Turn maps (N, H, W) into colours (N, 3, H, W), brightest at ``high``."""
+    colours = ensure_colormap("inferno").map(np.clip(values / high, 0, 1).ravel())[:, :3]
+    return np.moveaxis(colours.reshape(*values.shape, 3), -1, 1)
 
 
 def _image(patch: npt.NDArray[np.floating]) -> QImage:

@@ -1,0 +1,77 @@
+"""The command ``info``: what a model file says of itself, without its network."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..core.model.verdict import trained_on
+from ..io.artifacts.model_header import ModelSummary, read_summary
+
+__all__ = ["run_info"]
+
+_KINDS = {
+    "ssim": "structure (SSIM)",
+    "squared_error": "squared error",
+    "reconstruction_probability": "reconstruction probability",
+    "discriminator": "discriminator",
+    "texture": "texture",
+    "features": "features",
+}
+
+
+def run_info(path: Path) -> tuple[dict[str, Any], str]:
+    """Read a model file; returns what to print for programs and for people."""
+    model = read_summary(path)
+    header, calibration = model.header, model.calibration
+    verdict = model.verdict
+    result = {
+        "config": header.config.model_dump(mode="json"),
+        "channels": header.channels,
+        "channel_axis": header.channel_axis,
+        "parameters": header.parameters,
+        "intensity_low": header.intensity_low,
+        "intensity_high": header.intensity_high,
+        "auto_threshold": model.auto_threshold,
+        "threshold": str(header.threshold),
+        "residuals": [scoring.residual.kind for scoring in header.scorings],
+        "calibration_pixels": calibration.pixels,
+        "calibration_held_out": calibration.held_out,
+        "verdict": None
+        if verdict is None
+        else {"grade": verdict.grade, "text": verdict.text, **asdict(verdict)},
+        "warnings": list(header.warnings),
+        "provenance": dict(header.provenance),
+        "history": [
+            dict(zip(("step", "seconds", "loss", "validation_loss"), entry, strict=True))
+            for entry in header.history
+        ],
+    }
+    return result, "\n".join(_lines(path, model))
+
+
+def _lines(path: Path, model: ModelSummary) -> list[str]:
+    header, calibration = model.header, model.calibration
+    config, residual = header.config, header.config.residual
+    lines = [path.name, *trained_on(header.provenance)]
+    steps = f"{header.history[-1][0]:,} steps" if header.history else "no steps"
+    kind = {1: "grey", 3: "RGB"}.get(header.channels, f"{header.channels}-channel")
+    lines.append(
+        f"Preset {config.name}, {steps}, patches of {config.patch_size} px, {kind} images."
+    )
+    if residual.kind == "rarity":
+        views = ", ".join(f"{_KINDS[v.residual.kind]} ({v.weight:.0%})" for v in residual.members)
+        lines.append(f"A residual of 3 is that of one good pixel in a thousand; judged by {views}.")
+    else:
+        lines.append(f"Judged by {_KINDS[residual.kind]}.")
+    regions = calibration.regions_per_image(model.auto_threshold)
+    lines.append(
+        f"Automatic threshold {model.auto_threshold:.4g}: at most {regions:.2g} false "
+        f"region{'s' * (regions > 1.05)} in a good image, measured on {calibration.pixels:,} "
+        f"good pixels {'kept out of' if calibration.held_out else 'of'} the training."
+    )
+    if model.verdict is not None:
+        lines.append(model.verdict.text)
+    lines += [f"warning: {text}" for text in header.warnings]
+    return [*lines, "Every number: info --json."]
