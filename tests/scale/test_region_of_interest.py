@@ -203,3 +203,28 @@ def test_evaluation_counts_the_region_of_interest_only(
     assert barred.froc is not None
     np.testing.assert_array_equal(alone.froc.found, barred.froc.found)
     np.testing.assert_array_equal(alone.froc.false_regions, barred.froc.false_regions)
+
+
+def test_workers_of_a_cluster_inspect_the_region_of_interest_too(
+    grey_model: DefectModel,
+    several: list[Path],
+    tmp_path: Path,
+    threads: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mask = np.zeros((64, 72), np.uint8)
+    mask[:30] = 255
+    Image.fromarray(mask).save(tmp_path / "roi.png")
+    monkeypatch.chdir(tmp_path)
+    for name, cluster in (("here", None), ("cluster", threads)):
+        messages = detect_files(
+            grey_model, several, name, grey_model.auto_threshold, SegmentationConfig(),
+            device="cpu", roi=parse_region("roi.png"), cluster=cluster,
+        )  # fmt: skip
+        assert not [message for message in messages if isinstance(message, FileFailed)]
+    for kind in ("residual", "labels"):
+        here, there = (
+            read_image(tmp_path / name / f"a.{kind}.ome.tif").data for name in ("here", "cluster")
+        )
+        np.testing.assert_array_equal(here, there)
+        assert not there[30:].any()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import shlex
 import shutil
 import sys
 import tomllib
@@ -16,6 +17,7 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_ssim_defects.cli.arguments import argument_parser
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import OutputConfig, SegmentationConfig, TrainingConfig
 from napari_ssim_defects.core.config.presets import PRESETS
@@ -35,6 +37,7 @@ from napari_ssim_defects.io.artifacts.recipe import (
     read_recipe,
     write_recipe,
 )
+from napari_ssim_defects.io.artifacts.recipe_program import detection_line, detection_program
 from napari_ssim_defects.io.images.image_file import find_images
 
 HEAD = 'schema = "napari-ssim-defects recipe"\nversion = 1\n'
@@ -308,3 +311,15 @@ def test_a_recipe_that_cannot_be_written_leaves_the_old_one(
 def test_a_recipe_needs_something_to_do() -> None:
     with pytest.raises(InputError, match="neither"):
         Recipe(model="m")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="lines are quoted otherwise there")
+@pytest.mark.parametrize("roi", ["bottom:60", "0:96,0:80", "/data/roi.png"])
+def test_line_and_program_have_the_region_of_interest(roi: str) -> None:
+    recipe = DetectionRecipe(images=[Path("/data/a.png")], folder=Path("/data/out"), roi=roi)
+    line = detection_line(Path("/data/model.safetensors"), recipe)
+    options = argument_parser().parse_args(shlex.split(line)[1:])
+    assert options.roi == recipe.roi
+    program = detection_program(Path("/data/model.safetensors"), recipe)
+    assert f"roi=parse_region({roi!r})" in program
+    compile(program, "program", "exec")
