@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from napari.viewer import Viewer
 from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QFrame,
     QLabel,
@@ -54,8 +55,6 @@ class Footer(QWidget):
         self.status = wrapped(QLabel())
         self.status.setAccessibleName("Status")
         self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        # Of one height, so that no message moves the buttons under the mouse.
-        self.status.setFixedHeight(_LINES * self.status.fontMetrics().lineSpacing() + 4)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(4)
@@ -67,6 +66,12 @@ class Footer(QWidget):
             signal.connect(self._show_status)
         self._show_progress()
         self._show_status()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Give messages one height, in the theme's font, so that none moves what lies above."""
+        super().showEvent(event)
+        self.status.ensurePolished()
+        self.status.setFixedHeight(_LINES * self.status.fontMetrics().lineSpacing() + 4)
 
     @while_alive
     def _show_progress(self) -> None:
