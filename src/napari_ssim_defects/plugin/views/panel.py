@@ -24,6 +24,7 @@ from .sections.image_bar import ImageBar
 from .sections.region_table import RegionTableView
 from .sections.segment import SegmentView
 from .sections.train import TrainView
+from .widgets.colours import SECOND
 from .widgets.fields import while_alive, wrapped
 from .widgets.section import Section
 
@@ -37,7 +38,7 @@ _LINES = 3  # of a message
 # napari's themes hardly tell which button or box has the focus.
 _FOCUS = (
     "QPushButton:focus, QComboBox:focus, QAbstractSpinBox:focus, QLineEdit:focus, QCheckBox:focus,"
-    " QAbstractItemView:focus { border: 1px solid palette(text); }"
+    f" QAbstractItemView:focus {{ border: 1px solid {SECOND}; }}"
 )
 
 
@@ -55,6 +56,7 @@ class Footer(QWidget):
         self.status = wrapped(QLabel())
         self.status.setAccessibleName("Status")
         self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        self._fix_height()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(4)
@@ -70,8 +72,14 @@ class Footer(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Give messages one height, in the theme's font, so that none moves what lies above."""
         super().showEvent(event)
+        self._fix_height()
+
+    def _fix_height(self) -> None:
         self.status.ensurePolished()
-        self.status.setFixedHeight(_LINES * self.status.fontMetrics().lineSpacing() + 4)
+        text = self.status.text()
+        self.status.setText("\n".join("x" * _LINES))
+        self.status.setFixedHeight(self.status.sizeHint().height())
+        self.status.setText(text)
 
     @while_alive
     def _show_progress(self) -> None:
