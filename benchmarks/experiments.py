@@ -27,7 +27,7 @@ from napari_ssim_defects.core.images.intensity import IntensityRange
 from napari_ssim_defects.core.model.calibrate import calibrate
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
 from napari_ssim_defects.core.patches.areas import TrainingArea, training_side
-from napari_ssim_defects.core.patches.sampler import PatchSource
+from napari_ssim_defects.core.patches.patch_source import PatchSource
 from napari_ssim_defects.core.training.loader import BatchLoader, PatchSampler
 from napari_ssim_defects.core.training.losses import Criterion
 from napari_ssim_defects.core.training.messages import (

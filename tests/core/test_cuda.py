@@ -15,7 +15,7 @@ from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
 from napari_ssim_defects.core.networks.precision import fast_dtype, use_dtype
 from napari_ssim_defects.core.patches.areas import TrainingArea
-from napari_ssim_defects.core.patches.sampler import PatchSource
+from napari_ssim_defects.core.patches.patch_source import PatchSource
 from napari_ssim_defects.core.ssim import ssim_loss, ssim_map
 from napari_ssim_defects.core.training.messages import (
     TrainingCheckpoint,

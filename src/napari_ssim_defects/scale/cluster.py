@@ -23,8 +23,16 @@ from ..core.model.defect_model import DefectModel
 from ..core.networks.precision import fast_dtype, use_dtype
 from ..io.writers.journal import Journal, Record
 from ..io.writers.results import ResultWriter
-from .file_detection import Detection, NotWritten, Target, detect_file, file_done
-from .messages import FileDone, FileFailed, FileProgress
+from .file_detection import (
+    Detection,
+    FileDone,
+    FileFailed,
+    FileProgress,
+    NotWritten,
+    Target,
+    detect_file,
+    file_done,
+)
 
 __all__ = ["detect_on_cluster"]
 

@@ -1,4 +1,4 @@
-"""Detection in one image file, and the files that it writes."""
+"""Detection in one image file: the files that it writes, and its messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.common.errors import InputError
 from ..core.common.progress import DetectionProgress, PlaneDetected
-from ..core.config import OutputConfig, SegmentationConfig
+from ..core.config import OutputConfig, OutputKind, SegmentationConfig
 from ..core.config.region import MaskRegion, RegionOfInterest
 from ..core.images.inspected_area import InspectedArea
 from ..core.images.planes import ImageLike, Planes, as_planes
@@ -23,16 +23,18 @@ from ..core.segmentation.regions import Region, measure_plane
 from ..core.segmentation.segment import segment_planes
 from ..io.files.scratch import scratch_folder
 from ..io.images.checks import as_grey, intensity_notice, is_grey
-from ..io.images.image_file import ImageFile, open_image
-from ..io.images.region_of_interest import inspected_area
+from ..io.images.image_file import ImageFile, inspected_area, open_image
 from ..io.readers.raster import has_palette
 from ..io.writers.journal import Journal, Record
 from ..io.writers.report import thumbnail
 from ..io.writers.results import Result, ResultWriter, table_rows
-from .messages import FileDetected, FileDone
 
 __all__ = [
     "Detection",
+    "FileDetected",
+    "FileDone",
+    "FileFailed",
+    "FileProgress",
     "NotWritten",
     "Target",
     "detect_file",
@@ -48,6 +50,79 @@ _MOST_AXES = 5  # of a TIFF: TZCYX
 _LARGEST_IN_MEMORY = (
     2**25
 )  # pixels that are processed in memory; larger images are processed in blocks
+
+
+@dataclass(frozen=True, slots=True)
+class FileProgress:
+    """Part of the whole job that is done, in [0, 1], and the file that is being worked on."""
+
+    path: Path
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class FileDetected:
+    """One file is done, on this computer.
+
+    Attributes
+    ----------
+    path
+        The image file.
+    files
+        What was written about it, by kind.
+    residual, labels
+        Residual and instance labels, float32 and int32 of shape (..., H, W). Of images that were
+        inspected in blocks they are dask arrays: labels are painted, and a residual is computed
+        again, where they are asked for.
+    regions
+        Number of regions, over all planes.
+    seconds
+        Time from reading to writing.
+    notices
+        Sentences about the image that a person should read.
+    """
+
+    path: Path
+    files: Mapping[OutputKind, tuple[Path, ...]]
+    residual: ImageLike
+    labels: ImageLike
+    regions: int
+    seconds: float
+    notices: tuple[str, ...] = ()
+
+    @property
+    def defective_fraction(self) -> float:
+        """Fraction of the pixels that lie in regions."""
+        return float(np.count_nonzero(self.labels) / self.labels.size)
+
+
+@dataclass(frozen=True, slots=True)
+class FileDone:
+    """One file is done, on another computer or in an earlier run.
+
+    Attributes
+    ----------
+    path, files, regions, defective_fraction, seconds, notices
+        As of `FileDetected`.
+    earlier
+        Whether it was finished in an earlier run, with the same model and settings.
+    """
+
+    path: Path
+    files: Mapping[OutputKind, tuple[Path, ...]]
+    regions: int
+    defective_fraction: float
+    seconds: float
+    earlier: bool
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileFailed:
+    """One file could not be used; ``reason`` is a sentence. The others go on."""
+
+    path: Path
+    reason: str
 
 
 class NotWritten(InputError):

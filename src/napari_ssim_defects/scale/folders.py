@@ -23,13 +23,16 @@ from ..core.model.defect_model import DefectModel
 from ..core.segmentation.segment import refuse_reversed, segment_planes
 from ..io.files.naming import output_stems, table_names
 from ..io.images.checks import mask_notice
-from ..io.images.image_file import match_truth, read_image, read_mask
-from ..io.images.region_of_interest import inspected_area, located
+from ..io.images.image_file import inspected_area, located, match_truth, read_image, read_mask
 from ..io.writers.journal import Journal
 from ..io.writers.report import REPORT_NAME, write_report
 from ..io.writers.results import ResultWriter
 from .file_detection import (
     Detection,
+    FileDetected,
+    FileDone,
+    FileFailed,
+    FileProgress,
     NotWritten,
     Target,
     detect_file,
@@ -38,7 +41,6 @@ from .file_detection import (
     finished_earlier,
     inspect_file,
 )
-from .messages import FileDetected, FileDone, FileFailed, FileProgress
 
 __all__ = [
     "FileDetected",

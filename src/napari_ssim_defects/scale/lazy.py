@@ -22,9 +22,8 @@ from ..core.images.planes import ImageLike, Planes
 from ..core.images.tiles import Box, PatchGrid, tile_side, tiles
 from ..core.model.defect_model import DefectModel
 from ..core.networks.precision import fast_dtype
-from ..core.segmentation.runs import Runs
+from ..core.segmentation.runs import Runs, ThresholdIndex
 from ..core.segmentation.segment import Segmented, prepare, refuse_reversed, segment_prepared
-from ..core.segmentation.threshold_index import ThresholdIndex
 from .blocks import Array, joined, local_blocks, plane_blocks, residual_blocks, scored, tile_sums
 
 __all__ = [

@@ -8,7 +8,7 @@ from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
 from napari_ssim_defects.core.networks.discriminator import Discriminator
 from napari_ssim_defects.core.patches.corruption import corrupt, vary
-from napari_ssim_defects.core.patches.sampler import tiles
+from napari_ssim_defects.core.patches.patch_source import tiles
 from napari_ssim_defects.core.training.losses import Criterion, corruption_weights
 
 

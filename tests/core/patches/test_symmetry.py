@@ -15,7 +15,7 @@ from napari_ssim_defects.core.config import AugmentationConfig, TrainingConfig
 from napari_ssim_defects.core.detection.reconstruction import reconstruct_plane
 from napari_ssim_defects.core.networks.texture import TextureModel, fit_texture
 from napari_ssim_defects.core.patches.areas import TrainingArea
-from napari_ssim_defects.core.patches.sampler import PatchSource
+from napari_ssim_defects.core.patches.patch_source import PatchSource
 from napari_ssim_defects.core.patches.symmetry import (
     find_symmetries,
     orientation_at,

@@ -6,7 +6,7 @@ import torch
 
 from napari_ssim_defects.core.config import AugmentationConfig
 from napari_ssim_defects.core.patches.areas import TrainingArea
-from napari_ssim_defects.core.patches.sampler import PatchSource
+from napari_ssim_defects.core.patches.patch_source import PatchSource
 from napari_ssim_defects.core.training.loader import PatchSampler
 
 NONE = AugmentationConfig()

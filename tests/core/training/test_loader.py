@@ -5,7 +5,7 @@ import torch
 
 from napari_ssim_defects.core.config import AugmentationConfig, TrainingConfig
 from napari_ssim_defects.core.patches.areas import TrainingArea
-from napari_ssim_defects.core.patches.sampler import PatchSource
+from napari_ssim_defects.core.patches.patch_source import PatchSource
 from napari_ssim_defects.core.training import loader
 from napari_ssim_defects.core.training.loader import BatchLoader, PatchSampler, step_seed
 from napari_ssim_defects.core.training.losses import Criterion

@@ -20,8 +20,7 @@ from ..config import SegmentationConfig
 from ..images.inspected_area import InspectedArea
 from ..images.tiles import Box
 from .morphology import closing, opening
-from .runs import Runs
-from .threshold_index import ThresholdIndex
+from .runs import Runs, ThresholdIndex
 
 __all__ = [
     "Prepared",

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..patches.sampler import PatchSource
+from ..patches.patch_source import PatchSource
 from .losses import CorruptedBatch, Criterion
 
 __all__ = [

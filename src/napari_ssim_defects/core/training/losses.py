@@ -12,7 +12,7 @@ from ..config import TrainingConfig
 from ..networks.autoencoder import Autoencoder
 from ..networks.precision import autocast
 from ..patches.corruption import corrupt, vary
-from ..patches.sampler import tiles
+from ..patches.patch_source import tiles
 from ..ssim import ssim_loss
 
 __all__ = [

@@ -41,7 +41,7 @@ from ..patches.areas import (
     training_planes,
     training_side,
 )
-from ..patches.sampler import PatchSource
+from ..patches.patch_source import PatchSource
 from ..patches.symmetry import find_symmetries
 from .checkpoint import Checkpoint, load_arrays
 from .loader import GPU_PREFETCH_BATCHES, BatchLoader, PatchSampler

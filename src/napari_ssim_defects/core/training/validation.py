@@ -20,7 +20,7 @@ from ..images.tiles import Box
 from ..networks.autoencoder import Autoencoder
 from ..networks.precision import autocast
 from ..patches.corruption import corrupt
-from ..patches.sampler import tiles
+from ..patches.patch_source import tiles
 from .losses import Criterion, training_loss
 from .messages import TrainingPreview
 from .schedule import LEARNED_SKILL

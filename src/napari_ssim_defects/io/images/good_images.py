@@ -15,8 +15,15 @@ from ...core.config.region import RegionOfInterest
 from ...core.images.planes import as_planes
 from ..readers.raster import has_palette
 from .checks import as_grey, data_bar_notice, intensity_notice, is_grey
-from .image_file import ImageFile, find_images, match_masks, open_image, read_mask
-from .region_of_interest import inspected_area, located
+from .image_file import (
+    ImageFile,
+    find_images,
+    inspected_area,
+    located,
+    match_masks,
+    open_image,
+    read_mask,
+)
 
 if TYPE_CHECKING:
     from ...core.model.defect_model import DefectModel

@@ -1,4 +1,4 @@
-"""What is in image files, and in the masks that belong to them."""
+"""Image files, the masks that belong to them, and regions of interest."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.common.errors import InputError
+from ...core.config.region import MaskRegion, RegionOfInterest
+from ...core.images.inspected_area import InspectedArea
 from ...core.images.planes import ImageLike
 from ..files.spatial import SpatialMetadata
 from ..readers.file_array import FileArray
@@ -23,6 +25,8 @@ __all__ = [
     "SUFFIXES",
     "ImageFile",
     "find_images",
+    "inspected_area",
+    "located",
     "match_masks",
     "match_truth",
     "open_image",
@@ -156,3 +160,43 @@ def read_mask(path: str | os.PathLike[str], shape: Sequence[int]) -> npt.NDArray
             "size as the images."
         )
     return mask
+
+
+def located(region: RegionOfInterest | None) -> RegionOfInterest | None:
+    """Return a region whose file, if it has one, is there, by a path that means it everywhere.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is no image.
+    """
+    if isinstance(region, MaskRegion):
+        (path,) = find_images([region.path])
+        return MaskRegion(path=path.absolute())
+    return region
+
+
+def inspected_area(
+    region: RegionOfInterest | None, shape: Sequence[int], name: str
+) -> InspectedArea | None:
+    """Return the pixels of an image that are inspected; None: all.
+
+    Parameters
+    ----------
+    region
+        Where to look. The mask of a file holds for every plane.
+    shape
+        Shape (..., H, W) of the image.
+    name
+        What error messages call it.
+
+    Raises
+    ------
+    InputError
+        If the region does not fit the image, or its mask cannot be read or marks nothing.
+    """
+    if region is None:
+        return None
+    if isinstance(region, MaskRegion):
+        return InspectedArea.of_mask(read_mask(region.path, shape[-2:]), shape, name)
+    return InspectedArea.of_region(region, shape, name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...core.common.errors import InputError
 from ...core.config import SegmentationConfig
-from ...io.artifacts.recipe_program import detection_line, detection_program
+from ...io.artifacts.recipe import detection_line, detection_program
 from .. import layers
 from ..jobs.export_job import Exportable, export_results
 from ..jobs.recipe_checks import RecipeReady, make_recipe

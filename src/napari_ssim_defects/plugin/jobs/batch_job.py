@@ -183,8 +183,7 @@ def open_result(
     InputError
         If a file cannot be read, is too large to be shown at once, or there is no residual.
     """
-    from ...io.images.image_file import open_image
-    from ...io.images.region_of_interest import inspected_area
+    from ...io.images.image_file import inspected_area, open_image
     from ...scale.file_detection import detected_in_blocks, file_planes
 
     if image.residual is None:

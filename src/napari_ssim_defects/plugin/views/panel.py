@@ -25,8 +25,7 @@ from .sections.region_table import RegionTableView
 from .sections.segment import SegmentView
 from .sections.train import TrainView
 from .widgets.colours import SECOND
-from .widgets.fields import while_alive, wrapped
-from .widgets.section import Section
+from .widgets.fields import Section, while_alive, wrapped
 
 __all__ = [
     "DefectPanel",

@@ -22,8 +22,16 @@ from ....core.model.thresholds import (
 from ...controllers.panel_controller import Controller
 from ...layers import is_heatmap
 from ..plots.threshold_slider import ThresholdSlider
-from ..widgets.fields import Choice, IntegerBox, LayerCombo, NumberBox, form, while_alive, wrapped
-from ..widgets.section import Section
+from ..widgets.fields import (
+    Choice,
+    IntegerBox,
+    LayerCombo,
+    NumberBox,
+    Section,
+    form,
+    while_alive,
+    wrapped,
+)
 
 __all__ = [
     "ProposalsView",

@@ -14,6 +14,7 @@ from ..widgets.fields import (
     IntegerBox,
     LayerCombo,
     NumberBox,
+    Section,
     form,
     heading,
     notice_label,
@@ -22,7 +23,6 @@ from ..widgets.fields import (
 )
 from ..widgets.layer_picker import LayerPicker
 from ..widgets.patch_preview import PatchPreview
-from ..widgets.section import Section
 from ..widgets.unsaved import unless_unsaved
 
 __all__ = ["TrainView"]

@@ -10,7 +10,7 @@ from scipy import ndimage
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import AugmentationConfig
 from napari_ssim_defects.core.patches.areas import TrainingArea, split
-from napari_ssim_defects.core.patches.sampler import PatchSource
+from napari_ssim_defects.core.patches.patch_source import PatchSource
 
 NONE = AugmentationConfig()
 
