@@ -16,6 +16,7 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+from napari_ssim_defects.io.artifacts.recipe_program import detection_line, detection_program
 
 from napari_ssim_defects.cli.arguments import argument_parser
 from napari_ssim_defects.core.common.errors import InputError
@@ -37,7 +38,6 @@ from napari_ssim_defects.io.artifacts.recipe import (
     read_recipe,
     write_recipe,
 )
-from napari_ssim_defects.io.artifacts.recipe_program import detection_line, detection_program
 from napari_ssim_defects.io.images.image_file import find_images
 
 HEAD = 'schema = "napari-ssim-defects recipe"\nversion = 1\n'

@@ -24,6 +24,7 @@ from ..state.batch_state import BatchImage, BatchSummary
 from ..state.panel_state import PanelState
 from ..state.preferences import preferences
 from .export import RESULTS
+from .section import SectionController
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["BatchController"]
 
 
-class BatchController:
+class BatchController(SectionController):
     """Detects defects in files in a thread, and opens the result of one of them.
 
     Parameters
@@ -53,21 +54,14 @@ class BatchController:
         runner: Runner,
         preview: SegmentationPreview,
     ) -> None:
-        self._viewer = viewer
-        self._state = state
-        self._runner = runner
+        super().__init__(viewer, state, runner)
         self._preview = preview
         self._settings: BatchSettings | None = None
         self._origin: dict[str, Any] = {}
         self._opened: dict[Path, str] = {}  # unique ids of layers
         for signal in self._signals():
-            signal.connect(self._show_threshold)
+            self._connect(signal, self._show_threshold)
         self._show_threshold()
-
-    def close(self) -> None:
-        """Disconnect from the viewer and the state."""
-        for signal in self._signals():
-            signal.disconnect(self._show_threshold)
 
     def choose(self, inputs: Sequence[str | Path]) -> None:
         """Choose files and folders, and propose a folder for the results."""

@@ -18,6 +18,7 @@ from ..layers.spatial import visible_plane
 from ..previews.segmentation_preview import SegmentationPreview
 from ..state.panel_state import PanelState
 from ..state.preferences import preferences
+from .section import SectionController
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -31,7 +32,7 @@ _REST = 150  # milliseconds without a move of the camera before the job gets the
 _BETWEEN = 1.0  # seconds from one drawing of a growing heatmap to the next
 
 
-class DetectionController:
+class DetectionController(SectionController):
     """Detects defects in layers in a thread, and adds heatmaps to the viewer.
 
     Parameters
@@ -53,22 +54,18 @@ class DetectionController:
         runner: Runner,
         preview: SegmentationPreview,
     ) -> None:
-        self._viewer = viewer
-        self._state = state
-        self._runner = runner
+        super().__init__(viewer, state, runner)
         self._preview = preview
         self._growing: Any = None
         self._shown = 0.0, 0  # when the growing heatmap was last drawn, and the rest at that time
         self._moved = workers.Later(self._tell_sight, _REST)
-        viewer.layers.events.removed.connect(self._on_layer_removed)
+        self._connect(viewer.layers.events.removed, self._on_layer_removed)
         for signal in self._view():
-            signal.connect(self._moved.request)
+            self._connect(signal, self._moved.request)
 
     def close(self) -> None:
         """Disconnect from the viewer and the state."""
-        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
-        for signal in self._view():
-            signal.disconnect(self._moved.request)
+        super().close()
         self._moved.cancel()
 
     def start(self) -> None:

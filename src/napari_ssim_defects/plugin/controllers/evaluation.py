@@ -18,6 +18,7 @@ from ..layers import is_mask, refuse_large, source_name
 from ..layers.provenance import inspected_area, provenance
 from ..layers.regions_of_interest import region_mask
 from ..state.panel_state import Curve, CurveSet, EvaluationSummary, PanelState
+from .section import SectionController
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -36,7 +37,7 @@ def is_truth(layer: Layer) -> bool:
     return (isinstance(layer, Labels) and not provenance(layer)) or is_mask(layer)
 
 
-class EvaluationController:
+class EvaluationController(SectionController):
     """Scores the current heatmap in a thread and puts the scores into the state.
 
     Parameters
@@ -50,16 +51,9 @@ class EvaluationController:
     """
 
     def __init__(self, viewer: ViewerModel, state: PanelState, runner: Runner) -> None:
-        self._viewer = viewer
-        self._state = state
-        self._runner = runner
-        viewer.layers.events.removed.connect(self._on_layer_removed)
-        state.events.heatmap.connect(self._forget)
-
-    def close(self) -> None:
-        """Disconnect from the viewer and the state."""
-        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
-        self._state.events.heatmap.disconnect(self._forget)
+        super().__init__(viewer, state, runner)
+        self._connect(viewer.layers.events.removed, self._on_layer_removed)
+        self._connect(state.events.heatmap, self._forget)
 
     def start(self) -> None:
         """Score the current heatmap at the current threshold."""

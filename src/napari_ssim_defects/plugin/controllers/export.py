@@ -20,6 +20,7 @@ from ..layers.spatial import file_metadata
 from ..previews.segmentation_preview import SegmentationPreview
 from ..state.panel_state import Activity, PanelState
 from ..state.preferences import preferences
+from .section import SectionController
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -36,7 +37,7 @@ _LANGUAGES = {
 }
 
 
-class ExportController:
+class ExportController(SectionController):
     """Writes the chosen results in a thread.
 
     Parameters
@@ -58,15 +59,9 @@ class ExportController:
         runner: Runner,
         preview: SegmentationPreview,
     ) -> None:
-        self._viewer = viewer
-        self._state = state
-        self._runner = runner
+        super().__init__(viewer, state, runner)
         self._preview = preview
-        viewer.layers.events.removed.connect(self._on_layer_removed)
-
-    def close(self) -> None:
-        """Disconnect from the viewer and the state."""
-        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self._connect(viewer.layers.events.removed, self._on_layer_removed)
 
     def start(self, folder: str | Path | None = None) -> None:
         """Write the chosen results of the chosen heatmaps to a folder."""

@@ -14,6 +14,7 @@ from ..layers.provenance import inspected_area, provenance
 from ..layers.spatial import pixel_size
 from ..previews.segmentation_preview import SegmentationPreview
 from ..state.panel_state import PanelState
+from .section import SectionController
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 
-class LabellingController:
+class LabellingController(SectionController):
     """Numbers and measures the regions of the current heatmap in a thread.
 
     Parameters
@@ -46,9 +47,7 @@ class LabellingController:
         runner: Runner,
         preview: SegmentationPreview,
     ) -> None:
-        self._viewer = viewer
-        self._state = state
-        self._runner = runner
+        super().__init__(viewer, state, runner)
         self._preview = preview
 
     def start(self) -> None:

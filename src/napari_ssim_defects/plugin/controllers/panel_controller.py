@@ -76,8 +76,8 @@ class Controller:
             return
         self._closed = True
         for part in (
-            self.images, self.training, self.detection, self.proposals, self.regions,
-            self.evaluation, self.export, self.batch,
+            self.images, self.training, self.detection, self.proposals, self.labelling,
+            self.regions, self.evaluation, self.export, self.recipes, self.batch,
         ):  # fmt: skip
             part.close()
         self._preview.close()

@@ -15,6 +15,7 @@ from ..jobs.runner import Runner
 from ..layers import is_heatmap, refuse_large, source_name
 from ..layers.provenance import inspected_values, provenance, update_provenance
 from ..state.panel_state import PanelState
+from .section import SectionController
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -34,7 +35,7 @@ class GoodMeasured:
     calibration: Calibration
 
 
-class ProposalController:
+class ProposalController(SectionController):
     """Proposes thresholds for the heatmaps of a model (paper section 4.1).
 
     Parameters
@@ -56,15 +57,9 @@ class ProposalController:
         runner: Runner,
         on_calibration: Callable[[], None],
     ) -> None:
-        self._viewer = viewer
-        self._state = state
-        self._runner = runner
+        super().__init__(viewer, state, runner)
         self._on_calibration = on_calibration
-        viewer.layers.events.removed.connect(self._on_layer_removed)
-
-    def close(self) -> None:
-        """Disconnect from the viewer and the state."""
-        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
+        self._connect(viewer.layers.events.removed, self._on_layer_removed)
 
     def use_automatic(self) -> None:
         """Take the automatic threshold of the model that made the heatmap."""

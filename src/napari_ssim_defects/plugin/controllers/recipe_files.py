@@ -17,6 +17,7 @@ from ..layers.spatial import file_metadata
 from ..state.panel_state import PanelState
 from ..state.preferences import preferences
 from .export import ExportController
+from .section import SectionController
 from .training import training_image
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["RecipeController"]
 
 
-class RecipeController:
+class RecipeController(SectionController):
     """Saves the settings of the panel as a recipe, and applies a recipe to the panel.
 
     Parameters
@@ -54,9 +55,7 @@ class RecipeController:
         export: ExportController,
         adopt: Callable[[DefectModel, Path], None],
     ) -> None:
-        self._viewer = viewer
-        self._state = state
-        self._runner = runner
+        super().__init__(viewer, state, runner)
         self._export = export
         self._adopt = adopt
         self._recipe: Recipe | None = None

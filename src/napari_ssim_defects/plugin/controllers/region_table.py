@@ -1,33 +1,48 @@
-"""Controller of the Regions section: a table of committed regions, linked with the canvas."""
+"""Controller of the Regions section: a table of committed regions, linked with the canvas.
+
+Measurements are updated when a person edits the regions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from napari.layers import Labels
 
+from ...core.common.errors import InputError
+from ...core.segmentation.regions import Region, measure_planes
 from ...io.writers.tables import REGION_COLUMNS, tab_separated, write_csv
 from ..jobs import workers
-from ..jobs.jobs import Done
+from ..jobs.jobs import Done, Fraction
 from ..jobs.runner import Runner
 from ..layers import is_committed, source_name
+from ..layers.large import large_labels
+from ..layers.provenance import provenance, update_provenance
+from ..layers.region_features import RegionsMeasured, Spacing, checksum, regions_to_review
 from ..layers.spatial import pixel_size
 from ..state.panel_state import PanelState, RegionKey, RegionTable
-from .measured_labels import MeasuredLabels
+from .section import SectionController
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
 __all__ = [
+    "MeasuredLabels",
     "RegionSelection",
     "RegionTableController",
+    "measure_labels",
     "saving",
 ]
+
+_REST = 200  # milliseconds without a change after which regions are measured
+_PIXELS = ("paint", "labels_update", "set_data")  # undo emits only the last one
+_PLACE = ("scale", "rotate", "shear", "affine", "units")
 
 Rows = list[dict[str, object]]
 
@@ -35,6 +50,112 @@ _SURROUNDINGS = 5  # of what is in sight, to the size of a region that was chose
 _LEAST_IN_SIGHT = 96  # pixels
 _BLINKS, _BLINK = 4, 150  # number, and milliseconds of each
 _OUTLINE = 3  # pixels
+
+
+class MeasuredLabels:
+    """Updates the features of a layer of regions when its pixels or its scale change.
+
+    Parameters
+    ----------
+    layer
+        Committed regions; its provenance holds the residual and the checksum of the measured
+        pixels.
+    on_failure
+        Called with a sentence when the regions cannot be measured.
+    """
+
+    def __init__(self, layer: Labels, on_failure: Callable[[str], None]) -> None:
+        self._layer = layer
+        self._spacing = pixel_size(layer)
+        self._on_failure = on_failure
+        self._job: workers.Job | None = None
+        self._later = workers.Later(self._measure, _REST)
+        for name in (*_PIXELS, *_PLACE):
+            layer.events[name].connect(self._on_change)
+
+    def close(self) -> None:
+        """Disconnect from the layer."""
+        for name in (*_PIXELS, *_PLACE):
+            self._layer.events[name].disconnect(self._on_change)
+        self._stop()
+
+    def _on_change(self) -> None:
+        if large_labels(self._layer) is not None:  # cannot be painted, but drawing emits set_data
+            return
+        self._stop()
+        self._later.request()
+
+    def _measure(self) -> None:
+        layer = self._layer
+        review = regions_to_review(layer)
+        spacing = pixel_size(layer)
+        origin = provenance(layer)
+        self._job = workers.start(
+            partial(
+                measure_labels,
+                layer.data,
+                origin["residual"],
+                review,
+                spacing,
+                origin["measured"] if spacing == self._spacing else None,
+            ),
+            partial(self._on_measured, spacing),
+        )
+
+    def _on_measured(self, spacing: Spacing, message: object) -> None:
+        if isinstance(message, workers.Failure):
+            self._layer.features = {}  # better none than outdated ones
+            self._on_failure(message.text)
+        elif isinstance(message, RegionsMeasured):
+            self._spacing = spacing
+            update_provenance(self._layer, measured=message.checksum)
+            self._layer.features = message.features
+
+    def _stop(self) -> None:
+        self._later.cancel()
+        if self._job is not None:
+            self._job.discard()
+            self._job = None
+
+
+def measure_labels(
+    labels: npt.NDArray[Any],
+    residual: npt.NDArray[np.float32],
+    review: Collection[int],
+    spacing: Spacing,
+    known: int | None,
+) -> Generator[Fraction | RegionsMeasured, None, None]:
+    """Measure the regions of a layer, unless its pixels were measured already.
+
+    Parameters
+    ----------
+    labels, residual
+        Both of shape (..., H, W).
+    review
+        Labels that are to be reviewed.
+    spacing
+        Size (y, x) of a pixel and its unit.
+    known
+        Checksum of pixels that need not be measured again.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
+    """
+    if known is not None and checksum(labels) == known:
+        return
+    if labels.shape != residual.shape:
+        raise InputError(
+            "The regions cannot be measured: their layer has another size than the heatmap that "
+            "they were made from."
+        )
+    regions: list[tuple[int, Region]] = []
+    count = int(np.prod(labels.shape[:-2]))
+    for plane, found in measure_planes(labels, residual, review):
+        regions += [(plane, region) for region in found]
+        yield Fraction((plane + 1) / count)
+    yield RegionsMeasured.of(labels, regions, spacing)
 
 
 class RegionSelection:
@@ -188,7 +309,7 @@ class RegionSelection:
         return True
 
 
-class RegionTableController:
+class RegionTableController(SectionController):
     """Shows the regions of the layer that was selected or created last as a table.
 
     Parameters
@@ -202,26 +323,21 @@ class RegionTableController:
     """
 
     def __init__(self, viewer: ViewerModel, state: PanelState, runner: Runner) -> None:
-        self._viewer = viewer
-        self._state = state
-        self._runner = runner
+        super().__init__(viewer, state, runner)
         self._measured: dict[Labels, MeasuredLabels] = {}
         self._saving: workers.Job | None = None  # its messages arrive as long as it is referenced
         self._selection = RegionSelection(viewer, state)
         self.select = self._selection.select
         for layer in viewer.layers:
             self._follow(layer)
-        viewer.layers.events.inserted.connect(self._on_inserted)
-        viewer.layers.events.removed.connect(self._on_removed)
-        viewer.layers.selection.events.active.connect(self._on_active)
-        state.events.labels_layer.connect(self._show)
+        self._connect(viewer.layers.events.inserted, self._on_inserted)
+        self._connect(viewer.layers.events.removed, self._on_removed)
+        self._connect(viewer.layers.selection.events.active, self._on_active)
+        self._connect(state.events.labels_layer, self._show)
 
     def close(self) -> None:
         """Stop threads, and disconnect from the viewer and the state."""
-        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
-        self._viewer.layers.events.removed.disconnect(self._on_removed)
-        self._viewer.layers.selection.events.active.disconnect(self._on_active)
-        self._state.events.labels_layer.disconnect(self._show)
+        super().close()
         for layer in list(self._measured):
             self._forget(layer)
         self._selection.close()

@@ -30,6 +30,7 @@ from ..jobs.training_job import (
 from ..layers.regions_of_interest import is_region, region_mask
 from ..state.panel_state import LossPoint, PanelState
 from ..state.preferences import preferences
+from .section import SectionController
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["TrainingController", "training_image"]
 
 
-class TrainingController:
+class TrainingController(SectionController):
     """Trains on layers in a thread.
 
     Parameters
@@ -61,23 +62,15 @@ class TrainingController:
         runner: Runner,
         adopt: Callable[[DefectModel], None],
     ) -> None:
-        self._viewer = viewer
-        self._state = state
-        self._runner = runner
+        super().__init__(viewer, state, runner)
         self._adopt = adopt
         self._step = 0
         self._early: Any = None  # network of the model whose training was ended early
         self._network: Any = None  # of the model that needs no further training
-        viewer.layers.events.removed.connect(self._on_layer_removed)
+        self._connect(viewer.layers.events.removed, self._on_layer_removed)
         for signal in (state.events.activity, state.events.model):
-            signal.connect(self._look_for_checkpoint)
+            self._connect(signal, self._look_for_checkpoint)
         self._look_for_checkpoint()
-
-    def close(self) -> None:
-        """Disconnect from the viewer and the state."""
-        self._viewer.layers.events.removed.disconnect(self._on_layer_removed)
-        for signal in (self._state.events.activity, self._state.events.model):
-            signal.disconnect(self._look_for_checkpoint)
 
     def start(self) -> None:
         """Train a model on the chosen layers."""
