@@ -15,8 +15,8 @@ from PIL import Image
 from napari_ssim_defects.cli import main
 from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.io.images.image_file import read_image
-from napari_ssim_defects.scale import graphics_cards
-from napari_ssim_defects.scale.graphics_cards import several_cards, worker_per_card
+from napari_ssim_defects.scale import folders as graphics_cards
+from napari_ssim_defects.scale.folders import several_cards, worker_per_card
 
 distributed = pytest.importorskip("distributed")
 

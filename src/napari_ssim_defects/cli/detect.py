@@ -51,8 +51,14 @@ def run_detect(
     from ..io.images.image_file import find_images
     from ..io.writers.report import REPORT_NAME
     from ..io.writers.results import TABLE_NAME
-    from ..scale.folders import FileDetected, FileFailed, FileProgress, detect_files
-    from ..scale.graphics_cards import several_cards, worker_per_card
+    from ..scale.folders import (
+        FileDetected,
+        FileFailed,
+        FileProgress,
+        detect_files,
+        several_cards,
+        worker_per_card,
+    )
 
     model = model_for_detection(model_path, recipe.residual)
     threshold = threshold_of(recipe.threshold, model)

@@ -130,8 +130,14 @@ def detect_in_files(
     from ...io.images.checks import files_data_bar_notice
     from ...io.images.image_file import find_images
     from ...io.writers.report import REPORT_NAME
-    from ...scale.folders import FileDetected, FileFailed, FileProgress, detect_files
-    from ...scale.graphics_cards import several_cards, worker_per_card
+    from ...scale.folders import (
+        FileDetected,
+        FileFailed,
+        FileProgress,
+        detect_files,
+        several_cards,
+        worker_per_card,
+    )
 
     torch.set_num_threads(settings.threads)
     paths = find_images(inputs)
