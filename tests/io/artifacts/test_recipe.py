@@ -16,7 +16,6 @@ import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
-from napari_ssim_defects.io.artifacts.recipe_program import detection_line, detection_program
 
 from napari_ssim_defects.cli.arguments import argument_parser
 from napari_ssim_defects.core.common.errors import InputError
@@ -35,6 +34,8 @@ from napari_ssim_defects.io.artifacts.recipe import (
     DetectionRecipe,
     Recipe,
     TrainingRecipe,
+    detection_line,
+    detection_program,
     read_recipe,
     write_recipe,
 )
