@@ -112,8 +112,8 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
             raise IndexError(index)
         leading = [int(place) for place in np.unravel_index(index, self.leading_shape)]
         rows, columns = (
-            slice(first + low, first + high)
-            for first, (low, high, _) in (
+            slice(first + low, first + high, step)
+            for first, (low, high, step) in (
                 (self.box.top, rows.indices(self.height)),
                 (self.box.left, columns.indices(self.width)),
             )
