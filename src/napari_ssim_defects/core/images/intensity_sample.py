@@ -43,6 +43,8 @@ def _blocks(side: int) -> list[slice]:
 
 def odd_intensities(images: Sequence[Planes]) -> list[str]:
     """Say which images were saved on another scale than most of the others."""
+    if len(images) < 2:
+        return []
     samples = [intensity_sample(planes) for planes in images]
     limits = np.median([np.percentile(pixels, _USUAL) for pixels in samples], axis=0)
     if limits[0] >= limits[1]:
