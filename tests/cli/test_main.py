@@ -166,9 +166,10 @@ class _Interrupted(train_command.Bar):
 
     moment = "show"
 
-    def show(self, fraction: float, text: str) -> None:
-        super().show(fraction, text)
-        self._press("show")
+    def show(self, fraction: float, text: str, remaining: float | None = None) -> None:
+        super().show(fraction, text, remaining)
+        if "loss" in text:  # at least one step is done
+            self._press("show")
 
     def say(self, text: str) -> None:
         super().say(text)

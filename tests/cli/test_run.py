@@ -168,9 +168,9 @@ def test_the_model_of_another_recipe_is_not_replaced(
 class _Interrupted(train_command.Bar):
     """A bar during which somebody presses Ctrl-C."""
 
-    def show(self, fraction: float, text: str) -> None:
-        super().show(fraction, text)
-        if text.startswith("loss") and fraction >= 0.5:
+    def show(self, fraction: float, text: str, remaining: float | None = None) -> None:
+        super().show(fraction, text, remaining)
+        if "loss" in text and "networks" in text:
             signal.raise_signal(signal.SIGINT)
 
 
