@@ -27,7 +27,7 @@ from napari_ssim_defects.plugin.views.panel import DefectPanel
 from napari_ssim_defects.samples import nanofibres
 
 IMAGES = Path(__file__).parent / "images"
-DRAG = (2.0, 2.5, 3.0, 3.5, 4.0)
+DRAG = (3.0, 4.0, 5.0, 6.0, 7.0)
 SMALL = (720, 480)
 
 
