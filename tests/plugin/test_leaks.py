@@ -98,5 +98,5 @@ def test_two_hundred_detections_in_a_row_take_no_more_memory(
     objects, files, signals = detect(20)
     after = detect(200)
     assert after[0] < objects + 1000  # five for each would be a leak
-    assert after[1] <= files  # idle threads end after a while, and close theirs
+    assert after[1] < files + 20  # threads come and go, each with a file; one in ten would leak
     assert after[2] == signals
