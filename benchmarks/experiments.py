@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import statistics
@@ -20,6 +21,7 @@ from PIL import Image
 from napari_ssim_defects import DefectModel, InputError, TrainingConfig, train
 from napari_ssim_defects.cli.terminal import Bar
 from napari_ssim_defects.core.common.device import place
+from napari_ssim_defects.core.common.progress import drained
 from napari_ssim_defects.core.config import ResidualKind
 from napari_ssim_defects.core.evaluation.froc import froc_summary
 from napari_ssim_defects.core.evaluation.scores import Evaluation
@@ -148,6 +150,21 @@ def _inside(folder: Path) -> dict[str, Dataset]:
     return found
 
 
+def printed(
+    run: Callable[[argparse.Namespace], dict[str, Any]],
+    options: argparse.Namespace,
+    table: Callable[[dict[str, Any]], str],
+) -> int:
+    """Print what an experiment finds, as JSON or as a table; return the exit status."""
+    try:
+        result = run(options)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(result, indent=2) if options.json else table(result))
+    return 0
+
+
 def kept(file: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return what an earlier run left in a JSON file, or compute it and leave it there."""
     if not file.exists():
@@ -258,12 +275,7 @@ def _trained(
     if not dataset.validation:
         return model
     held_out = [read_image(path).data for path in dataset.validation]
-    steps = calibrate(model, held_out, channel_axis=axis)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            return finished.value
+    return drained(calibrate(model, held_out, channel_axis=axis))
 
 
 def _generated(folder: Path) -> Path:

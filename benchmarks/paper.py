@@ -14,12 +14,10 @@ Every system is scored with its own residual, without smoothing, as in the paper
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from experiments import open_dataset, scored
+from experiments import open_dataset, printed, scored
 
 from napari_ssim_defects import InputError, TrainingConfig
 from napari_ssim_defects.core.config import FeatureNetwork, SSIMResidual
@@ -52,13 +50,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("paper-results"))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    try:
-        result = run(options)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(json.dumps(result, indent=2) if options.json else table(result))
-    return 0
+    return printed(run, options, table)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:

@@ -12,21 +12,18 @@ windows and constants of SSIM and other strides, too.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import torch
-from experiments import kept, open_dataset
+from experiments import kept, open_dataset, printed
 
-from napari_ssim_defects import InputError, TrainingConfig, train
+from napari_ssim_defects import TrainingConfig, train
 from napari_ssim_defects.cli.terminal import Bar
 from napari_ssim_defects.core.common.device import choose_device, place
-from napari_ssim_defects.core.config import FeatureNetwork, ResidualConfig, SSIMConfig, SSIMResidual
-from napari_ssim_defects.core.detection.predictions import PlanePredictions, predict_plane
+from napari_ssim_defects.core.common.progress import drained
+from napari_ssim_defects.core.config import FeatureNetwork, SSIMConfig, SSIMResidual
+from napari_ssim_defects.core.detection.predictions import predict_plane
 from napari_ssim_defects.core.detection.residual import score_plane
 from napari_ssim_defects.core.evaluation.scores import Evaluator
 from napari_ssim_defects.core.images.intensity import IntensityRange
@@ -73,13 +70,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("paper-curve"))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    try:
-        result = run(options)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(json.dumps(result, indent=2) if options.json else table(result))
-    return 0
+    return printed(run, options, table)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -128,9 +119,9 @@ def _train(
             elif isinstance(message, TrainingCheckpoint):
                 write_checkpoint(message.state, checkpoint)
                 seen = message.state.loop_state.seen
-                passed = [1000 * mark for mark in MARKS if 1000 * mark <= seen]
-                file = folder / f"net-{passed[-1] if passed else 0:08d}.safetensors"
-                if passed and not file.exists():
+                mark = max((1000 * mark for mark in MARKS if 1000 * mark <= seen), default=0)
+                file = folder / f"net-{mark:08d}.safetensors"
+                if mark and not file.exists():
                     write_safetensors(file, message.state.network, {"seen": str(seen)})
                 if seen >= patches:
                     return
@@ -155,7 +146,9 @@ def _scores(dataset: Dataset, config: TrainingConfig, file: Path, every: int) ->
             plane = intensity.normalise(
                 read_image(path).data[np.newaxis].astype(np.float32), path.name
             )
-            found = _predictions(network, plane, config, device, [config.residual])
+            found = drained(
+                predict_plane(network, plane, config, config.stride, device, [config.residual])
+            )
             truth = np.zeros(plane.shape[1:], bool)
             if mask is not None:
                 truth = read_mask(mask, plane.shape[1:])
@@ -169,19 +162,6 @@ def _scores(dataset: Dataset, config: TrainingConfig, file: Path, every: int) ->
         "overlap_at_fpr_0.05": {str(q): v for q, v in evaluation.overlap_quantiles.items()},
         "images": len(tests),
     }
-
-
-def _predictions(
-    network: Autoencoder, plane: Any, config: TrainingConfig, device: torch.device,
-    residuals: Sequence[ResidualConfig],
-) -> PlanePredictions:  # fmt: skip
-    steps = predict_plane(network, plane, config, config.stride, device, residuals)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            result: PlanePredictions = finished.value
-            return result
 
 
 def table(result: dict[str, Any]) -> str:

@@ -17,14 +17,12 @@ Seconds are those until a model is ready, all of them; steps are those of the op
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from experiments import find_datasets, scored
+from experiments import find_datasets, printed, scored
 from patchcore import patchcore
 
 from napari_ssim_defects import InputError, TrainingConfig
@@ -55,13 +53,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("quality-results"))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    try:
-        result = run(options)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(json.dumps(result, indent=2) if options.json else table(result["means"]))
-    return 0
+    return printed(run, options, lambda result: table(result["means"]))
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
