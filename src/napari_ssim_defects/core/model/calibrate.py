@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -154,9 +154,7 @@ def calibrate_residuals(
             steps = predict_plane(network, area.pixels, scored, config.stride, device, sharing)
             outputs = yield from relayed(steps, progress)
             for residual in sharing:
-                found = score_plane(area.pixels, outputs, residual)
-                if area.allowed is not None:
-                    found = np.where(area.allowed, found, np.float32(np.nan))
+                found = _good_only(area, score_plane(area.pixels, outputs, residual))
                 builders[residual].add(found)
                 if residual in maps:
                     maps[residual].append(found)
@@ -173,16 +171,12 @@ def calibrate_residuals(
             done += 1
             yield progress(0)
         for area in lit:
-            for light, (contrast, brightness) in enumerate(_LIGHTS):
-                mean = area.pixels.mean(axis=(1, 2), keepdims=True)
-                varied = (area.pixels - mean) * np.float32(contrast) + mean + np.float32(brightness)
+            for light, varied in enumerate(_in_other_lights(area.pixels)):
                 steps = predict_plane(
                     network, varied, config, config.stride, device, [fitted[rarity]]
                 )
                 outputs = yield from relayed(steps, progress)
-                found = score_plane(varied, outputs, fitted[rarity])
-                if area.allowed is not None:
-                    found = np.where(area.allowed, found, np.float32(np.nan))
+                found = _good_only(area, score_plane(varied, outputs, fitted[rarity]))
                 builders[rarity].add_varied(found, light)
                 done += 1
                 yield progress(0)
@@ -190,3 +184,17 @@ def calibrate_residuals(
         CalibratedResidual(fitted.get(residual, residual), builders[residual].result(held_out))
         for residual in residuals
     ]
+
+
+def _good_only(area: TrainingArea, residual: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return a residual (H, W) with NaN where the area is not known to be good."""
+    if area.allowed is None:
+        return residual
+    return np.where(area.allowed, residual, np.float32(np.nan))
+
+
+def _in_other_lights(pixels: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
+    """Return pixels (C, H, W) in each of `_LIGHTS`."""
+    mean = pixels.mean(axis=(1, 2), keepdims=True)
+    for contrast, brightness in _LIGHTS:
+        yield (pixels - mean) * np.float32(contrast) + mean + np.float32(brightness)
