@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from .settings import (
-    AugmentationConfig,
+from ..common.frozen_model import describe
+from .residual_kinds import (
     DiscriminatorResidual,
     EnsembleMember,
-    FeatureNetwork,
     FeaturesResidual,
-    ImageFormat,
-    OutputConfig,
-    OutputKind,
     RarityResidual,
     ReconstructionProbabilityResidual,
     ReconstructionResidual,
     ResidualConfig,
     ResidualKind,
-    SegmentationConfig,
     SquaredErrorResidual,
     SSIMConfig,
     SSIMResidual,
-    System,
     TextureResidual,
+)
+from .settings import (
+    AugmentationConfig,
+    FeatureNetwork,
+    ImageFormat,
+    OutputConfig,
+    OutputKind,
+    SegmentationConfig,
+    System,
     TrainingConfig,
-    describe,
 )
 
 __all__ = [

@@ -8,52 +8,35 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from ..common.errors import InputError
-from ..common.frozen_model import FrozenModel, describe
+from ..common.frozen_model import FrozenModel
 from .presets import PRESETS, SSIM_ONLY
 from .residual_kinds import (
-    DiscriminatorResidual,
-    EnsembleMember,
-    FeaturesResidual,
     LocalKind,
-    RarityResidual,
     ReconstructionProbabilityResidual,
     ReconstructionResidual,
     ResidualConfig,
-    ResidualKind,
     SquaredErrorResidual,
     SSIMConfig,
     SSIMResidual,
-    TextureResidual,
     parts,
 )
 
 __all__ = [
     "AugmentationConfig",
-    "DiscriminatorResidual",
-    "EnsembleMember",
     "FeatureNetwork",
-    "FeaturesResidual",
     "ImageFormat",
     "OutputConfig",
     "OutputKind",
-    "RarityResidual",
-    "ReconstructionProbabilityResidual",
-    "ReconstructionResidual",
-    "ResidualConfig",
-    "ResidualKind",
-    "SSIMConfig",
-    "SSIMResidual",
     "SegmentationConfig",
-    "SquaredErrorResidual",
     "System",
-    "TextureResidual",
     "TrainingConfig",
-    "describe",
 ]
 
 System = Literal["ssim", "l2", "vae", "fmae"]
-FeatureNetwork = Literal["alexnet", "efficientnet-lite0"]
 """What is trained: SSIM, squared error, a variational and a feature matching autoencoder."""
+
+FeatureNetwork = Literal["alexnet", "efficientnet-lite0"]
+"""Pretrained network whose first layers the feature matching autoencoder compares."""
 
 OutputKind = Literal["residual", "labels", "mask", "table", "overlay"]
 """Residual map; numbered regions; where regions are; their table; picture with outlines."""
