@@ -11,6 +11,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
+from napari.utils import resize_dask_cache
 
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import SegmentationConfig
@@ -21,6 +22,7 @@ from napari_ssim_defects.io.files.pyramid import halved
 from napari_ssim_defects.io.files.scratch import ScratchPyramid
 from napari_ssim_defects.scale import residual_store
 from napari_ssim_defects.scale.block_detection import outline_blocks
+from napari_ssim_defects.scale.lazy import lazy_residual
 from napari_ssim_defects.scale.residual_store import Priority, ResidualStore
 
 Plane = np.ndarray[Any, np.dtype[np.uint8]]
@@ -94,6 +96,20 @@ def test_what_is_looked_at_comes_first(
     np.testing.assert_array_equal(store.levels[0][:], grey_model.residual(stack, device="cpu"))
 
 
+def test_what_napari_caches_of_dask_does_not_matter(
+    grey_model: DefectModel, material: Any, tmp_path: Path
+) -> None:
+    # While it slices a dask layer, napari caches what dask computes anywhere in the process.
+    image = material(3, (203, 310))
+    with resize_dask_cache():
+        store = _store(grey_model, image, tmp_path)
+        _filled(store)
+        lazy = lazy_residual(grey_model, da.from_array(image, chunks=64), device="cpu").compute()
+    expected = grey_model.residual(image, device="cpu")
+    np.testing.assert_array_equal(store.levels[0][:], expected)
+    np.testing.assert_array_equal(lazy, expected)
+
+
 def test_what_was_begun_goes_on(grey_model: DefectModel, spoilt: Plane, tmp_path: Path) -> None:
     store = _store(grey_model, spoilt, tmp_path)
     steps = store.fill()
@@ -110,7 +126,7 @@ def test_a_second_job_waits_for_the_last_step_of_the_first(
     viewed_model: DefectModel, spoilt: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered, go_on = threading.Event(), threading.Event()
-    real = residual_store.plane_blocks
+    real = residual_store.patch_grid
 
     def held(*arguments: Any) -> Any:
         if not entered.is_set():
@@ -118,7 +134,7 @@ def test_a_second_job_waits_for_the_last_step_of_the_first(
             go_on.wait(60)
         return real(*arguments)
 
-    monkeypatch.setattr(residual_store, "plane_blocks", held)
+    monkeypatch.setattr(residual_store, "patch_grid", held)
     store = _store(viewed_model, spoilt, tmp_path)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(next, store.fill())

@@ -9,7 +9,7 @@ represent the whole plane; these are computed first.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import dask.array as da
@@ -48,7 +48,6 @@ __all__ = [
     "plane_blocks",
     "residual_blocks",
     "scored",
-    "tile_steps",
     "tile_sums",
 ]
 
@@ -183,21 +182,6 @@ def _normalised(pixels: npt.NDArray[Any], intensity: Any, name: str) -> npt.NDAr
     return np.asarray(intensity.normalise(whole[0], name))
 
 
-def tile_steps(
-    model: DefectModel,
-    pixels: npt.NDArray[np.float32],
-    grid: PatchGrid,
-    tile: tuple[int, int],
-    device: str | None,
-) -> Generator[float, None, npt.NDArray[np.float32]]:
-    """Compute one block of `tile_sums` from its pixels (C, H, W); see `reconstruct_tile`."""
-    where = choose_device(device)
-    module = reconstructor(model.network_on(where), model.config)
-    height, width = grid.extent(tile).shape
-    seen = orientations_of(model.config.augmentation)
-    return reconstruct_tile(module, pixels[:, :height, :width], grid, tile, where, seen)
-
-
 def _tile_sum(
     pixels: npt.NDArray[np.float32],
     model: DefectModel,
@@ -205,7 +189,11 @@ def _tile_sum(
     device: str | None,
     block_id: tuple[int, ...] = (0, 0, 0),
 ) -> npt.NDArray[np.float32]:
-    steps = tile_steps(model, pixels, grid, (block_id[1], block_id[2]), device)
+    where, tile = choose_device(device), (block_id[1], block_id[2])
+    module = reconstructor(model.network_on(where), model.config)
+    height, width = grid.extent(tile).shape
+    seen = orientations_of(model.config.augmentation)
+    steps = reconstruct_tile(module, pixels[:, :height, :width], grid, tile, where, seen)
     return np.asarray(drained(steps))
 
 

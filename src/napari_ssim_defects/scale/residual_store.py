@@ -6,21 +6,29 @@ import itertools
 import math
 import shutil
 import threading
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
+from ..core.common.device import choose_device
 from ..core.common.progress import relayed
-from ..core.detection.predictions import LOCAL_REACH, needed_predictions
+from ..core.detection.predictions import (
+    LOCAL_REACH,
+    PlanePredictions,
+    local_predictions,
+    local_side,
+    needed_predictions,
+)
+from ..core.detection.reconstruction import reconstruct_tile, reconstructor
 from ..core.detection.residual import (
     is_relative,
     plane_offsets,
+    residual_maps,
     score_of,
     score_tiles,
     typical_tiles,
@@ -28,110 +36,77 @@ from ..core.detection.residual import (
 )
 from ..core.images.inspected_area import InspectedArea
 from ..core.images.planes import Planes
-from ..core.images.tiles import Box, PatchGrid, tiles
+from ..core.images.tiles import Box, tile_side, tiles
 from ..core.model.defect_model import DefectModel
+from ..core.patches.symmetry import orientations_of
 from ..io.files.atomic import open_checked
 from ..io.files.errors import write_problem
 from ..io.files.scratch import ScratchPyramid
-from .blocks import (
-    Array,
-    joined,
-    local_blocks,
-    plane_blocks,
-    residual_blocks,
-    tile_steps,
-    tile_sums,
-)
 from .lazy import patch_grid, prepare_model
 
 __all__ = [
-    "KeptBlocks",
+    "KeptTiles",
     "Priority",
     "ResidualStore",
 ]
 
-Block: TypeAlias = tuple[int, ...]
+Index: TypeAlias = tuple[int, int]
+Steps: TypeAlias = Generator[None, None, npt.NDArray[np.float32]]
 
 _SAMPLE = 1_000_000  # pixels that stand for all of them
 
 
-class KeptBlocks:
-    """An array (R, H, W) whose blocks are computed once, and read from disk after that.
+class KeptTiles:
+    """Tiles of an array (R, H, W) that are computed once, and read from disk after that.
+
+    They are read by NumPy and not by dask: while napari slices a dask layer, it caches what is
+    computed anywhere in the process by the names of dask's tasks, and a file may change under its
+    name.
 
     Parameters
     ----------
-    array
-        What is computed, a dask array.
+    boxes
+        Where the tiles lie, by row and column. They may overlap if they are read one by one.
     folder
-        A new folder for it.
-
-    Attributes
-    ----------
-    array
-        What is computed.
-    kept
-        The same, mapped from disk; only where blocks were kept.
-    left
-        Blocks that are not kept yet.
+        A new folder for them.
+    compute
+        Computes the tile at a row and column, float32 (R, H, W); may yield between steps.
     """
 
-    def __init__(self, array: Array, folder: Path) -> None:
-        self.array = array
+    def __init__(
+        self,
+        boxes: Sequence[Sequence[Box]],
+        folder: Path,
+        compute: Callable[[Index], Steps],
+    ) -> None:
         folder.mkdir(parents=True)
-        self._folder = folder
-        self.kept = da.map_blocks(_kept_block, folder, dtype=array.dtype, chunks=array.chunks)
-        self.left: set[Block] = set(np.ndindex(array.numblocks))
-        self._starts = [np.cumsum([0, *sizes]).tolist() for sizes in array.chunks[1:]]
+        self._boxes, self._folder, self._compute = boxes, folder, compute
+        self._known: set[Index] = set()
 
-    def missing(self, box: Box) -> Iterable[Block]:
-        """Return the blocks in which pixels of a box lie, and which are not kept yet."""
-        rows, columns = (
-            [
-                index
-                for index, (start, stop) in enumerate(itertools.pairwise(starts))
-                if start < high and low < stop
-            ]
-            for starts, low, high in zip(
-                self._starts, (box.top, box.left), (box.bottom, box.right), strict=True
-            )
-        )
-        blocks = ((0, row, column) for row in rows for column in columns)
-        return [block for block in blocks if block in self.left]
+    def tile(self, index: Index) -> Steps:
+        """Return a tile, mapped from disk; it is computed if it is not known."""
+        file = self._folder / f"{index[0]}-{index[1]}.npy"
+        if index not in self._known:
+            pixels = yield from self._compute(index)
+            with open_checked(file) as stream:
+                np.save(stream, pixels)
+            self._known.add(index)
+            yield
+        return np.asarray(np.load(file, mmap_mode="r"))
 
-    def box(self, block: Block) -> Box:
-        """Return where a block lies."""
-        (top, bottom), (left, right) = (
-            starts[index : index + 2] for starts, index in zip(self._starts, block[1:], strict=True)
-        )
-        return Box(top, left, bottom, right)
-
-    def need(self, box: Box) -> None:
-        """Compute and keep the blocks in which pixels of a box lie."""
-        for block in self.missing(box):
-            self.compute(block)
-
-    def compute(self, block: Block) -> None:
-        """Compute and keep a block."""
-        self.keep(block, self.array.blocks[block].compute(scheduler="synchronous"))
-
-    def keep(self, block: Block, pixels: npt.NDArray[np.float32]) -> None:
-        """Keep a block."""
-        with open_checked(_block_file(self._folder, block)) as stream:
-            np.save(stream, pixels)
-        self.left.discard(block)
-
-
-def _block_file(folder: Path, block: Block) -> Path:
-    return folder / f"{block[1]}-{block[2]}.npy"
-
-
-def _kept_block(folder: Path, block_info: Any = None) -> npt.NDArray[np.float32]:
-    """Map a block; zeros if it is not kept, as when dask asks for more than it needs."""
-    block = block_info[None]
-    try:
-        return np.asarray(np.load(_block_file(folder, block["chunk-location"]), mmap_mode="r"))
-    except FileNotFoundError:
-        return np.zeros(block["chunk-shape"], np.float32)
+    def read(self, box: Box) -> Steps:
+        """Return the pixels of a box, after computing tiles that are not known."""
+        found = np.zeros(0, np.float32)
+        for index in np.ndindex(len(self._boxes), len(self._boxes[0])):
+            place = self._boxes[index[0]][index[1]]
+            part = place.clipped(box)
+            if 0 in part.shape:
+                continue
+            pixels = yield from self.tile(index)
+            if not found.size:
+                found = np.empty((len(pixels), *box.shape), np.float32)
+            found[:, *part.inside(box).slices] = pixels[:, *part.inside(place).slices]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +282,7 @@ class ResidualStore:
 
 
 class _Plane:
-    """What the blocks of one plane share: steps whose blocks are computed when one needs them."""
+    """What the blocks of one plane share: steps whose tiles are computed when one needs them."""
 
     def __init__(
         self,
@@ -319,36 +294,32 @@ class _Plane:
         device: str | None,
         inside: npt.NDArray[np.bool_] | None,
     ) -> None:
-        self._model, self._device, self._folder = model, device, folder
+        self._model, self._planes, self._number = model, planes, number
+        self._device, self._folder = choose_device(device), folder
         self.inside = inside
-        pixels = plane_blocks(model, planes, number)
-        self._pixels = KeptBlocks(pixels, folder / "pixels")
-        reconstruct, kinds = needed_predictions([model.config.residual])
-        self._grid: PatchGrid | None = None
-        self._seen: dict[str, KeptBlocks] = {}
+        self._shape = planes.height, planes.width
+        residual = model.config.residual
+        reconstruct, self._kinds = needed_predictions([residual])
+        self._grid = patch_grid(model, planes, stride)
+        sides = {"pixels": tile_side(), "local": local_side(), "residual": score_tiles(residual)[0]}
+        self._boxes = {name: tiles(self._shape, side) for name, side in sides.items()}
+        self._pixels = KeptTiles(self._boxes["pixels"], folder / "pixels", self._read)
+        self._sums = self._reconstruction = self._local = None
         if reconstruct:
-            self._grid = patch_grid(model, planes, stride)
-            self._sums = KeptBlocks(
-                tile_sums(model, pixels, self._grid, device), folder / "reconstruction-sums"
-            )
-            mean = joined(self._sums.kept, self._grid)
-            self._seen["reconstruction"] = KeptBlocks(mean, folder / "reconstruction")
-        if kinds:
-            found = local_blocks(model, self._pixels.kept, kinds, device)
-            self._seen["local"] = KeptBlocks(found, folder / "local")
-        kept = {name: step.kept for name, step in self._seen.items()}
-        self._maps = residual_blocks(model, self._pixels.kept, kept)
-        self._shape = pixels.shape[1:]
+            extents, blocks = self._along(self._grid.extent), self._along(self._grid.block)
+            self._sums = KeptTiles(extents, folder / "reconstruction-sums", self._sum)
+            self._reconstruction = KeptTiles(blocks, folder / "reconstruction", self._mean)
+        if self._kinds:
+            self._local = KeptTiles(self._boxes["local"], folder / "local", self._predicted)
         self._excess: Sequence[float] | None = None
 
-    def score(self, box: Box) -> Generator[None, None, npt.NDArray[np.float32]]:
+    def score(self, box: Box) -> Steps:
         """Return the residual of one block, after what it needs of others."""
         residual = self._model.config.residual
         if self._excess is None:
             typical = []
             if is_relative(residual):
-                side, _ = score_tiles(residual)
-                for tile in typical_tiles(tiles(self._shape, side), self.inside):
+                for tile in typical_tiles(self._boxes["residual"], self.inside):
                     found = yield from self._residuals(tile)
                     typical.append(within(found, tile, self.inside))
             self._excess = plane_offsets(typical, residual)
@@ -358,29 +329,62 @@ class _Plane:
         """Remove what the blocks shared."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _residuals(self, box: Box) -> Generator[None, None, npt.NDArray[np.float32]]:
-        """Return what the residual of one block is made of."""
-        _, reach = score_tiles(self._model.config.residual)
-        around = box.grown(reach, self._shape)
-        if self._grid is not None:
-            for _, row, column in self._seen["reconstruction"].missing(around):
-                for tile in np.ndindex(2, 2):
-                    above = row - 1 + tile[0], column - 1 + tile[1]
-                    if min(above) >= 0 and (0, *above) in self._sums.left:
-                        yield from self._sum(self._grid, above)
-        for name, step in self._seen.items():
-            for block in step.missing(around):
-                if name == "local":
-                    self._pixels.need(step.box(block).grown(LOCAL_REACH, self._shape))
-                step.compute(block)
-                yield
-        self._pixels.need(around)
-        return np.asarray(self._maps[:, *box.slices].compute(scheduler="synchronous"))
+    def _residuals(self, box: Box) -> Steps:
+        """Return the members of the residual of one block, float32 (V, H, W)."""
+        residual = self._model.config.residual
+        around = box.grown(score_tiles(residual)[1], self._shape)
+        pixels = yield from self._pixels.read(around)
+        reconstruction, local = None, np.zeros(0, np.float32)
+        if self._reconstruction is not None:
+            reconstruction = yield from self._reconstruction.read(around)
+        if self._local is not None:
+            local = yield from self._local.read(around)
+        found = PlanePredictions(reconstruction, dict(zip(self._kinds, local, strict=True)))
+        return residual_maps(pixels, found, residual)[:, *box.inside(around).slices]
 
-    def _sum(self, grid: PatchGrid, tile: tuple[int, int]) -> Generator[None, None, None]:
-        extent = grid.extent(tile)
-        self._pixels.need(extent)
-        pixels = self._pixels.kept[:, *extent.slices].compute(scheduler="synchronous")
-        steps = tile_steps(self._model, pixels, grid, tile, self._device)
-        found = yield from relayed(steps, lambda _: None)
-        self._sums.keep((0, *tile), found)
+    def _read(self, tile: Index) -> Steps:
+        """Return the normalised intensities of a tile."""
+        yield
+        rows, columns = self._boxes["pixels"][tile[0]][tile[1]].slices
+        pixels = self._planes.read(self._number, rows, columns)
+        return self._model.intensity.normalise(pixels, self._planes.name)
+
+    def _sum(self, tile: Index) -> Steps:
+        """Return the sum of the reconstructed patches of a tile, over its extent."""
+        extent = self._grid.extent(tile).clipped(Box(0, 0, *self._shape))
+        pixels = yield from self._pixels.read(extent)
+        config = self._model.config
+        steps = reconstruct_tile(
+            reconstructor(self._model.network_on(self._device), config),
+            pixels, self._grid, tile, self._device, orientations_of(config.augmentation),
+        )  # fmt: skip
+        return (yield from relayed(steps, lambda _: None))
+
+    def _mean(self, tile: Index) -> Steps:
+        """Return the reconstruction of the block of a tile, as `reconstruct_plane` sums it."""
+        assert self._sums is not None
+        block = self._grid.block(tile)
+        total = np.zeros(0, np.float32)
+        rows, columns = (range(max(0, at - 1), at + 1) for at in tile)
+        for neighbour in itertools.product(rows, columns):
+            found = yield from self._sums.tile(neighbour)
+            extent = self._grid.extent(neighbour)
+            part = extent.clipped(block)
+            if not total.size:
+                total = np.zeros((len(found), *block.shape), np.float32)
+            total[:, *part.inside(block).slices] += found[:, *part.inside(extent).slices]
+        total /= self._grid.times(block)
+        return total
+
+    def _predicted(self, tile: Index) -> Steps:
+        """Return the local predictions of a tile."""
+        box = self._boxes["local"][tile[0]][tile[1]]
+        around = box.grown(LOCAL_REACH, self._shape)
+        pixels = yield from self._pixels.read(around)
+        network = self._model.network_on(self._device)
+        return local_predictions(network, self._kinds, pixels, box.inside(around), self._device)
+
+    def _along(self, place: Callable[[Index], Box]) -> list[list[Box]]:
+        """Return where the tiles of the patch grid lie, by row and column."""
+        rows, columns = self._grid.shape
+        return [[place((row, column)) for column in range(columns)] for row in range(rows)]
