@@ -23,6 +23,8 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 napoleon_google_docstring = False
 napoleon_use_ivar = True  # attributes are described once, in their class
+# Names in these descriptions are looked up as if they were references, and some are ambiguous.
+suppress_warnings = ["ref.python"]
 
 html_theme = "pydata_sphinx_theme"
 html_title = project

@@ -473,7 +473,7 @@ def test_bad_input_of_detect_is_one_line(
     assert "'heatmap' is none of residual, labels" in refusal("--save", "heatmap,labels")
     assert "--format" in refusal("--format", "png")
     assert "opening" in refusal("--opening", -1)
-    assert "min_area" in refusal("--min-area", -1)
+    assert "--min-area" in refusal("--min-area", -1)
     assert "quantum" in refusal("--device", "quantum")
     assert "missing.safetensors" in refusal(model=tmp_path / "missing.safetensors")
     text = tmp_path / "text.safetensors"

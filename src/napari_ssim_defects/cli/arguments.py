@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from ..core.common.errors import InputError
+from ..core.common.frozen_model import FrozenModel, Shown, shown
 from ..core.config import (
-    FeatureNetwork,
-    ImageFormat,
     OutputConfig,
     OutputKind,
-    ResidualKind,
     SegmentationConfig,
-    System,
     TrainingConfig,
 )
 from ..core.config.presets import PRESETS
@@ -52,8 +50,7 @@ def argument_parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="the whole job on generated sample images")
     demo.add_argument("--out", type=Path, default=Path("demo-results"), metavar="DIR",
                       help="folder for the results (default: %(default)s)")  # fmt: skip
-    demo.add_argument("--minutes", type=_positive, metavar="M",
-                      help="limit of the training time (default: none)")  # fmt: skip
+    _setting(demo, TrainingConfig, "minutes")
     demo.add_argument("--no-gui", action="store_true", help="never open napari")
     demo.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -64,24 +61,16 @@ def argument_parser() -> argparse.ArgumentParser:
                        help="model file to write (.safetensors)")  # fmt: skip
     train.add_argument("--preset", choices=list(PRESETS), default="quick",
                        help="named settings (default: %(default)s)")  # fmt: skip
-    train.add_argument("--system", choices=list(get_args(System)),
-                       help="ssim: structural similarity (default); l2: squared error; vae: "
-                       "variational; fmae: feature matching")  # fmt: skip
-    train.add_argument("--features", choices=list(get_args(FeatureNetwork)),
-                       help="network whose first layers fmae compares (default: alexnet, the "
-                       "paper's)")  # fmt: skip
+    _setting(train, TrainingConfig, "system", default=None)
+    _setting(train, TrainingConfig, "feature_network", "--features", default=None)
     train.add_argument("--alexnet", type=Path, metavar="FILE",
                        help="weights of AlexNet for fmae (.safetensors or torchvision's .pth; "
                        "default: fetched once)")  # fmt: skip
     train.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
                        help=f"{_POLICY} (default: regions:1)")  # fmt: skip
     _region(train, "what of the images is learnt")
-    train.add_argument("--minutes", type=_positive, metavar="M",
-                       help="limit of the steps of the training; what is learnt before them and "
-                       "measured after them takes time besides; --resume goes on")  # fmt: skip
-    train.add_argument("--epochs", type=_count, metavar="N",
-                       help="training length in epochs (default: the preset's)")  # fmt: skip
-    train.add_argument("--seed", type=int, metavar="S", help="seed of everything random")
+    for name in ("minutes", "epochs", "seed"):
+        _setting(train, TrainingConfig, name, default=None)
     train.add_argument("--resume", action="store_true",
                        help="go on with a training that was killed or stopped, given the same "
                        "images and options")  # fmt: skip
@@ -99,9 +88,8 @@ def argument_parser() -> argparse.ArgumentParser:
     _outputs(detect)
     detect.add_argument("--overwrite", action="store_true",
                         help="inspect images again that an earlier run has finished")  # fmt: skip
-    detect.add_argument("--report", action="store_true",
-                        help="write report.html, a page with the worst images")  # fmt: skip
-    _cluster(detect)
+    _setting(detect, DetectionRecipe, "report")
+    _setting(detect, DetectionRecipe, "cluster")
     _device_and_json(detect)
 
     run = commands.add_parser("run", help="do what a recipe says: train, detect, or both")
@@ -110,7 +98,7 @@ def argument_parser() -> argparse.ArgumentParser:
     run.add_argument("--overwrite", action="store_true",
                      help="train again, and inspect images again, where an earlier run has "
                      "finished")  # fmt: skip
-    _cluster(run)
+    _setting(run, DetectionRecipe, "cluster")
     _device_and_json(run)
 
     evaluate = commands.add_parser("evaluate", help="score a model against ground truth")
@@ -155,12 +143,10 @@ def segmentation_config(options: argparse.Namespace) -> SegmentationConfig:
 
 def training_recipe(options: argparse.Namespace) -> TrainingRecipe:
     """Return the chosen training."""
-    names = ("system", "minutes", "epochs", "seed")
+    names = ("system", "feature_network", "minutes", "epochs", "seed")
     changes: dict[str, Any] = {
         name: getattr(options, name) for name in names if getattr(options, name) is not None
     }
-    if options.features is not None:
-        changes["feature_network"] = options.features
     return TrainingRecipe(
         images=tuple(map(Path, options.good)),
         config=TrainingConfig.preset(options.preset, **changes),
@@ -198,9 +184,8 @@ def _scoring(parser: argparse.ArgumentParser) -> None:
                         help="residual above which a pixel is defective: a number, or from good "
                         "images regions:N, fpr:RATE, quantile:Q or region:PIXELS (default: auto, "
                         "the model's own choice)")  # fmt: skip
-    parser.add_argument("--residual", choices=list(get_args(ResidualKind)),
-                        help="what images are compared by (default: as the model is)")  # fmt: skip
-    parser.add_argument("--stride", type=_count, metavar="S", help="distance between patches (px)")
+    _setting(parser, DetectionRecipe, "residual")
+    _setting(parser, DetectionRecipe, "stride")
 
 
 def _region(parser: argparse.ArgumentParser, what: str) -> None:
@@ -211,34 +196,52 @@ def _region(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _segmentation(parser: argparse.ArgumentParser) -> None:
-    defaults = SegmentationConfig()
-    parser.add_argument("--opening", type=int, default=defaults.opening, metavar="D",
-                        help="diameter of the opening (px; default: %(default)s)")  # fmt: skip
-    parser.add_argument("--closing", type=int, default=defaults.closing, metavar="D",
-                        help="diameter of the closing (px; default: %(default)s)")  # fmt: skip
-    parser.add_argument("--min-area", type=int, default=defaults.min_area, metavar="A",
-                        help="smallest region (px; default: %(default)s)")  # fmt: skip
-    parser.add_argument("--max-area", type=int, default=defaults.max_area, metavar="A",
-                        help="largest region (px; default: no limit)")  # fmt: skip
-    parser.add_argument("--connectivity", type=int, choices=[4, 8],
-                        default=defaults.connectivity,
-                        help="whether pixels that share a corner only belong to one region (8) "
-                        "or not (4; default: %(default)s)")  # fmt: skip
-    parser.add_argument("--clear-border", action=argparse.BooleanOptionalAction,
-                        default=defaults.clear_border,
-                        help="drop regions that touch the border")  # fmt: skip
-    parser.add_argument("--review-threshold", type=_number, default=None, metavar="T",
-                        help="second, lower threshold: what lies between the two is to be "
-                        "reviewed (default: none)")  # fmt: skip
-    parser.add_argument("--hysteresis", action=argparse.BooleanOptionalAction,
-                        default=defaults.hysteresis,
-                        help="what is to be reviewed and touches a defect belongs to "
-                        "it")  # fmt: skip
-    parser.add_argument("--fill-holes", action=argparse.BooleanOptionalAction,
-                        default=defaults.fill_holes, help="fill holes of regions")  # fmt: skip
-    parser.add_argument("--convex-hull", action=argparse.BooleanOptionalAction,
-                        default=defaults.convex_hull,
-                        help="replace regions by their convex hulls")  # fmt: skip
+    for name in SegmentationConfig.model_fields:
+        _setting(parser, SegmentationConfig, name)
+
+
+def _setting(
+    parser: argparse.ArgumentParser,
+    model: type[FrozenModel],
+    name: str,
+    option: str = "",
+    **options: Any,
+) -> None:
+    """Add the option of a setting; without a default of its own it has that of the model."""
+    about = shown(model, name)
+    options = {"dest": name, "default": about.default, **options}
+    usual = options["default"]
+    if usual is None:
+        usual = about.texts.get(None, "none") if about.optional else "the preset's"
+    if about.kind is bool:
+        options["action"] = argparse.BooleanOptionalAction
+    elif about.choices:
+        options |= {"type": about.kind, "choices": about.choices}
+    elif about.kind is not str:
+        options |= {"type": _number(about), "metavar": about.unit.upper() or "N"}
+    text = f"{about.help[:1].lower()}{about.help[1:].removesuffix('.')} (default: {usual})"
+    options["help"] = text.replace("``", "").replace("%", "%%")
+    parser.add_argument(option or f"--{name.replace('_', '-')}", **options)
+
+
+def _number(about: Shown) -> Callable[[str], Any]:
+    """Return what reads a number in the range of a setting."""
+    low, above = about.limits.get("ge", -math.inf), about.limits.get("gt", -math.inf)
+    high = about.limits.get("le", math.inf)
+
+    def read(text: str) -> Any:
+        try:
+            number = about.kind(text)
+            if low <= number <= high and number > above and math.isfinite(number):
+                return number
+        except ValueError:
+            pass
+        kind = "whole number" if about.kind is int else "number"
+        names = {"ge": "at least", "gt": "above", "le": "at most"}
+        limits = [f", {names[key]} {limit:,}" for key, limit in about.limits.items()]
+        raise argparse.ArgumentTypeError(f"'{text}' is not a {kind}{''.join(limits)}")
+
+    return read
 
 
 def _outputs(parser: argparse.ArgumentParser) -> None:
@@ -247,25 +250,15 @@ def _outputs(parser: argparse.ArgumentParser) -> None:
                         help="what is written, with commas between: "
                         f"{', '.join(get_args(OutputKind))} (default: "
                         f"{','.join(defaults.kinds)})")  # fmt: skip
-    parser.add_argument("--format", choices=list(get_args(ImageFormat)), default=defaults.format,
-                        help="format of images: OME-TIFF, ImageJ TIFF or OME-Zarr (default: "
-                        "%(default)s)")  # fmt: skip
+    _setting(parser, OutputConfig, "format")
     parser.add_argument("--pixel-size", type=_sizes, metavar="SIZE",
                         help="height and width of a pixel, or one number for both, instead of "
                         "what the files say: 0.5 or 0.5,0.25")  # fmt: skip
-    parser.add_argument("--unit", default="um", metavar="UNIT",
-                        help="unit of the pixel size; pixel: no scale (default: "
-                        "%(default)s)")  # fmt: skip
-
-
-def _cluster(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cluster", metavar="ADDRESS",
-                        help="scheduler of dask.distributed whose workers inspect the images, such "
-                        "as tcp://host:8786 (default: this computer)")  # fmt: skip
+    _setting(parser, DetectionRecipe, "unit")
 
 
 def _device_and_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda, mps or xpu (default: auto)")
+    _setting(parser, DetectionRecipe, "device")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -274,19 +267,6 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise ValueError
     return value
-
-
-_positive.__name__ = "positive number"  # argparse names the type by it
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
-
-
-_count.__name__ = "positive whole number"
 
 
 def _threshold(text: str) -> ThresholdPolicy | None:
@@ -315,13 +295,3 @@ def _sizes(text: str) -> tuple[float, ...]:
 
 
 _sizes.__name__ = "pixel size"
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError
-    return value
-
-
-_number.__name__ = "number"

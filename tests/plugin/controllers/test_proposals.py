@@ -38,17 +38,17 @@ def view(controller, qtbot):
 def test_each_button_proposes_by_what_the_model_was_calibrated_with(state, heatmaps, view, model):
     state.heatmap = heatmaps[0]
     view.rate.setValue(2)
-    view.rate_button.click()
+    view.buttons[view.rate].click()
     assert state.threshold == pytest.approx(model.calibration.threshold(0.02))
     view.area.setValue(30)
-    view.region_button.click()
+    view.buttons[view.area].click()
     assert state.threshold == pytest.approx(model.calibration.threshold_of_area(30))
     view.quantile.setValue(0.9)
-    view.quantile_button.click()
+    view.buttons[view.quantile].click()
     assert state.threshold == pytest.approx(model.calibration.threshold(0.1))
     assert "false regions per good image are expected" in state.status
     view.regions.setValue(0.5)
-    view.regions_button.click()
+    view.buttons[view.regions].click()
     assert state.threshold == pytest.approx(model.calibration.threshold_of_regions(0.5))
 
 
@@ -56,7 +56,7 @@ def test_a_good_image_is_measured(state, heatmaps, view, wait_idle):
     bad, good = heatmaps
     state.heatmap, state.good_layer = bad, good
     view.quantile.setValue(0.95)
-    view.quantile_button.click()
+    view.buttons[view.quantile].click()
     wait_idle()
     assert state.threshold == pytest.approx(np.quantile(good.data, 0.95), rel=1e-4)
     assert (good.data > state.threshold).mean() == pytest.approx(0.05, abs=2e-3)
@@ -69,7 +69,7 @@ def test_no_region_of_the_good_image_reaches_the_area(state, heatmaps, view, wai
     bad, good = heatmaps
     state.heatmap, state.good_layer = bad, good
     view.area.setValue(15)
-    view.region_button.click()
+    view.buttons[view.area].click()
     wait_idle()
     opened = prepare(good.data, state.segmentation.replace(fill_holes=False))
     areas = np.bincount(label(opened > state.threshold, connectivity=2).ravel())[1:]
@@ -125,7 +125,7 @@ def test_heatmaps_of_different_models_are_not_compared(
 
 
 def test_without_a_heatmap_there_is_nothing_to_propose(controller, state, view):
-    assert not view.rate_button.isEnabled()
+    assert not view.buttons[view.rate].isEnabled()
     controller.proposals.propose(QuantileThreshold())
     assert "detect first" in state.status
 

@@ -168,7 +168,7 @@ def test_a_recipe_is_saved_and_opened(
     click(qtbot, panel.export.open_recipe_button)
     wait_idle()
     assert panel.state.config == config
-    assert panel.train.patch_size.value() == 16
+    assert panel.train.fields["patch_size"].value() == 16
     assert [layer.name for layer in panel.train.picker.selected()] == ["good"]
 
 
@@ -204,22 +204,22 @@ def test_closing_the_panel_keeps_the_model(panel, viewer, model, qtbot):
 def test_preset_and_system_fill_the_fields(panel):
     train = panel.train
     train.preset.chosen.emit("paper")
-    assert train.epochs.isVisibleTo(train)
-    assert train.epochs.value() == 200
-    assert train.minutes.text() == "no limit"
+    assert train.fields["epochs"].isVisibleTo(train)
+    assert train.fields["epochs"].value() == 200
+    assert train.fields["minutes"].text() == "no limit"
     train.preset.chosen.emit("quick")
-    assert train.epochs.value() == panel.state.config.epochs
-    train.minutes.setValue(2.5)
+    assert train.fields["epochs"].value() == panel.state.config.epochs
+    train.fields["minutes"].setValue(2.5)
     assert panel.state.config.minutes == 2.5
-    train.minutes.setValue(0)
+    train.fields["minutes"].setValue(0)
     assert panel.state.config.minutes is None
-    train.system.chosen.emit("l2")
+    train.fields["system"].chosen.emit("l2")
     assert panel.state.config.residual.kind == "squared_error"
     assert not train.window_size.isEnabled()
-    train.system.chosen.emit("ssim")
+    train.fields["system"].chosen.emit("ssim")
     train.window_size.setValue(8)  # even
     assert panel.state.config.ssim.window_size % 2 == 1
-    train.patch_size.setValue(100)
+    train.fields["patch_size"].setValue(100)
     assert panel.state.config.patch_size % 16 == 0
 
 
@@ -332,13 +332,13 @@ def test_an_error_stands_in_the_panel_with_a_sign(panel, qtbot):
 def test_settings_of_the_segmentation_are_edited_and_shown(panel, viewer, images, detected):
     detected(viewer.add_image(images.spoilt(2), name="bad"))
     state, view = panel.state, panel.segment
-    view.closing.setValue(6)
-    view.max_area.setValue(500)
-    view.connectivity.chosen.emit(4)
-    view.clear_border.click()
+    view.fields["closing"].setValue(6)
+    view.fields["max_area"].setValue(500)
+    view.fields["connectivity"].chosen.emit(4)
+    view.fields["clear_border"].click()
     view.two_thresholds.click()
-    assert view.hysteresis.isEnabled()
-    view.hysteresis.click()
+    assert view.fields["hysteresis"].isEnabled()
+    view.fields["hysteresis"].click()
     settings = state.segmentation
     assert settings.closing == 6
     assert settings.max_area == 500
@@ -351,7 +351,7 @@ def test_settings_of_the_segmentation_are_edited_and_shown(panel, viewer, images
     view.slider.review_changed.emit(state.threshold / 4)  # dragged in the histogram
     assert view.review.value() == pytest.approx(state.threshold / 4, abs=1e-4)
     view.two_thresholds.click()
-    view.max_area.setValue(0)
+    view.fields["max_area"].setValue(0)
     assert state.segmentation.review_threshold is None
     assert state.segmentation.max_area is None
     view.shared.click()
@@ -382,9 +382,9 @@ def test_a_person_evaluates_by_clicks(panel, viewer, images, detected, qtbot, wa
 
 @pytest.mark.parametrize("system", ["ssim", "l2", "vae", "fmae"])
 def test_every_system_can_be_chosen(system, panel):
-    index = panel.train.system.findData(system)
-    panel.train.system.setCurrentIndex(index)
-    panel.train.system.activated.emit(index)
+    index = panel.train.fields["system"].findData(system)
+    panel.train.fields["system"].setCurrentIndex(index)
+    panel.train.fields["system"].activated.emit(index)
     assert panel.state.config.system == system
     assert panel.state.config.residual == TrainingConfig(system=system).residual or system == "ssim"
 

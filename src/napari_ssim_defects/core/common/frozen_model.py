@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:  # a private name that type checkers understand
 else:
     ModelMetaclass = type(BaseModel)
 
-__all__ = ["FrozenModel", "describe", "refused"]
+__all__ = ["FrozenModel", "Shown", "describe", "refused", "shown"]
 
 
 class _Spoken(ModelMetaclass):
@@ -51,6 +53,77 @@ class FrozenModel(BaseModel, metaclass=_Spoken):
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some values changed; unlike ``model_copy`` it validates them."""
         return type(self)(**{**dict(self), **changes})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """What command line and panel show of a setting.
+
+    A field of a model is annotated with the first four; `shown` completes them from its type, its
+    range and its docstring.
+
+    Attributes
+    ----------
+    label
+        Its name; "" = the name of the field.
+    unit
+        What a number counts.
+    step
+        Distance of the values that a number may have.
+    texts
+        Names of the values of a choice, and of None.
+    help
+        Sentences about it.
+    kind
+        Type of a number or a switch; of the values of a choice.
+    limits
+        Range of a number, ``"ge"``, ``"gt"`` and ``"le"``, as far as it has one.
+    choices
+        The values of a choice.
+    optional
+        Whether it may be None.
+    default
+        Its default value.
+    """
+
+    label: str = ""
+    unit: str = ""
+    step: int = 1
+    texts: Mapping[Any, str] = field(default_factory=dict)
+    help: str = ""
+    kind: type = str
+    limits: Mapping[str, float] = field(default_factory=dict)
+    choices: tuple[Any, ...] = ()
+    optional: bool = False
+    default: Any = None
+
+
+def shown(model: type[FrozenModel], name: str) -> Shown:
+    """Return what is shown of one of a model's numbers, switches or choices."""
+    info = model.model_fields[name]
+    kind: Any = info.annotation
+    facts = [*info.metadata]
+    optional = type(None) in get_args(kind)
+    if optional:  # then the facts about the number stand inside of the union
+        kind = get_args(kind)[0]
+    if get_origin(kind) is Annotated:
+        kind, *inner = get_args(kind)
+        facts += [fact for each in inner for fact in getattr(each, "metadata", [each])]
+    names = ("ge", "gt", "le", "multiple_of")
+    limits = {key: getattr(fact, key) for fact in facts for key in names if hasattr(fact, key)}
+    said = next((fact for fact in facts if isinstance(fact, Shown)), Shown())
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    return replace(
+        said,
+        label=said.label or name.replace("_", " ").capitalize(),
+        step=limits.pop("multiple_of", said.step),
+        help=" ".join((info.description or "").split()),
+        kind=type(choices[0]) if choices else kind,
+        limits=limits,
+        choices=choices,
+        optional=optional,
+        default=info.default,
+    )
 
 
 def describe(error: ValidationError) -> str:

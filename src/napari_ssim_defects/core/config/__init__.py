@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..common.frozen_model import describe
+from ..common.frozen_model import Shown, describe, shown
 from .residual_kinds import (
     DiscriminatorResidual,
     EnsembleMember,
@@ -45,9 +45,11 @@ __all__ = [
     "SSIMConfig",
     "SSIMResidual",
     "SegmentationConfig",
+    "Shown",
     "SquaredErrorResidual",
     "System",
     "TextureResidual",
     "TrainingConfig",
     "describe",
+    "shown",
 ]

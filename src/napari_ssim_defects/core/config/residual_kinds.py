@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
-from ..common.frozen_model import FrozenModel
+from ..common.frozen_model import FrozenModel, Shown
 
 __all__ = [
     "DiscriminatorResidual",
@@ -43,26 +43,21 @@ Smoothing = Annotated[float, Field(ge=0, le=100)]
 """Standard deviation of the Gaussian that a map is smoothed with, in pixels; 0 = none."""
 
 
-class SSIMConfig(FrozenModel):
-    """Window and constants of the structural similarity index (paper section 3.2).
-
-    Attributes
-    ----------
-    window
-        ``"uniform"`` (the paper's, by its table 1) or ``"gaussian"`` (Wang et al. 2004).
-    window_size
-        Side K of the window, in pixels; odd, at least 3.
-    sigma
-        Standard deviation of the Gaussian window, in pixels; a uniform window ignores it.
-    constants
-        ``"standard"``: c1 = (0.01 L)^2, c2 = (0.03 L)^2 with L the data range, as in every
-        library. ``"paper"``: c1 = 0.01 and c2 = 0.03, as the paper literally prints them.
-    """
+class SSIMConfig(FrozenModel, use_attribute_docstrings=True):
+    """Window and constants of the structural similarity index (paper section 3.2)."""
 
     window: Literal["uniform", "gaussian"] = "uniform"
-    window_size: Annotated[int, Field(ge=3, le=255)] = 11
+    """``"uniform"`` (the paper's, by its table 1) or ``"gaussian"`` (Wang et al. 2004)."""
+
+    window_size: Annotated[int, Field(ge=3, le=255), Shown("SSIM window", "px", step=2)] = 11
+    """Side K of the window, odd: how large a neighbourhood is compared (the paper: 11)."""
+
     sigma: Annotated[float, Field(ge=0.01, le=10_000)] = 1.5
+    """Standard deviation of the Gaussian window, in pixels; a uniform window ignores it."""
+
     constants: Literal["standard", "paper"] = "standard"
+    """``"standard"``: c1 = (0.01 L)^2, c2 = (0.03 L)^2 with L the data range, as in every
+    library. ``"paper"``: c1 = 0.01 and c2 = 0.03, as the paper literally prints them."""
 
     @field_validator("window_size")
     @classmethod

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from ..common.errors import InputError
-from ..common.frozen_model import FrozenModel
+from ..common.frozen_model import FrozenModel, Shown
 from .presets import PRESETS, SSIM_ONLY
 from .residual_kinds import (
     LocalKind,
@@ -75,44 +75,54 @@ class AugmentationConfig(FrozenModel):
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-class SegmentationConfig(FrozenModel):
+class SegmentationConfig(FrozenModel, use_attribute_docstrings=True):
     """Post-processing of a thresholded residual (paper section 4.2), in the order it is done.
 
-    Attributes
-    ----------
-    opening
-        Diameter of the circular structuring element of the opening, which removes what is
-        thinner, in pixels; below 2 = none.
-    closing
-        Diameter of that of the closing, which bridges narrower gaps, in pixels; below 2 = none.
-    fill_holes
-        Whether background enclosed by a region becomes part of it.
-    connectivity
-        8: pixels that share a corner belong to one region; 4: only those that share an edge.
-    min_area, max_area
-        Regions of fewer, or of more, pixels are dropped; None = no upper limit.
-    clear_border
-        Whether regions that touch the border of the image are dropped.
-    convex_hull
-        Whether each region is replaced by its convex hull; hulls that touch become one region.
-    review_threshold
-        A second, lower threshold; what lies between the two is to be reviewed by a person.
-        None = no second threshold.
-    hysteresis
-        Whether a region above the second threshold that touches a defect is part of it; if not,
-        what lies between the thresholds is to be reviewed wherever it is.
+    Each field is an option of the command line and a field of the panel, too.
     """
 
-    opening: Annotated[int, Field(ge=0, le=255)] = 4
-    closing: Annotated[int, Field(ge=0, le=255)] = 0
+    opening: Annotated[int, Field(ge=0, le=255), Shown(unit="px")] = 4
+    """Diameter of the circular structuring element of the opening, which removes what is thinner
+    (the paper: 4); below 2: none."""
+
+    closing: Annotated[int, Field(ge=0, le=255), Shown(unit="px")] = 0
+    """Diameter of the circular structuring element of the closing, which bridges narrower gaps;
+    below 2: none."""
+
     fill_holes: bool = True
-    connectivity: Literal[4, 8] = 8
-    min_area: Annotated[int, Field(ge=0, le=10**15)] = 20
-    max_area: Annotated[int, Field(ge=1, le=10**15)] | None = None
-    clear_border: bool = False
-    convex_hull: bool = True
-    review_threshold: float | None = None
-    hysteresis: bool = True
+    """Whether background enclosed by a region becomes part of it."""
+
+    connectivity: Annotated[
+        Literal[4, 8], Shown(texts={8: "8, by corners too", 4: "4, by edges only"})
+    ] = 8
+    """8: pixels that share a corner belong to one region; 4: only those that share an edge."""
+
+    min_area: Annotated[int, Field(ge=0, le=10**15), Shown("Minimum area", "px")] = 20
+    """Regions of fewer pixels are dropped."""
+
+    max_area: (
+        Annotated[
+            int,
+            Field(ge=1, le=10**15),
+            Shown("Maximum area", "px", texts={None: "no limit"}),
+        ]
+        | None
+    ) = None
+    """Regions of more pixels are dropped."""
+
+    clear_border: Annotated[bool, Shown("Drop at border")] = False
+    """Whether regions that touch the border of the image are dropped: they are cut off."""
+
+    convex_hull: Annotated[bool, Shown("Convex hulls")] = True
+    """Whether each region is replaced by its convex hull, as in the paper; hulls that touch become
+    one region."""
+
+    review_threshold: Annotated[float, Shown("Review from")] | None = None
+    """A second, lower threshold: what lies between the two is to be reviewed by a person."""
+
+    hysteresis: Annotated[bool, Shown("Join defects")] = True
+    """Whether a region above the second threshold that touches a defect is part of it; if not,
+    what lies between the thresholds is to be reviewed wherever it is."""
 
     def usable_at(self, threshold: float) -> Self:
         """Drop a threshold for review that is not below the threshold for defects."""
@@ -121,115 +131,127 @@ class SegmentationConfig(FrozenModel):
         return self.replace(review_threshold=None)
 
 
-class TrainingConfig(FrozenModel):
-    """The full config of a training; saved in the model, printed by ``info``.
+_MINUTES = Shown("Time limit", "min", texts={None: "no limit"})
+_SYSTEMS = Shown(
+    "Compare by",
+    texts={
+        "ssim": "structural similarity (SSIM)",
+        "l2": "squared error (L2)",
+        "vae": "variational autoencoder",
+        "fmae": "feature matching (AlexNet)",
+    },
+)
 
-    Attributes
-    ----------
-    name
-        Name of the preset that the values came from; informative only.
-    system
-        ``"ssim"``: trained and scored with structural similarity. ``"l2"``: with squared error.
-        ``"vae"``: variational, trained with squared error and the Kullback-Leibler divergence,
-        scored by reconstruction probability. ``"fmae"``: trained with squared error and the
-        distance of pretrained features, scored with squared error (paper section 4.2).
-    patch_size
-        Side of the square patches, in pixels; a multiple of 16.
-    latent_dimension
-        Length d of the latent vector.
-    batch_norm
-        Whether every convolution but the last of encoder and decoder is batch-normalised.
-    ssim
-        Window and constants of the training loss of system ``ssim``.
-    squared_error_weight
-        Weight of an additional mean squared error until something has been learned. SSIM is a
-        product of luminance and structure, so without structure it hardly sees brightness.
-    restoration
-        Whether the autoencoder learns to restore patches: they are varied like other images of the
-        material (see `vary`) and, once something has been learned, corrupted (see `corrupt`). An
-        autoencoder that is trained long on unchanged images learns to reconstruct anything,
-        including defects.
-    discriminator
-        Whether a second network learns to find corruptions in good patches of twice the side (see
-        `Discriminator`).
-    reconstruction_interval
-        Number of steps per step of the autoencoder, once it has learned something; in the steps
-        between, only the discriminator is trained, which is faster. Trained for long, the
-        autoencoder learns to reconstruct defects while the discriminator still improves
-        (benchmarks/EXPERIMENTS.md). Without a discriminator it is trained in every step.
-    features
-        Whether pretrained features of good material are learnt too (see `FeatureModel`).
-    texture
-        Whether the local statistics of the texture are learnt too (see `TextureModel`).
-    residual
-        How an image is scored; by default with the loss that the system is trained with.
-    kl_weight
-        Weight of the Kullback-Leibler divergence beside the summed squared error (``vae``).
-    feature_weight
-        Weight lambda of the feature distance beside the squared error (``fmae``).
-    feature_network
-        Whose first layers ``fmae`` compares: ``"alexnet"`` (the paper), whose weights are fetched
-        or read from a file, or ``"efficientnet-lite0"``, whose weights are installed.
-    augmentation
-        Random changes of the training patches.
-    batch_size
-        Patches per optimiser step; with a discriminator, of twice the side.
-    patches
-        Patches per epoch; with a discriminator, of twice the side.
-    fixed_patches
-        Whether every epoch sees the same patches (the paper) or draws new ones.
-    epochs
-        Length of the training.
-    minutes
-        Limit of the wall-clock time of the steps; None: none. It ends a training that has not
-        seen all epochs by then, with the learning rate annealed.
-    learning_rate
-        Adam's learning rate; with ``schedule="one_cycle"`` its peak.
-    schedule
-        ``"constant"``, or ``"one_cycle"``: a linear rise, then a cosine fall to zero.
-    weight_decay
-        Adam's L2 penalty.
-    validation
-        Fraction of the training area that is held out to choose the best weights.
-    intensity_percentiles
-        Percentiles of the training images, in [0, 100], that are mapped to 0 and 1.
-    stride
-        Distance between reconstructed patches on detection, in pixels.
-    seed
-        Seed of initialisation, sampling and augmentation.
-    """
+
+class TrainingConfig(FrozenModel, use_attribute_docstrings=True):
+    """The full config of a training; saved in the model, printed by ``info``."""
 
     name: str = "custom"
-    system: System = "ssim"
-    patch_size: Annotated[int, Field(ge=16, le=1024, multiple_of=16)] = 128
+    """Name of the preset that the values came from; informative only."""
+
+    system: Annotated[System, _SYSTEMS] = "ssim"
+    """How an image is compared with what the model expects. ``ssim``: structural similarity, which
+    sees structure, not only brightness. To compare with (paper section 4.2): ``l2``, squared error;
+    ``vae``, variational, trained with squared error and the Kullback-Leibler divergence, scored by
+    reconstruction probability; ``fmae``, trained with squared error and the distance of pretrained
+    features, scored with squared error."""
+
+    patch_size: Annotated[int, Field(ge=16, le=1024, multiple_of=16), Shown(unit="px")] = 128
+    """Side of the square patches that the network sees at once; a multiple of 16. They should show
+    the pattern of the material at least once (the paper: 128)."""
+
     latent_dimension: Annotated[int, Field(ge=1, le=65536)] = 500
+    """How many numbers the network may describe a patch with. Too few blur the material, too many
+    let defects through (the paper: 500)."""
+
     batch_norm: bool = True
+    """Whether every convolution but the last of encoder and decoder is batch-normalised."""
+
     ssim: SSIMConfig = SSIMConfig()
+    """Window and constants of the training loss of system ``ssim``."""
+
     squared_error_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of an additional mean squared error until something has been learned. SSIM is a
+    product of luminance and structure, so without structure it hardly sees brightness."""
+
     restoration: bool = False
+    """Whether the autoencoder learns to restore patches: they are varied like other images of the
+    material (see `vary`) and, once something has been learned, corrupted (see `corrupt`). An
+    autoencoder that is trained long on unchanged images learns to reconstruct anything, including
+    defects."""
+
     discriminator: bool = False
+    """Whether a second network learns to find corruptions in good patches of twice the side (see
+    `Discriminator`)."""
+
     reconstruction_interval: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Number of steps per step of the autoencoder, once it has learned something; in the steps
+    between, only the discriminator is trained, which is faster. Trained for long, the autoencoder
+    learns to reconstruct defects while the discriminator still improves
+    (benchmarks/EXPERIMENTS.md). Without a discriminator it is trained in every step."""
+
     features: bool = False
+    """Whether pretrained features of good material are learnt too (see `FeatureModel`)."""
+
     texture: bool = False
+    """Whether the local statistics of the texture are learnt too (see `TextureModel`)."""
+
     residual: ResidualConfig = SSIMResidual()
+    """How an image is scored; by default with the loss that the system is trained with."""
+
     kl_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the Kullback-Leibler divergence beside the summed squared error (``vae``)."""
+
     feature_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight lambda of the feature distance beside the squared error (``fmae``)."""
+
     feature_network: FeatureNetwork = "alexnet"
+    """Whose first layers ``fmae`` compares: ``alexnet`` (the paper), whose weights of 233 MB are
+    fetched once or read from a file, or ``efficientnet-lite0``, whose weights are installed."""
+
     augmentation: AugmentationConfig = AugmentationConfig()
+    """Random changes of the training patches."""
+
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 16
+    """Patches per optimiser step; with a discriminator, of twice the side."""
+
     patches: Annotated[int, Field(ge=1, le=10_000_000)] = 2000
+    """Patches per epoch; with a discriminator, of twice the side."""
+
     fixed_patches: bool = False
-    epochs: Annotated[int, Field(ge=1, le=10_000_000)] = 10
-    minutes: Annotated[float, Field(gt=0, le=10_000_000)] | None = None
+    """Whether every epoch sees the same patches (the paper) or draws new ones."""
+
+    epochs: Annotated[int, Field(ge=1, le=10_000_000), Shown("Length", "epochs")] = 10
+    """Length of the training in epochs (the paper: 200)."""
+
+    minutes: Annotated[float, Field(gt=0, le=10_000_000), _MINUTES] | None = None
+    """Limit of the wall-clock time of the steps; what is learnt before and measured after them
+    takes time besides. It ends a training that has not seen all epochs by then, with the learning
+    rate annealed; the training can go on later."""
+
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    """Adam's learning rate; with ``schedule="one_cycle"`` its peak."""
+
     schedule: Literal["constant", "one_cycle"] = "one_cycle"
+    """``"constant"``, or ``"one_cycle"``: a linear rise, then a cosine fall to zero."""
+
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    """Adam's L2 penalty."""
+
     validation: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Fraction of the training area that is held out to choose the best weights."""
+
     intensity_percentiles: tuple[
         Annotated[float, Field(ge=0, le=100)], Annotated[float, Field(ge=0, le=100)]
     ] = (1.0, 99.0)
-    stride: Annotated[int, Field(ge=1)] = 32
+    """Percentiles of the training images, in [0, 100], that are mapped to 0 and 1."""
+
+    stride: Annotated[int, Field(ge=1), Shown(unit="px")] = 32
+    """Distance between reconstructed patches on detection. Smaller is smoother and slower (the
+    paper: 30)."""
+
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of initialisation, sampling and augmentation: the same seed repeats a training."""
 
     @model_validator(mode="before")
     @classmethod
@@ -345,15 +367,8 @@ _RESIDUALS: dict[str, ResidualConfig] = {
 }
 
 
-class OutputConfig(FrozenModel):
+class OutputConfig(FrozenModel, use_attribute_docstrings=True):
     """What is written about each image, and in which format.
-
-    Attributes
-    ----------
-    kinds
-        What is written, each once, in the order of `OutputKind`.
-    format
-        Format of residuals, labels and masks.
 
     Examples
     --------
@@ -362,7 +377,10 @@ class OutputConfig(FrozenModel):
     """
 
     kinds: tuple[OutputKind, ...] = ("residual", "labels", "table")
+    """What is written, each once, in the order of `OutputKind`."""
+
     format: Annotated[ImageFormat, Field(alias="tiff")] = "ome"
+    """Format of residuals, labels and masks: OME-TIFF, ImageJ TIFF or OME-Zarr."""
 
     @field_validator("kinds")
     @classmethod

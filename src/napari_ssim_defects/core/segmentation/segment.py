@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -193,17 +193,7 @@ def segment_planes(
 def segment(
     residual: npt.NDArray[np.float32],
     threshold: float,
-    *,
-    opening: int = 4,
-    closing: int = 0,
-    fill_holes: bool = True,
-    min_area: int = 20,
-    max_area: int | None = None,
-    clear_border: bool = False,
-    connectivity: Literal[4, 8] = 8,
-    convex_hull: bool = True,
-    review_threshold: float | None = None,
-    hysteresis: bool = True,
+    **settings: Any,
 ) -> npt.NDArray[np.int32]:
     """Outline the defects in a residual.
 
@@ -213,11 +203,9 @@ def segment(
         Residual of shape (..., H, W); each plane is segmented by itself.
     threshold
         Pixels above it are candidates.
-    opening, closing, fill_holes, min_area, max_area, clear_border, connectivity, convex_hull
-        Post-processing; see `SegmentationConfig`.
-    review_threshold, hysteresis
-        A second, lower threshold; regions above it are outlined too. See `SegmentationConfig`,
-        and `segment_planes` for telling them from defects.
+    **settings
+        Fields of `SegmentationConfig`, such as ``opening=4`` and ``min_area=20``. Regions above a
+        ``review_threshold`` are outlined too; `segment_planes` tells them from defects.
 
     Returns
     -------
@@ -239,21 +227,10 @@ def segment(
     --------
     >>> residual = np.zeros((64, 64), np.float32)
     >>> residual[20:40, 20:40] = 0.9
-    >>> int(segment(residual, threshold=0.5).max())
+    >>> int(segment(residual, threshold=0.5, min_area=100).max())
     1
     """
-    config = SegmentationConfig(
-        opening=opening,
-        closing=closing,
-        fill_holes=fill_holes,
-        min_area=min_area,
-        max_area=max_area,
-        clear_border=clear_border,
-        connectivity=connectivity,
-        convex_hull=convex_hull,
-        review_threshold=review_threshold,
-        hysteresis=hysteresis,
-    )
+    config = SegmentationConfig(**settings)
     threshold = finite_number(threshold, "threshold")
     refuse_reversed(threshold, config)
     with np.errstate(over="ignore"):  # values beyond float32 are above or below any threshold

@@ -18,7 +18,7 @@ import tomli_w
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 
 from ...core.common.errors import InputError
-from ...core.common.frozen_model import FrozenModel, refused
+from ...core.common.frozen_model import FrozenModel, Shown, refused
 from ...core.config import OutputConfig, ResidualKind, SegmentationConfig, TrainingConfig
 from ...core.config.region import MaskRegion, RegionOfInterest
 from ...core.model.thresholds import FixedThreshold, ThresholdPolicy, parse_threshold
@@ -68,6 +68,7 @@ def _policy_text(policy: ThresholdPolicy) -> float | str:
 _Threshold = Annotated[ThresholdPolicy, BeforeValidator(_policy), PlainSerializer(_policy_text)]
 # In a file paths are text, with slashes on every system.
 _Path = Annotated[Path, BeforeValidator(_path), PlainSerializer(Path.as_posix, when_used="json")]
+_AS_TRAINED = Shown(unit="px", texts={None: "as trained"})
 _Inputs = Annotated[tuple[_Path, ...], Field(min_length=1)]
 
 
@@ -124,50 +125,48 @@ class TrainingRecipe(FrozenModel):
         return values
 
 
-class DetectionRecipe(FrozenModel):
-    """Everything that decides about the files that a detection writes, but for the model.
-
-    Attributes
-    ----------
-    images
-        Images to inspect: files, folders or patterns (see `find_images`).
-    folder
-        Where results go.
-    threshold
-        How the threshold is chosen; None: as the model does, ``"auto"`` in a file.
-    residual
-        What images are compared by; None: as the model is.
-    stride
-        Distance between patches, in pixels; None: as the model was trained.
-    roi
-        What of the images is inspected; None: all.
-    segmentation
-        What is outlined.
-    outputs
-        What is written.
-    report
-        Whether a page with the worst images is written, too.
-    pixel_size, unit
-        What counts instead of the pixel size in the files, and its unit; None: what the files say.
-    device
-        Where the network runs; None: the fastest there is.
-    cluster
-        Address of a scheduler of dask.distributed whose workers do it; None: this computer.
-    """
+class DetectionRecipe(FrozenModel, use_attribute_docstrings=True):
+    """Everything that decides about the files that a detection writes, but for the model."""
 
     images: _Inputs
+    """Images to inspect: files, folders or patterns (see `find_images`)."""
+
     folder: _Path
+    """Where results go."""
+
     threshold: _Threshold | None = None
-    residual: ResidualKind | None = None
-    stride: Annotated[int, Field(ge=1)] | None = None
+    """How the threshold is chosen; None: as the model does, ``"auto"`` in a file."""
+
+    residual: Annotated[ResidualKind, Shown(texts={None: "as the model is"})] | None = None
+    """What images are compared by."""
+
+    stride: Annotated[int, Field(ge=1), _AS_TRAINED] | None = None
+    """Distance between patches. Smaller is smoother and slower."""
+
     roi: RegionOfInterest | None = None
+    """What of the images is inspected; None: all."""
+
     segmentation: SegmentationConfig = SegmentationConfig()
+    """What is outlined."""
+
     outputs: OutputConfig = OutputConfig()
+    """What is written."""
+
     report: bool = False
+    """Whether report.html, a page with the worst images, is written, too."""
+
     pixel_size: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    """What counts instead of the pixel size in the files; None: what the files say."""
+
     unit: str = "um"
-    device: str | None = None
-    cluster: str | None = None
+    """Unit of the pixel size; pixel: no scale."""
+
+    device: Annotated[str, Shown(texts={None: "the fastest there is"})] | None = None
+    """Where the network runs: auto, cpu, cuda, mps or xpu."""
+
+    cluster: Annotated[str, Shown("Address", texts={None: "this computer"})] | None = None
+    """Address of a scheduler of dask.distributed whose workers inspect the images, such as
+    tcp://host:8786."""
 
     @model_validator(mode="before")
     @classmethod

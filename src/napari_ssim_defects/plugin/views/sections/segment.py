@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 from qtpy.QtWidgets import (
     QCheckBox,
     QGridLayout,
@@ -12,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ....core.config import SegmentationConfig, shown
 from ....core.model.thresholds import (
     FalsePositiveRateThreshold,
     FalseRegionsThreshold,
@@ -23,12 +28,13 @@ from ...controllers.panel_controller import Controller
 from ...layers import is_heatmap
 from ..plots.threshold_slider import ThresholdSlider
 from ..widgets.fields import (
-    Choice,
+    Check,
     IntegerBox,
     LayerCombo,
     NumberBox,
     Section,
     form,
+    setting_field,
     while_alive,
     wrapped,
 )
@@ -62,75 +68,69 @@ class ProposalsView(QWidget):
         self.area.show_value(LargestRegionThreshold().area)
         self.quantile = NumberBox(0, 1, decimals=5, tip="Quantile of the good residuals.")
         self.quantile.show_value(QuantileThreshold().quantile)
-        self.regions_button = self._button(
+        self.buttons: dict[QWidget, QPushButton] = {}
+        self._grid = QGridLayout()
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(4)
+        self._grid.setColumnStretch(0, 1)
+        self._add(
+            self.regions,
             "False regions per image",
             "So many regions are outlined in an image of good material, by the default settings "
             "of the outlines.",
+            lambda number: FalseRegionsThreshold(per_image=number),
         )
-        self.rate_button = self._button(
+        self._add(
+            self.rate,
             "False positive rate",
             "This part of the pixels of good images lies above the threshold, as in the paper.",
+            lambda percent: FalsePositiveRateThreshold(rate=percent / 100),
         )
-        self.region_button = self._button(
+        self._add(
+            self.area,
             "Largest good region",
             "No region of a good image that lies above the threshold has this many pixels.",
+            lambda pixels: LargestRegionThreshold(area=pixels),
         )
-        self.quantile_button = self._button(
-            "Quantile", "The threshold is this quantile of the residuals of good images."
+        self._add(
+            self.quantile,
+            "Quantile",
+            "The threshold is this quantile of the residuals of good images.",
+            lambda quantile: QuantileThreshold(quantile=quantile),
         )
-        grid = QGridLayout()
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setSpacing(4)
-        grid.setColumnStretch(0, 1)
-        rows = (
-            (self.regions_button, self.regions),
-            (self.rate_button, self.rate),
-            (self.region_button, self.area),
-            (self.quantile_button, self.quantile),
-        )
-        for row, (button, box) in enumerate(rows):
-            box.setAccessibleName(button.text())
-            grid.addWidget(button, row, 0)
-            grid.addWidget(box, row, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addLayout(form(("Good image", self.good)))
-        layout.addLayout(grid)
+        layout.addLayout(self._grid)
         state = self._state
         self.good.chosen.connect(lambda layer: setattr(state, "good_layer", layer))
-        self.regions_button.clicked.connect(
-            lambda: self._propose(FalseRegionsThreshold(per_image=self.regions.value()))
-        )
-        self.rate_button.clicked.connect(
-            lambda: self._propose(FalsePositiveRateThreshold(rate=self.rate.value() / 100))
-        )
-        self.region_button.clicked.connect(
-            lambda: self._propose(LargestRegionThreshold(area=self.area.value()))
-        )
-        self.quantile_button.clicked.connect(
-            lambda: self._propose(QuantileThreshold(quantile=self.quantile.value()))
-        )
         for signal in (state.events.heatmap, state.events.good_layer, state.events.activity):
             signal.connect(self._show)
         self._show()
 
-    def _button(self, text: str, explanation: str) -> QPushButton:
-        button = QPushButton(text)
+    def _add(
+        self,
+        box: IntegerBox | NumberBox,
+        text: str,
+        explanation: str,
+        policy: Callable[[Any], ThresholdPolicy],
+    ) -> None:
+        """Add a row: a button that asks for a threshold by a policy, and the policy's number."""
+        button = self.buttons[box] = QPushButton(text)
         button.setToolTip(explanation)
-        return button
-
-    def _propose(self, policy: ThresholdPolicy) -> None:
-        self._controller.proposals.propose(policy)
+        button.clicked.connect(lambda: self._controller.proposals.propose(policy(box.value())))
+        box.setAccessibleName(text)
+        row = self._grid.rowCount()
+        self._grid.addWidget(button, row, 0)
+        self._grid.addWidget(box, row, 1)
 
     @while_alive
     def _show(self) -> None:
         state = self._state
         self.good.show_layer(state.good_layer)
         ready = state.heatmap is not None and not state.busy
-        for button in (
-            self.regions_button, self.rate_button, self.region_button, self.quantile_button,
-        ):  # fmt: skip
+        for button in self.buttons.values():
             button.setEnabled(ready)
 
 
@@ -159,29 +159,11 @@ class SegmentView(QWidget):
             "exceed (false positive rate), unless it was measured anew below."
         )
         self.proposals = ProposalsView(controller)
-        self.opening = IntegerBox(
-            0, 255, suffix=" px",
-            tip="Diameter of the circular structuring element of the opening: removes what is "
-            "thinner (the paper: 4). Below 2 nothing is opened.",
-        )  # fmt: skip
-        self.closing = IntegerBox(
-            0, 255, suffix=" px",
-            tip="Diameter of the circular structuring element of the closing: bridges gaps that "
-            "are narrower. Below 2 nothing is closed.",
-        )  # fmt: skip
-        self.min_area = IntegerBox(
-            0, 10**9, suffix=" px", tip="Regions of fewer pixels are dropped."
-        )
-        self.max_area = IntegerBox(
-            0, 10**9, suffix=" px", tip="Regions of more pixels are dropped; 0 for no limit."
-        )
-        self.max_area.setSpecialValueText("no limit")
-        self.connectivity = Choice(
-            {8: "8, by corners too", 4: "4, by edges only"},
-            "Whether pixels that share a corner only belong to one region.",
-        )
-        self.clear_border = QCheckBox("Drop at border")
-        self.clear_border.setToolTip("Drop regions that touch the border: they are cut off.")
+        self.fields = {
+            name: setting_field(shown(SegmentationConfig, name), partial(self._on_setting, name))
+            for name in SegmentationConfig.model_fields
+            if name != "review_threshold"  # which the slider shows, too
+        }
         self.two_thresholds = QCheckBox("Review from")
         self.two_thresholds.setToolTip(
             "A second, lower threshold: below it is good, above the other is a defect, and what "
@@ -191,19 +173,11 @@ class SegmentView(QWidget):
             0, 1e6, decimals=4, tip="Residual from which a pixel is to be reviewed."
         )
         self.review.setAccessibleName("Review from")
-        self.hysteresis = QCheckBox("Join defects")
-        self.hysteresis.setToolTip(
-            "Hysteresis: what is to be reviewed and touches a defect is part of the defect."
-        )
         self.shared = QCheckBox("One threshold for all in sight")
         self.shared.setToolTip(
             "Heatmaps side by side share a threshold; else each keeps its own: choose it above to "
             "change it."
         )
-        self.fill_holes = QCheckBox("Fill holes")
-        self.fill_holes.setToolTip("Background enclosed by a region becomes part of it.")
-        self.convex_hull = QCheckBox("Convex hulls")
-        self.convex_hull.setToolTip("Replace each region by its convex hull, as in the paper.")
         self.summary = wrapped(QLabel())
         self.summary.setAccessibleName("Regions found")
         self.summary.setStyleSheet("font-weight: bold;")
@@ -214,9 +188,8 @@ class SegmentView(QWidget):
 
         checks = QGridLayout()
         checks.setSpacing(4)
-        for number, box in enumerate(
-            (self.fill_holes, self.convex_hull, self.clear_border, self.hysteresis)
-        ):
+        switches = [field for field in self.fields.values() if isinstance(field, Check)]
+        for number, box in enumerate(switches):
             checks.addWidget(box, *divmod(number, 2))
         review = QHBoxLayout()
         review.setSpacing(4)
@@ -232,15 +205,7 @@ class SegmentView(QWidget):
         layout.addWidget(Section("Threshold without defects", self.proposals, main=False))
         layout.addLayout(review)
         layout.addWidget(self.shared)
-        layout.addLayout(
-            form(
-                ("Opening", self.opening),
-                ("Closing", self.closing),
-                ("Minimum area", self.min_area),
-                ("Maximum area", self.max_area),
-                ("Connectivity", self.connectivity),
-            )
-        )
+        layout.addLayout(form(*(each for each in self.fields.values() if each not in switches)))
         layout.addLayout(checks)
         layout.addWidget(self.create_button)
         self._connect()
@@ -254,20 +219,10 @@ class SegmentView(QWidget):
         self.slider.value_changed.connect(lambda value: setattr(state, "threshold", value))
         self.slider.review_changed.connect(self._on_review)
         self.auto_button.clicked.connect(self._controller.proposals.use_automatic)
-        for name in ("opening", "closing", "min_area"):
-            getattr(self, name).edited.connect(
-                lambda value, name=name: self._on_setting(name, value)
-            )
-        self.max_area.edited.connect(lambda value: self._on_setting("max_area", value or None))
-        self.connectivity.chosen.connect(lambda value: self._on_setting("connectivity", value))
         self.two_thresholds.toggled.connect(self._on_two_thresholds)
         self.review.edited.connect(self._on_review)
         self.shared.toggled.connect(lambda checked: setattr(state, "shared_threshold", checked))
         state.events.shared_threshold.connect(self._show_settings)
-        for name in ("fill_holes", "convex_hull", "clear_border", "hysteresis"):
-            getattr(self, name).toggled.connect(
-                lambda checked, name=name: self._on_setting(name, checked)
-            )
         self.create_button.clicked.connect(self._controller.labelling.start)
         for signal in (
             state.events.heatmap,
@@ -298,12 +253,9 @@ class SegmentView(QWidget):
         state = self._state
         self.heatmap.show_layer(state.heatmap)
         there = state.heatmap is not None
-        for widget in (
-            self.slider, self.two_thresholds, self.shared, self.opening, self.closing,
-            self.min_area, self.max_area, self.connectivity, self.fill_holes, self.convex_hull,
-            self.clear_border,
-        ):  # fmt: skip
+        for widget in (self.slider, self.two_thresholds, self.shared, *self.fields.values()):
             widget.setEnabled(there)
+        self.fields["hysteresis"].setEnabled(state.segmentation.review_threshold is not None)
         self.auto_button.setEnabled(state.auto_threshold is not None)
         self.create_button.setEnabled(there and not state.busy)
         if state.histogram is not None:
@@ -325,23 +277,16 @@ class SegmentView(QWidget):
     @while_alive
     def _show_settings(self) -> None:
         settings = self._state.segmentation
-        self.opening.show_value(settings.opening)
-        self.min_area.show_value(settings.min_area)
-        self.closing.show_value(settings.closing)
-        self.max_area.show_value(settings.max_area or 0)
-        self.connectivity.show_value(settings.connectivity)
-        self.clear_border.setChecked(settings.clear_border)
-        self.hysteresis.setChecked(settings.hysteresis)
+        for name, field in self.fields.items():
+            field.show_value(getattr(settings, name))
         self.shared.setChecked(self._state.shared_threshold)
         two = settings.review_threshold is not None
         self.two_thresholds.setChecked(two)
         self.slider.set_review(settings.review_threshold)
         self.review.setEnabled(two)
-        self.hysteresis.setEnabled(two)
+        self.fields["hysteresis"].setEnabled(two)
         if settings.review_threshold is not None:
             self.review.show_value(settings.review_threshold)
-        self.fill_holes.setChecked(settings.fill_holes)
-        self.convex_hull.setChecked(settings.convex_hull)
 
     @while_alive
     def _show_summary(self) -> None:

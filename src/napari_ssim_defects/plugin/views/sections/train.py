@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from ....core.config import SSIMConfig, TrainingConfig, shown
 from ....core.config.presets import PRESETS
 from ...controllers.panel_controller import Controller
 from ...layers import is_inspectable
@@ -11,13 +15,12 @@ from ...layers.regions_of_interest import is_region
 from ..plots.loss_plot import LossPlot
 from ..widgets.fields import (
     Choice,
-    IntegerBox,
     LayerCombo,
-    NumberBox,
     Section,
     form,
     heading,
     notice_label,
+    setting_field,
     show_notices,
     while_alive,
 )
@@ -28,6 +31,7 @@ from ..widgets.unsaved import unless_unsaved
 __all__ = ["TrainView"]
 
 _PRESETS = {"quick": "Quick", "best": "Best quality", "paper": "As in the paper"}
+_ADVANCED = ("patch_size", "latent_dimension", "stride", "seed")
 
 
 class TrainView(QWidget):
@@ -54,49 +58,13 @@ class TrainView(QWidget):
             "quality about four times as long. As in the paper repeats the experiment of Bergmann "
             "et al. (2018) and takes hours.",
         )
-        self.minutes = NumberBox(
-            0, 10_000, suffix=" min",
-            tip="Limit of the time of the training's steps; what is learnt before and measured "
-            "after them takes time besides. A training that it ends can go on later. You can "
-            "stop at any time, too, and keep the best.",
-        )  # fmt: skip
-        self.minutes.setSpecialValueText("no limit")
-        self.epochs = IntegerBox(
-            1, 1_000_000, suffix=" epochs", tip="Training length in epochs (the paper: 200)."
-        )
-        self.system = Choice(
-            {
-                "ssim": "structural similarity (SSIM)",
-                "l2": "squared error (L2)",
-                "vae": "variational autoencoder",
-                "fmae": "feature matching (AlexNet)",
-            },
-            "How an image is compared with what the model expects. Structural similarity sees "
-            "structure, not only brightness, and forgives small shifts of edges. The others are "
-            "there to compare with (Bergmann et al. 2018); feature matching fetches weights of "
-            "233 MB once, unless the preferences name a file.",
-        )
-        self.patch_size = IntegerBox(
-            16, 1024, step=16, suffix=" px",
-            tip="How large a piece of the image the network sees at once; a multiple of 16. It "
-            "should show the pattern of the material at least once (patch size; the paper: 128).",
-        )  # fmt: skip
-        self.latent_dimension = IntegerBox(
-            1, 65536,
-            tip="How many numbers the network may describe a piece with. Too few blur the "
-            "material, too many let defects through (latent dimension d; the paper: 500).",
-        )  # fmt: skip
-        self.window_size = IntegerBox(
-            3, 255, step=2, suffix=" px",
-            tip="How large a neighbourhood is compared, odd (SSIM window K; the paper: 11).",
-        )  # fmt: skip
-        self.stride = IntegerBox(
-            1, 1024, suffix=" px",
-            tip="How far apart the pieces are that an image is inspected in. Smaller is smoother "
-            "and slower (stride; the paper: 30).",
-        )  # fmt: skip
-        self.seed = IntegerBox(
-            0, 2**31 - 1, tip="Seed of everything random; the same seed repeats a training."
+        names = ("epochs", "minutes", "system", *_ADVANCED)
+        self.fields = {
+            name: setting_field(shown(TrainingConfig, name), partial(self._on_setting, name))
+            for name in names
+        }
+        self.window_size: Any = setting_field(
+            shown(SSIMConfig, "window_size"), controller.state.use_window_size
         )
         self.train_button = QPushButton("Train")
         self.resume_button = QPushButton("Resume last")
@@ -119,15 +87,7 @@ class TrainView(QWidget):
 
     def _arrange(self, tip: str) -> None:
         advanced = QWidget()
-        advanced.setLayout(
-            form(
-                ("Patch size", self.patch_size),
-                ("Latent dimension", self.latent_dimension),
-                ("SSIM window", self.window_size),
-                ("Stride", self.stride),
-                ("Seed", self.seed),
-            )
-        )
+        advanced.setLayout(form(*(self.fields[name] for name in _ADVANCED), self.window_size))
         buttons = QHBoxLayout()
         buttons.addWidget(self.train_button, 2)
         buttons.addWidget(self.pause_button, 1)
@@ -141,9 +101,9 @@ class TrainView(QWidget):
             form(
                 ("Region", self.region),
                 ("Preset", self.preset),
-                ("Length", self.epochs),
-                ("Time limit", self.minutes),
-                ("Compare by", self.system),
+                self.fields["epochs"],
+                self.fields["minutes"],
+                self.fields["system"],
             )
         )
         layout.addWidget(Section("Advanced", advanced, main=False))
@@ -157,17 +117,6 @@ class TrainView(QWidget):
         self.picker.selection_changed.connect(self._on_picked)
         self.region.chosen.connect(lambda layer: setattr(state, "region_layer", layer))
         self.preset.chosen.connect(state.use_preset)
-        self.system.chosen.connect(state.use_system)
-        self.window_size.edited.connect(state.use_window_size)
-        self.minutes.edited.connect(
-            lambda value: setattr(state, "config", state.config.replace(minutes=value or None))
-        )
-        for name in ("epochs", "patch_size", "latent_dimension", "stride", "seed"):
-            getattr(self, name).edited.connect(
-                lambda value, name=name: setattr(
-                    state, "config", state.config.replace(**{name: value})
-                )
-            )
         self.train_button.clicked.connect(self._on_train)
         self.pause_button.clicked.connect(self._controller.training.set_paused)
         self.resume_button.clicked.connect(self._on_resume)
@@ -180,6 +129,12 @@ class TrainView(QWidget):
         state.events.preview.connect(self._show_preview)
         for signal in (state.events.activity, state.events.stopping, state.events.pausing):
             signal.connect(self._show_activity)
+
+    def _on_setting(self, name: str, value: Any) -> None:
+        if name == "system":
+            self._state.use_system(value)
+        else:
+            self._state.config = self._state.config.replace(**{name: value})
 
     def _on_picked(self) -> None:
         self._state.training_layers = tuple(self.picker.selected())
@@ -203,15 +158,10 @@ class TrainView(QWidget):
     def _show_config(self) -> None:
         config = self._state.config
         self.preset.show_value(config.name)
-        self.system.show_value(config.system)
-        self.minutes.show_value(config.minutes or 0)
-        self.epochs.show_value(config.epochs)
-        self.patch_size.show_value(config.patch_size)
-        self.latent_dimension.show_value(config.latent_dimension)
+        for name, field in self.fields.items():
+            field.show_value(getattr(config, name))
         self.window_size.show_value(config.ssim.window_size)
         self.window_size.setEnabled(config.system == "ssim")
-        self.stride.show_value(config.stride)
-        self.seed.show_value(config.seed)
 
     @while_alive
     def _show_layers(self) -> None:

@@ -12,6 +12,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
@@ -23,7 +24,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ....core.config import Shown
+
 __all__ = [
+    "Check",
     "Choice",
     "IntegerBox",
     "LayerCombo",
@@ -33,6 +37,7 @@ __all__ = [
     "form",
     "heading",
     "notice_label",
+    "setting_field",
     "show_notices",
     "while_alive",
     "wrapped",
@@ -40,6 +45,7 @@ __all__ = [
 
 _MOST_NOTICES = 3  # that are shown
 _MOST_LINES = 20  # of a tool tip
+_LARGEST = 2**31 - 1  # that an integer box takes
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -79,10 +85,10 @@ class IntegerBox(QSpinBox):
         _prepare(self, tip)
         self.valueChanged.connect(self._snap)
 
-    def show_value(self, value: int) -> None:
-        """Show a value without emitting a signal."""
+    def show_value(self, value: int | None) -> None:
+        """Show a value, None by the special text, without emitting a signal."""
         with QSignalBlocker(self):
-            self.setValue(value)
+            self.setValue(self.minimum() if value is None else value)
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:
         """Scroll the panel unless the box has the focus."""
@@ -111,10 +117,10 @@ class NumberBox(QDoubleSpinBox):
         _prepare(self, tip)
         self.valueChanged.connect(self.edited)
 
-    def show_value(self, value: float) -> None:
-        """Show a value without emitting a signal."""
+    def show_value(self, value: float | None) -> None:
+        """Show a value, None by the special text, without emitting a signal."""
         with QSignalBlocker(self):
-            self.setValue(value)
+            self.setValue(self.minimum() if value is None else value)
 
     def wheelEvent(self, event: QWheelEvent | None) -> None:
         """Scroll the panel unless the box has the focus."""
@@ -140,6 +146,45 @@ class Choice(QComboBox):
     def wheelEvent(self, event: QWheelEvent | None) -> None:
         """Scroll the panel unless the box has the focus."""
         _wheel(self, super().wheelEvent, event)
+
+
+class Check(QCheckBox):
+    """A switch."""
+
+    def show_value(self, value: bool) -> None:
+        """Show whether it is on, without emitting a signal."""
+        with QSignalBlocker(self):
+            self.setChecked(value)
+
+
+def setting_field(
+    about: Shown, edit: Callable[[Any], object]
+) -> IntegerBox | NumberBox | Choice | Check:
+    """Return the field of a setting, which calls ``edit`` with each value that a person gives it.
+
+    Its label is its accessible name. A number that may be None shows that below its range.
+    """
+    tip, limits = about.help.replace("``", ""), about.limits
+    field: IntegerBox | NumberBox | Choice | Check
+    if about.kind is bool:
+        field = Check(about.label)
+        field.setToolTip(tip)
+        field.toggled.connect(edit)
+    elif about.choices:
+        field = Choice({value: about.texts.get(value, value) for value in about.choices}, tip)
+        field.chosen.connect(edit)
+    else:
+        low = 0 if about.optional else limits.get("ge", 0)
+        high, suffix = min(limits.get("le", _LARGEST), _LARGEST), f" {about.unit}".rstrip()
+        if about.kind is int:
+            field = IntegerBox(int(low), int(high), step=about.step, suffix=suffix, tip=tip)
+        else:
+            field = NumberBox(low, high, suffix=suffix, tip=tip)
+        if about.optional:
+            field.setSpecialValueText(about.texts[None])
+        field.edited.connect(lambda value: edit(value or None) if about.optional else edit(value))
+    field.setAccessibleName(about.label)
+    return field
 
 
 class LayerCombo(QComboBox):
@@ -208,14 +253,18 @@ def column(*widgets: QWidget) -> QVBoxLayout:
     return layout
 
 
-def form(*rows: tuple[str, QWidget]) -> QFormLayout:
-    """Return a layout of labelled fields; each label takes over the tool tip of its field."""
+def form(*rows: tuple[str, QWidget] | QWidget) -> QFormLayout:
+    """Return a layout of labelled fields; each label takes over the tool tip of its field.
+
+    Without a label a field has its accessible name.
+    """
     layout = QFormLayout()
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setVerticalSpacing(4)
     layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-    for text, field in rows:
+    for row in rows:
+        text, field = row if isinstance(row, tuple) else (row.accessibleName(), row)
         label = QLabel(text)
         label.setToolTip(field.toolTip())
         label.setBuddy(field)
