@@ -86,6 +86,18 @@ def test_texture_alone_has_no_bar(sigma):
     assert found([texture(i, sigma=sigma) for i in range(4)]) is None
 
 
+@pytest.mark.parametrize("shape", [(36, 40), (144, 160)])
+def test_rows_between_the_threads_of_a_weave_are_no_bar(shape):
+    """One image is enough: flat rows alternate with others, whose threads stand out like text."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[: shape[0], : shape[1]] + rng.uniform(0, 12, 2)[:, None, None]
+        weave = np.sin(np.pi * x / 6) * np.sin(np.pi * y / 6)
+        noise = ndimage.uniform_filter(rng.normal(size=shape), 2)
+        image = np.clip(115 + 46 * weave + 15 * noise, 0, 255).astype(np.uint8)
+        assert found([image]) is None
+
+
 def test_what_is_like_a_bar_in_some_images_only_is_none():
     images = [np.vstack([texture(i), bar(i)]) for i in range(3)]
     assert found([*images, texture(9, (260, 300))]) is None

@@ -19,6 +19,7 @@ _LEAST = 8
 _FRAME = 6  # rows of a line around a bar, or between lines of text, that are not as the rest
 _TOLERANCE = 0.04  # of the range of intensities: what counts as flat, compressed by JPEG too
 _FLAT = 0.5  # part of the pixels of a row of the bar that are background
+_MOSTLY = 0.75  # part of the rows that are so; rows of a weave are so in turn
 _ONE_COLOUR = 0.95  # the same of a line that separates
 _TEXT = 0.2  # of the range: what stands out from the background
 _SHARE = (0.002, 0.45)  # part of the bar that is text
@@ -96,6 +97,8 @@ def _bar(rows: npt.NDArray[np.float32]) -> tuple[int, float, float] | None:
             break
     most = min(_MOST, len(rows) // 2)
     if not _LEAST <= height <= most:
+        return None
+    if np.mean(flat[:height] >= _FLAT) < _MOSTLY:
         return None
     text = float((abs(rows[:height] - background) > _TEXT * (high - low)).mean())
     beside = float(np.median(flat[height:]))
