@@ -11,9 +11,12 @@ from PIL import Image
 
 from napari_ssim_defects.cli.main import main
 from napari_ssim_defects.core.common.errors import InputError
+from napari_ssim_defects.core.config.region import parse_region
 from napari_ssim_defects.core.images.intensity_sample import odd_intensities
 from napari_ssim_defects.core.images.planes import as_planes
+from napari_ssim_defects.core.model.calibrate import usual_pixels
 from napari_ssim_defects.core.model.defect_model import DefectModel
+from napari_ssim_defects.core.patches.areas import read_areas, training_planes
 from napari_ssim_defects.io.images.good_images import good_images
 
 RNG = np.random.default_rng(0)
@@ -40,16 +43,39 @@ def test_one_image_of_another_depth_is_named(tmp_path: Path, ending: str, odd: s
         good_images(paths)
 
 
-@pytest.mark.parametrize("other", [DEEP.astype(np.uint32) << 16, (GREY / 255).astype(np.float32)])
+@pytest.mark.parametrize(
+    "other",
+    [
+        DEEP.astype(np.uint32) << 16,
+        (GREY / 255).astype(np.float32),
+        (DEEP.astype(np.int32) - 2**15).astype(np.int16),
+    ],
+)
 def test_one_tiff_of_another_depth_is_named(tmp_path: Path, other: np.ndarray) -> None:
     paths = save(tmp_path, a_tif=DEEP, b_tif=DEEP, c_tif=other)
-    with pytest.raises(InputError, match=r"c\.tif' is (32-bit|floating point), and .* 16-bit"):
+    with pytest.raises(
+        InputError, match=r"c\.tif' is (32-bit|floating point|signed 16-bit), and .* 16-bit"
+    ):
         good_images(paths)
 
 
 def test_single_and_double_precision_go_together(tmp_path: Path) -> None:
     grey = GREY / 255
     assert not good_images(save(tmp_path, a_tif=grey, b_tif=grey.astype(np.float32))).notices
+
+
+def test_what_a_region_leaves_out_is_not_compared_and_not_counted(
+    tmp_path: Path, grey_model: DefectModel
+) -> None:
+    images = [np.vstack([GREY, np.full((200, 60), bar, np.uint8)]) for bar in (0, 255, 7, 9)]
+    paths = save(tmp_path, **dict(zip(("a_png", "b_png", "c_png", "d_png"), images, strict=True)))
+    save(tmp_path, roi_bmp=np.pad(np.full((30, 50), 255, np.uint8), ((5, 205), (5, 5))))
+    for roi, shape in (("bottom:200", (40, 60)), (str(tmp_path / "roi.bmp"), (30, 50))):
+        good = good_images(paths, roi=parse_region(roi))
+        areas = read_areas(training_planes(good.pixels, good.channel_axis, None), good.masks)
+        assert {area.pixels.shape for area in areas} == {(1, *shape)}
+        assert all(area.allowed is not None and area.allowed.all() for area in areas)
+        assert usual_pixels(good.pixels) == shape[0] * shape[1]
 
 
 def odd(paths: list[Path]) -> list[str]:
@@ -70,6 +96,15 @@ def test_same_depth_on_another_scale_is_told_with_both_ranges(
     (notice,) = odd(paths)
     assert "c.tif' (" in notice
     assert "lie far outside those of the other images (6" in notice
+
+
+def test_what_a_mask_leaves_out_is_not_compared() -> None:
+    images = [GREY, GREY, np.vstack([GREY, np.full((200, 60), 4_000, np.uint16)])]
+    planes = [as_planes(image, name=f"image {number}") for number, image in enumerate(images)]
+    assert "image 2 (" in odd_intensities(planes)[0]
+    mask = np.arange(240)[:, None] < np.full(60, 40)
+    assert not odd_intensities(planes, [None, None, mask])
+    assert not odd_intensities(planes, [None, None, ~mask & mask])
 
 
 @pytest.mark.parametrize("exposure", [0.5, 0.8, 1.3])

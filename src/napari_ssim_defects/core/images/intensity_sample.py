@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +21,31 @@ _PIXELS = 100_000
 _USUAL = (1.0, 99.0)  # percentiles between which the intensities of an image are
 
 
-def intensity_sample(planes: Planes) -> npt.NDArray[np.float32]:
-    """Return pixels from all over an image, of shape (C, N); some hundred thousand of a plane."""
+def intensity_sample(
+    planes: Planes, mask: npt.NDArray[np.bool_] | None = None
+) -> npt.NDArray[np.float32]:
+    """Return pixels from all over an image, of shape (C, N); some hundred thousand of a plane.
+
+    Parameters
+    ----------
+    planes
+        The image.
+    mask
+        The pixels that count, bool of shape (H, W) or (..., H, W); None: all.
+    """
+    counts = np.broadcast_to(True if mask is None else mask, planes.shape)
+    counts = counts.reshape(len(planes), planes.height, planes.width)
+    small = max(planes.height, planes.width) <= _SIDE
+    rows, columns = (
+        [slice(0, side)] if small else _blocks(side) for side in (planes.height, planes.width)
+    )
     parts = []
     for index in np.linspace(0, len(planes) - 1, min(len(planes), _PLANES)).astype(int):
-        if max(planes.height, planes.width) <= _SIDE:
-            parts.append(planes[int(index)])
-            continue
-        for rows in _blocks(planes.height):
-            parts += [planes.read(int(index), rows, part) for part in _blocks(planes.width)]
-    return np.concatenate([_thinned(part.reshape(len(part), -1)) for part in parts], axis=1)
+        for part in product(rows, columns):
+            here = counts[index][part]
+            if here.any():
+                parts.append(_thinned(planes.read(int(index), *part)[:, here]))
+    return np.concatenate([np.empty((planes.channels, 0), np.float32), *parts], axis=1)
 
 
 def _thinned(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -41,18 +57,34 @@ def _blocks(side: int) -> list[slice]:
     return [slice(int(start), int(start) + _BLOCK) for start in starts]
 
 
-def odd_intensities(images: Sequence[Planes]) -> list[str]:
-    """Say which images were saved on another scale than most of the others."""
+def odd_intensities(
+    images: Sequence[Planes], masks: Sequence[npt.NDArray[np.bool_] | None] | None = None
+) -> list[str]:
+    """Say which images were saved on another scale than most of the others.
+
+    Parameters
+    ----------
+    images
+        The images.
+    masks
+        Per image, the pixels that count, as for `intensity_sample`; None: all.
+    """
     if len(images) < 2:
         return []
-    samples = [intensity_sample(planes) for planes in images]
-    limits = np.median([np.percentile(pixels, _USUAL) for pixels in samples], axis=0)
+    masks = [None] * len(images) if masks is None else masks
+    pairs = [
+        (planes, intensity_sample(planes, mask)) for planes, mask in zip(images, masks, strict=True)
+    ]
+    pairs = [(planes, pixels) for planes, pixels in pairs if pixels.size]
+    if not pairs:
+        return []
+    limits = np.median([np.percentile(pixels, _USUAL) for _, pixels in pairs], axis=0)
     if limits[0] >= limits[1]:
         return []
     notices = (
         IntensityRange(
             (float(limits[0]),) * len(pixels), (float(limits[1]),) * len(pixels)
         ).mismatch(pixels, planes.name, "those of the other images")
-        for planes, pixels in zip(images, samples, strict=True)
+        for planes, pixels in pairs
     )
     return [notice for notice in notices if notice is not None]

@@ -93,7 +93,8 @@ def training_planes(
         names = [f"training image {number}" for number in range(1, len(images) + 1)]
     _check_number(names, len(images), "name")
     planes = [
-        as_planes(image, channel_axis, name=name) for image, name in zip(images, names, strict=True)
+        image if isinstance(image, Planes) else as_planes(image, channel_axis, name=name)
+        for image, name in zip(images, names, strict=True)
     ]
     for other in planes[1:]:
         if other.channels != planes[0].channels:

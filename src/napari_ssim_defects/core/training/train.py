@@ -90,8 +90,8 @@ def train(
     ----------
     images
         Defect-free images or stacks: grey (..., H, W), RGB (..., H, W, 3), or multichannel with
-        ``channel_axis``; any integer or floating-point dtype; numpy, dask or zarr arrays. Of large
-        ones that are not in memory a sample is read (see `read_areas`).
+        ``channel_axis``; any integer or floating-point dtype; numpy, dask or zarr arrays, or
+        `Planes` of them. Of large ones that are not in memory a sample is read (see `read_areas`).
     config
         The config; None: preset ``quick``, or that of ``state``.
     masks
@@ -140,7 +140,7 @@ def train(
         config = TrainingConfig.preset("quick") if state is None else state.config
     where = choose_device(device)
     data = _TrainingData.of(images, masks, channel_axis, names, config)
-    for text in odd_intensities(data.planes):
+    for text in odd_intensities(data.planes, masks):
         yield TrainingNotice(text)
     if state is not None:
         state.refuse_other(config, data.fingerprint)

@@ -38,9 +38,9 @@ class GoodImages:
     Attributes
     ----------
     pixels
-        The images.
+        The images; where a region of interest limits them, `Planes` of the box around it.
     masks
-        Where each of them is free of defects; None: everywhere.
+        Where each of them is free of defects, of the shape of its pixels; None: everywhere.
     channel_axis
         Of all of them.
     names
@@ -107,15 +107,17 @@ def good_images(
         wanted = [area.mask() for area in areas]
         if matched is not None:
             wanted = [inside & mask for inside, mask in zip(wanted, matched, strict=True)]
-        matched = wanted
+        # What is left out has no part in anything that is measured either.
         planes = [stack.cut(area.box) for stack, area in zip(planes, areas, strict=True)]
+        matched = [mask[..., *area.box.slices] for mask, area in zip(wanted, areas, strict=True)]
     if roi is None and masks is None:
         bar = data_bar_notice(planes)
         notices += [bar] if bar else []
     if model is not None and planes[0].channels == model.channels:
         found = (intensity_notice(model.intensity, image) for image in planes)
         notices += [notice for notice in found if notice is not None]
-    return GoodImages([image.data for image in images], matched, axis, names, notices)
+    pixels = [image.data for image in images] if roi is None else planes
+    return GoodImages([*pixels], matched, axis, names, notices)
 
 
 def _grey_if_all_are(
@@ -163,7 +165,7 @@ def _depth(image: ImageFile) -> str:
     dtype = np.dtype(image.data.dtype)
     if dtype.kind == "f":
         return "floating point"
-    return f"{8 * dtype.itemsize}-bit"
+    return f"{'signed ' * (dtype.kind == 'i')}{8 * dtype.itemsize}-bit"
 
 
 def _without_axis(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
