@@ -114,6 +114,14 @@ def test_preview_is_not_taken_for_the_image(
     np.testing.assert_array_equal(read_mask(path, (40, 60)), IMAGES[0] != 0)
 
 
+@pytest.mark.parametrize("step", [2, 3, 4])
+def test_smaller_page_without_a_mark_is_an_image_of_its_own(path: Path, step: int) -> None:
+    pages(path, [IMAGES[0], IMAGES[1][::step, ::step]])
+    for read in (read_image, open_image):
+        with pytest.raises(InputError, match=r"holds 2 images .* \(40 x 60, "):
+            read(path)
+
+
 def test_preview_in_colour_is_not_taken_for_the_image(path: Path) -> None:
     with tifffile.TiffWriter(path) as writer:
         writer.write(np.dstack([IMAGES[0][::3, ::3]] * 3), subfiletype=1, metadata=None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
+from napari_builtins.io import napari_get_reader
 from PIL import Image
 
 from napari_ssim_defects.io.artifacts.recipe import read_recipe
@@ -178,3 +180,57 @@ def test_folder_takes_a_region_and_proposes_one(
     wait_idle()
     (notice,) = state.batch.summary.notices
     assert "write bottom:12 as Region" in notice
+
+
+def opened(viewer, path):
+    """The layer that napari's own reader makes of a file."""
+    ((data, *_),) = napari_get_reader(str(path))(str(path))
+    layer = viewer.add_image(data, name=path.stem)
+    source = {"path": str(path), "reader_plugin": "napari"}
+    layer._source = layer.source.model_copy(update=source)
+    return layer
+
+
+@pytest.mark.parametrize("kind", ["appended", "preview"])
+def test_layer_that_shows_a_part_of_its_file_is_told(
+    controller, state, viewer, images, model, tmp_path, wait_idle, kind
+):
+    path = tmp_path / "parts.tif"
+    if kind == "appended":
+        for i in range(3):
+            tifffile.imwrite(path, images.spoilt(i), append=path.exists())
+        sentence = (
+            "'parts' (96 x 80 pixels) is not all of 'parts.tif', which holds 3 images of 96 x"
+        )
+    else:
+        with tifffile.TiffWriter(path) as writer:
+            writer.write(images.spoilt(0)[::2, ::2], subfiletype=1, metadata=None)
+            writer.write(images.spoilt(0), metadata=None)
+        sentence = (
+            "'parts' (48 x 40 pixels) is not all of 'parts.tif', which holds an image of 96 x"
+        )
+    state.model = model
+    state.training_layers = state.detection_layers = (opened(viewer, path),)
+    controller.detection.start()
+    wait_idle()
+    assert any(text.startswith(sentence) for text in state.detection_notices)
+    assert any("choose the file in Folder" in text for text in state.detection_notices)
+    controller.training.start()
+    wait_idle()
+    assert any(text.startswith(sentence) for text in state.training_notices)
+
+
+def test_layer_that_shows_all_of_its_file_is_not_told(
+    controller, state, viewer, images, model, tmp_path, wait_idle
+):
+    paths = [tmp_path / "stack.tif", tmp_path / "one.tif", tmp_path / "one.png"]
+    planes = [images.spoilt(0), images.spoilt(1)]
+    tifffile.imwrite(paths[0], np.stack(planes), photometric="minisblack")
+    tifffile.imwrite(paths[1], planes[0])
+    Image.fromarray(planes[0]).save(paths[2])
+    state.model = model
+    for path in paths:
+        state.detection_layers = (opened(viewer, path),)
+        controller.detection.start()
+        wait_idle()
+        assert state.detection_notices == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +16,7 @@ from ...core.images.data_bar import data_bar
 from ...core.images.intensity import IntensityRange
 from ...core.images.intensity_sample import intensity_sample
 from ...core.images.planes import Planes, as_planes
+from ..readers.tiff import tiff_shapes
 from .image_file import ImageFile, open_image
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "intensity_notice",
     "is_grey",
     "mask_notice",
+    "unseen_notice",
 ]
 
 _FILES = 6  # that are opened to look for a data bar
@@ -86,6 +89,40 @@ def files_data_bar_notice(paths: Sequence[Path], advice: str = _OPTION) -> str |
     with suppress(InputError):
         return data_bar_notice(images, advice)
     return None
+
+
+def unseen_notice(file: Path, shape: Sequence[int], name: str) -> str | None:
+    """Say that an array does not hold all of the TIFF file it was read from; None if it does.
+
+    Other readers take the first page or the first series for the whole file.
+
+    Parameters
+    ----------
+    file
+        The file.
+    shape
+        Shape of the array.
+    name
+        What the sentence calls it.
+    """
+    if file.suffix.lower() not in (".tif", ".tiff"):
+        return None
+    try:
+        shapes = tiff_shapes(file)
+    except InputError:  # the array is there, whatever has become of its file
+        return None
+    if math.prod(shape) >= sum(map(math.prod, shapes)):
+        return None
+    pixels = ", ".join(dict.fromkeys(_by(each) for each in shapes))
+    held = f"{len(shapes)} images" if len(shapes) > 1 else "an image"
+    return (
+        f"{name} ({_by(shape)} pixels) is not all of '{file.name}', which holds {held} of {pixels} "
+        "pixels; save each image as a file of its own, or choose the file in Folder."
+    )
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def mask_notice(mask: Path, marked: npt.NDArray[np.bool_]) -> str | None:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -33,7 +34,7 @@ from .tiff_samples import (
     stored_as_meant,
 )
 
-__all__ = ["open_tiff", "read_tiff", "read_tiff_mask"]
+__all__ = ["open_tiff", "read_tiff", "read_tiff_mask", "tiff_shapes"]
 
 _KIND = "a TIFF image"
 _LARGEST_CHUNK = 2**28  # bytes that are decoded for the sake of one pixel
@@ -82,6 +83,18 @@ def read_tiff_mask(path: str | os.PathLike[str]) -> npt.NDArray[np.bool_]:
     data, spatial = _read(Path(path), marked_samples)
     axis = spatial.channel_axis
     return data if axis is None else np.asarray(data.any(axis=axis))
+
+
+def tiff_shapes(path: str | os.PathLike[str]) -> list[tuple[int, ...]]:
+    """Return the shape of each image in a TIFF file as it is stored; no pixel is read.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or no TIFF image.
+    """
+    with _opened(Path(path)) as (_, images, _):
+        return [image.shape for image in images]
 
 
 def _read(file: Path, meaning: Meaning) -> tuple[npt.NDArray[Any], SpatialMetadata]:
@@ -140,7 +153,8 @@ def _spatial(axes: str, distances: Distances) -> SpatialMetadata:
 def _distances(
     tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, orientation: object
 ) -> Distances:
-    found = tiff_distances(tif, series.keyframe, tif.series.index(series))
+    image = tif.series.index(series) if tif.is_ome else 0  # only OME describes each of them
+    found = tiff_distances(tif, series.keyframe, image)
     if swaps_sides(orientation):
         letters = {"X": "Y", "Y": "X"}
         return {letters.get(letter, letter): distance for letter, distance in found.items()}
@@ -188,7 +202,9 @@ def open_tiff(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
             return None
         if not stored_as_meant(page, axes, is_imagej=bool(tif.is_imagej)):
             return None
-        if not axes.endswith(("YX", "YXS")) or len({*axes}) < len(axes) or {*axes} - {*"TZCYXS"}:
+        if not axes.removesuffix("S").endswith("YX") or "S" in axes[:-1]:
+            return None
+        if len({*axes}) < len(axes) or {*axes} - {*"TZCYXS"}:
             return None
         native = dtype.newbyteorder("=")
         spatial = _spatial(axes, _distances(tif, series, 1))
@@ -203,7 +219,7 @@ def open_tiff(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
         refuse_bombs(file, series, most=1)
         try:
             next(page.segments())
-        except (ValueError, NotImplementedError):  # Pillow may know the compression
+        except (ValueError, NotImplementedError, ImportError):  # Pillow may know the compression
             return None
         get = partial(_decoded_part, file, tif.series.index(series))
         return FileArray(file, _KIND, series.shape, native, chunks, get), spatial
@@ -246,9 +262,18 @@ def _opened(
             refuse_hostile_ome(file, tif.ome_metadata)
         if not len(tif.pages):  # counting them finds pages in a circle, which reading does not
             raise ValueError("no pages")
-        images = [series for series in tif.series if not _is_beside(series)] or [*tif.series]
-        refuse_implausible_size(file, sum(series.nbytes for series in images))
+        series = [*chain.from_iterable(map(_with_unmarked, tif.series))]
+        images = [image for image in series if not _is_beside(image)] or series
+        refuse_implausible_size(file, sum(image.nbytes for image in images))
         yield tif, images, errors
+
+
+def _with_unmarked(series: tifffile.TiffPageSeries) -> list[tifffile.TiffPageSeries]:
+    """Return an image, and the pages that tifffile takes for its smaller copies by size alone."""
+    if series.kind not in _LOOSE_PAGES:
+        return [series]
+    smaller = [level for level in series.levels[1:] if not level.keyframe.is_subifd]
+    return [series, *(level for level in smaller if not level.keyframe.is_reduced)]
 
 
 def _is_beside(series: tifffile.TiffPageSeries) -> bool:

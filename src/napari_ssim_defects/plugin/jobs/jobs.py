@@ -203,7 +203,7 @@ def detect_layers(
     """
     import torch
 
-    from ...io.images.checks import intensity_notice
+    from ...io.images.checks import intensity_notice, unseen_notice
     from ...scale.file_detection import detected_in_blocks
 
     torch.set_num_threads(threads)
@@ -219,7 +219,10 @@ def detect_layers(
             odd = intensity_notice(
                 model.intensity, planes if area is None else planes.cut(area.box)
             )
-            yield Notices(() if odd is None else (odd,))
+            unseen = None
+            if source.file is not None:
+                unseen = unseen_notice(source.file, source.image.shape, source.quoted)
+            yield Notices(tuple(text for text in (unseen, odd) if text is not None))
             if detected_in_blocks(planes):
                 large = known.get(source.key)
                 if large is None or not _same(large.store.area, area):

@@ -188,9 +188,9 @@ def training(
     if state is not None:
         yield Resumed(state.loop_state.history)
     torch.set_num_threads(chosen.threads)
-    notice = _bar_notice(images)
-    if notice is not None:
-        yield TrainingNotice(notice)
+    for notice in (_bar_notice(images), *map(_unseen_notice, images)):
+        if notice is not None:
+            yield TrainingNotice(notice)
     messages = with_outlook(
         train(
             [image.source.image for image in images],
@@ -234,6 +234,16 @@ def _bar_notice(images: Sequence[TrainingImage]) -> str | None:
         ]
         return data_bar_notice(planes, _DRAW)
     return None
+
+
+def _unseen_notice(image: TrainingImage) -> str | None:
+    """Say that a layer is not all of its file."""
+    from ...io.images.checks import unseen_notice
+
+    source = image.source
+    if source.file is None:
+        return None
+    return unseen_notice(source.file, source.image.shape, source.quoted)
 
 
 def _keep(state: Checkpoint, chosen: Preferences, origin: LastTraining) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -178,6 +179,8 @@ class Source:
         Scale, translation, rotation, shear, affine transform, units and names of its axes.
     contrast_limits
         How it is displayed.
+    file
+        Where napari's own reader took all of it from; None: no such file.
     """
 
     key: str
@@ -186,6 +189,7 @@ class Source:
     rgb: bool
     spatial: Mapping[str, Any]
     contrast_limits: tuple[float, float]
+    file: Path | None = None
 
     @property
     def quoted(self) -> str:
@@ -216,4 +220,12 @@ def source_of(layer: Image) -> Source:
         rgb=bool(layer.rgb),
         spatial=spatial_metadata(layer),
         contrast_limits=(float(low), float(high)),
+        file=_opened_file(layer),
     )
+
+
+def _opened_file(layer: Layer) -> Path | None:
+    """Return the file of a layer that napari opened by itself; other readers may split a file."""
+    source = layer.source
+    by_napari = source.path is not None and source.reader_plugin == "napari"
+    return Path(str(source.path)) if by_napari else None
