@@ -39,6 +39,16 @@ def picture(data: np.ndarray[Any, Any], mode: str | None = None, **options: Any)
     return write
 
 
+def pictures(*images: np.ndarray[Any, Any]) -> Writer:
+    """Write the multi-picture JPEG of cameras."""
+
+    def write(path: Path) -> None:
+        first, *others = map(Image.fromarray, images)
+        first.save(path, "MPO", save_all=True, append_images=others)
+
+    return write
+
+
 def packed(bits: int) -> Writer:
     def write(path: Path) -> None:
         tifffile.imwrite(path, GREY.astype(np.uint16))
@@ -96,6 +106,10 @@ CASES: dict[str, tuple[str, Writer]] = {
     "TIFF, RGB, uint8": ("tif", tiff(RGB)),
     "TIFF, RGB, uint16": ("tif", tiff(RGB.astype(np.uint16) * 257)),
     "TIFF, RGB with opacity": ("tif", picture(np.dstack([RGB, GREY]))),
+    "TIFF, RGB, uint8, one plane per colour": (
+        "tif",
+        tiff(np.moveaxis(RGB, -1, 0), photometric="rgb", planarconfig="separate"),
+    ),
     "TIFF, palette": ("tif", picture(RGB, "P")),
     "TIFF, two channels": (
         "tif",
@@ -133,6 +147,8 @@ CASES: dict[str, tuple[str, Writer]] = {
     "JPEG, grey": ("jpg", picture(GREY)),
     "JPEG, RGB": ("jpg", picture(RGB)),
     "JPEG, CMYK": ("jpg", picture(RGB, "CMYK")),
+    "JPEG, image and preview": ("jpg", pictures(RGB, RGB[::4, ::4])),
+    "JPEG, several images": ("jpg", pictures(RGB, 255 - RGB)),
     "BMP, grey": ("bmp", picture(GREY)),
     "BMP, RGB": ("bmp", picture(RGB)),
     "BMP, palette": ("bmp", picture(RGB, "P")),
@@ -181,6 +197,18 @@ def test_animation_is_refused(tmp_path: Path) -> None:
     frames[0].save(path, save_all=True, append_images=frames[1:])
     with pytest.raises(InputError, match=r"moving\.png' is an animation of 2 images"):
         read_image(path)
+
+
+def test_what_only_pillow_decodes_is_read_however_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file.tif"
+    try:
+        Image.fromarray(GREY).save(path, compression="zstd")
+    except (OSError, RuntimeError):
+        pytest.skip("Pillow was built without ZSTD")
+    monkeypatch.setattr(images, "_SMALL", 0)
+    np.testing.assert_array_equal(np.asarray(open_image(path).data), GREY)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -162,7 +162,7 @@ def test_mask_of_another_size_is_refused(tmp_path: Path) -> None:
         read_mask(tmp_path / "mask.png", (30, 20))
 
 
-@pytest.mark.parametrize("ending", ["", "_mask", "_gt", "-mask", "_GT"])
+@pytest.mark.parametrize("ending", ["", "_mask", "_gt", "-mask", "_GT", "_label"])
 def test_masks_are_found_by_the_usual_names(tmp_path: Path, ending: str) -> None:
     images = _touch(tmp_path / "test", "000.png", "001.tif")
     masks = _touch(tmp_path / "masks", f"001{ending}.png", f"000{ending}.png", "notes.txt")

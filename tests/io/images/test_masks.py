@@ -108,6 +108,24 @@ def test_transparent_colour_of_a_palette_is_background(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", SHAPE), ELLIPSE)
 
 
+def test_truth_values_in_zarr_are_a_mask(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    array = zarr.create_array(str(tmp_path / "mask.zarr"), shape=SHAPE, dtype=bool)
+    array[:] = ELLIPSE
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.zarr", SHAPE), ELLIPSE)
+    np.testing.assert_array_equal(read_image(tmp_path / "mask.zarr").data, BYTES * 255)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (1, *SHAPE), (1, 1, *SHAPE)])
+def test_mask_of_one_plane_fits_a_stack_of_one_plane(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    tifffile.imwrite(tmp_path / "mask.tif", BYTES.reshape(shape), photometric="minisblack")
+    for wanted in (SHAPE, (1, *SHAPE)):
+        mask = read_mask(tmp_path / "mask.tif", wanted)
+        np.testing.assert_array_equal(mask, ELLIPSE.reshape(wanted))
+
+
 @pytest.mark.parametrize("drawn", [0.0, 1.0, 5.0])
 def test_nan_is_background(tmp_path: Path, drawn: float) -> None:
     values = np.where(ELLIPSE, drawn, np.nan).astype(np.float32)

@@ -133,6 +133,22 @@ def test_masks_inside_are_no_images() -> None:
     assert pairs("test", "test/masks") == {"test/1.png": "test/masks/1.png"}
 
 
+def test_masks_beside_their_images_are_no_images() -> None:
+    fill("test/1.png", "test/1_GT.png", "test/a/2.jpg", "test/a/2_label.bmp", "test/a/2_b.png")
+    with pytest.raises(InputError, match=r"no mask of 'test/a/2_b\.png'"):
+        pairs("test", "test")
+    Path("test/a/2_b.png").unlink()
+    assert pairs("test", "test") == {
+        "test/1.png": "test/1_GT.png",
+        "test/a/2.jpg": "test/a/2_label.bmp",
+    }
+
+
+def test_image_is_not_left_out_because_masks_elsewhere_are_called_so() -> None:
+    fill("test/1.png", "test/1_label.png", "m/1.png", "m/1_label.png")
+    assert pairs("test", "m") == {"test/1.png": "m/1.png", "test/1_label.png": "m/1_label.png"}
+
+
 def test_folders_inside_are_not_searched_for_training_and_detection() -> None:
     fill("test/good/1.png")
     with pytest.raises(InputError, match="There are no images in 'test'"):

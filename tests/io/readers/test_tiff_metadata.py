@@ -24,17 +24,23 @@ def with_tag(path: Path, code: int, content: bytes, **options: Any) -> Path:
 
 
 @pytest.mark.parametrize("unit", ["INCH", "CENTIMETER"])
-@pytest.mark.parametrize("dots", [72, 96, 150, 300, 600])
+@pytest.mark.parametrize("dots", [72, 96, 100, 150, 180, 300, 600])
 def test_resolution_of_a_screen_or_printer_is_no_size(tmp_path: Path, dots: int, unit: str) -> None:
     size = dots if unit == "INCH" else round(dots / 2.54, 2)
     tifffile.imwrite(tmp_path / "a.tif", GREY, resolution=(size, size), resolutionunit=unit)
     assert read_image(tmp_path / "a.tif").pixel_size is None
 
 
-@pytest.mark.parametrize("dots", [25_400, 1200, 73, 100])
+@pytest.mark.parametrize("dots", [25_400, 1200, 73])
 def test_other_resolutions_are_sizes(tmp_path: Path, dots: int) -> None:
     tifffile.imwrite(tmp_path / "a.tif", GREY, resolution=(dots, dots), resolutionunit="INCH")
     assert read_image(tmp_path / "a.tif").pixel_size == pytest.approx((25_400 / dots,) * 2)
+
+
+@pytest.mark.parametrize("unit", ["INCH", "CENTIMETER"])
+def test_one_pixel_per_unit_is_no_size(tmp_path: Path, unit: str) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", GREY, resolution=(1, 1), resolutionunit=unit)
+    assert read_image(tmp_path / "a.tif").pixel_size is None
 
 
 @pytest.mark.parametrize(("unit", "dots"), [("inch", 72), ("inch", 300), ("cm", 28.35)])

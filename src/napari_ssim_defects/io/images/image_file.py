@@ -153,6 +153,8 @@ def read_mask(path: str | os.PathLike[str], shape: Sequence[int]) -> npt.NDArray
         mask = read_tiff_mask(file)
     else:
         mask = read_raster_mask(file)
+    if _longer_axes(mask.shape) == _longer_axes(shape):  # one plane, of a stack or not
+        return mask.reshape(tuple(shape))
     if mask.shape != tuple(shape):
         size, expected = (" x ".join(map(str, sizes)) for sizes in (mask.shape, shape))
         raise InputError(
@@ -160,6 +162,10 @@ def read_mask(path: str | os.PathLike[str], shape: Sequence[int]) -> npt.NDArray
             "size as the images."
         )
     return mask
+
+
+def _longer_axes(shape: Sequence[int]) -> list[int]:
+    return [length for length in shape if length > 1]
 
 
 def located(region: RegionOfInterest | None) -> RegionOfInterest | None:

@@ -23,7 +23,7 @@ SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 _RESULT = re.compile(
     r"\.((residual|labels|mask)(\.ome)?\.(tif|zarr)|overlay(-\d+)?\.png)$", re.IGNORECASE
 )
-_MASK_ENDINGS = ("", "_mask", "-mask", "_gt", "-gt")
+_MASK_ENDINGS = ("", "_mask", "-mask", "_gt", "-gt", "_label", "-label")
 _GOOD = ("good", "ok", "normal")  # folders of images without defects
 
 
@@ -44,7 +44,8 @@ def find_images(
     nested
         Whether images of folders in folders are taken, too.
     besides
-        A folder that is not searched when it lies in another one, such as that of the masks.
+        The folder of the masks: it is not searched when it lies in another one, and masks beside
+        their images in it (``1_mask.png`` beside ``1.png``) are left out.
 
     Returns
     -------
@@ -67,7 +68,8 @@ def find_images(
             raise read_problem(Path(item), error) from error
     if not found:
         raise InputError("No images were given; name files, folders or patterns.")
-    return list(found.values())
+    files = list(found.values())
+    return files if avoided is None else _without_masks(files, avoided)
 
 
 def match_masks(
@@ -75,9 +77,10 @@ def match_masks(
 ) -> list[Path]:
     """Find the mask of each image in a folder.
 
-    A mask has the stem of its image, alone or followed by ``_mask`` or ``_gt`` (or ``-mask``,
-    ``-gt``), with any ending. If the folder has folders inside that are called as those of the
-    image are (``ground_truth/hole`` for ``test/hole``), its mask is looked for there.
+    A mask has the stem of its image, alone or followed by ``_mask``, ``_gt`` or ``_label`` (or
+    ``-mask``, ``-gt``, ``-label``), with any ending. If the folder has folders inside that are
+    called as those of the image are (``ground_truth/hole`` for ``test/hole``), its mask is looked
+    for there.
 
     Returns
     -------
@@ -120,6 +123,20 @@ def match_truth(
         if mask is None and not _is_good(image.parent):
             raise _no_mask(image, mask_folder, "; images without defects go into a folder 'good'")
     return masks
+
+
+def _without_masks(files: list[Path], folder: Path) -> list[Path]:
+    """Leave out the masks of other files that lie beside them, in a folder or one inside it."""
+    stems = {(file.parent, image_stem(file).casefold()) for file in files}
+
+    def is_mask(file: Path) -> bool:
+        stem = image_stem(file).casefold()
+        bare = (stem.removesuffix(ending) for ending in _MASK_ENDINGS if stem.endswith(ending))
+        return folder in _resolved(file).parents and any(
+            (file.parent, name) in stems for name in bare if name != stem
+        )
+
+    return [file for file in files if not is_mask(file)]
 
 
 def _masks_of(images: list[Path], folder: Path) -> list[Path | None]:

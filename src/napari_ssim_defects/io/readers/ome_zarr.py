@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...core.common.errors import InputError
 from ..files.errors import reading
 from ..files.spatial import DEFAULT_AXES, SpatialMetadata, unit_symbol
@@ -49,6 +51,8 @@ def open_zarr(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
         Its axes, with scale and units of OME-Zarr. Of a plain array the axes are the last ones of
         TCZYX, with samples of RGB if the last of three or more axes has 3 or 4 entries.
 
+    Truth values become 0 and 255, as those of TIFF do.
+
     Raises
     ------
     InputError
@@ -71,13 +75,19 @@ def open_zarr(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
         if isinstance(node, zarr.Group):
             node, multiscale = _image(file, node)
         _refuse_unsafe(file, node)
-        if node.ndim < 2 or node.dtype.kind not in "uif":
+        if node.ndim < 2 or node.dtype.kind not in "buif":
             raise InputError(
                 f"'{file}' is no image (dtype {node.dtype}, shape {node.shape}); name an array of "
                 "numbers with height and width in it."
             )
         _refuse_crumbs(file, node)
         spatial = _spatial(file, node.shape, multiscale)
+        if node.dtype.kind == "b":
+
+            def grey(index: Any) -> Any:
+                return np.where(node[index], 255, 0)
+
+            return FileArray(file, _KIND, node.shape, np.dtype("u1"), node.chunks, grey), spatial
         array = FileArray(file, _KIND, node.shape, node.dtype, node.chunks, node.__getitem__)
         return array, spatial
 

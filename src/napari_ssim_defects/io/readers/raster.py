@@ -35,7 +35,8 @@ def read_raster(path: Path) -> npt.NDArray[Any]:
     ------
     InputError
         If the file is missing, damaged, cut off, larger than Pillow decodes (179 million
-        pixels), no such image, an animation, or PNG with several channels of 16 bits.
+        pixels), no such image, an animation, JPEG with several images of one size, or PNG with
+        several channels of 16 bits.
     """
     with _opened(path) as image:
         return upright(_pixels(image), _orientation(image))
@@ -103,6 +104,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             ) from None
         with image:
             refuse_implausible_size(path, image.width * image.height)
+            if image.format == "MPO":
+                _refuse_several(path, image)
             _refuse_lossy(path, image)
             yield image
 
@@ -129,6 +132,18 @@ def _refuse_lossy(path: Path, image: Image.Image) -> None:
         raise InputError(
             f"'{path}' is an animation of {frames} images; save each as a file of its own."
         )
+
+
+def _refuse_several(path: Path, image: Image.Image) -> None:
+    """Refuse JPEG of several images of one size; what cameras add as a preview is smaller."""
+    size, count = image.size, getattr(image, "n_frames", 1)
+    sizes = []
+    for number in range(1, count):
+        image.seek(number)
+        sizes.append(image.size)
+    image.seek(0)
+    if size in sizes:
+        raise InputError(f"'{path}' holds {count} images; save each as a file of its own.")
 
 
 def _orientation(image: Image.Image) -> object:

@@ -28,7 +28,7 @@ Distances: TypeAlias = dict[str, tuple[float, str]]
 
 _UNITS = {2: "in", 3: "cm"}  # TIFF's ResolutionUnit
 # What programs write who know no size, in dots per inch; nothing was measured by these.
-_SCREEN_AND_PRINT = (72, 96, 120, 144, 150, 200, 240, 300, 600)
+_SCREEN_AND_PRINT = (72, 96, 100, 120, 144, 150, 180, 200, 240, 300, 350, 600)
 
 
 def ome_distances(xml: str, image: int = 0) -> dict[str, tuple[float, object]]:
@@ -176,6 +176,8 @@ def _is_of_screen_or_print(size: float, unit: object) -> bool:
     symbol = unit_symbol(unit)
     if symbol is None or symbol not in _UNITS.values():
         return False
+    if size == 1:  # a pixel of one inch or centimetre fills in for what is not known
+        return True
     inches = converted(size, symbol, "in")
     return inches is not None and any(
         math.isclose(inches * dots, 1.0, rel_tol=0.005) for dots in _SCREEN_AND_PRINT
