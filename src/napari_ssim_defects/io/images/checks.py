@@ -113,11 +113,12 @@ def unseen_notice(file: Path, shape: Sequence[int], name: str) -> str | None:
         return None
     if math.prod(shape) >= sum(map(math.prod, shapes)):
         return None
-    pixels = ", ".join(dict.fromkeys(_by(each) for each in shapes))
+    pixels = ", ".join(dict.fromkeys(map(_by, shapes)))
+    folder = ", or choose the file in Folder" if len({*shapes}) == 1 else ""  # else it is refused
     held = f"{len(shapes)} images" if len(shapes) > 1 else "an image"
     return (
         f"{name} ({_by(shape)} pixels) is not all of '{file.name}', which holds {held} of {pixels} "
-        "pixels; save each image as a file of its own, or choose the file in Folder."
+        f"pixels; save each image as a file of its own{folder}."
     )
 
 
