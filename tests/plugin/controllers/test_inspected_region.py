@@ -234,3 +234,22 @@ def test_layer_that_shows_all_of_its_file_is_not_told(
         controller.detection.start()
         wait_idle()
         assert state.detection_notices == ()
+
+
+def test_outlines_of_all_images_follow_when_they_are_inspected_again(
+    controller, state, viewer, images, model, wait_idle, qtbot
+):
+    layers = tuple(viewer.add_image(barred(images.spoilt(i)), name=f"{i}") for i in range(2))
+    state.model, state.detection_layers = model, layers
+    for region in (None, rectangle(viewer, 96, 80)):
+        state.inspected_layer = region
+        controller.detection.start()
+        wait_idle()
+        state.threshold = 0.01 if region is None else 0.02
+        qtbot.waitUntil(lambda: state.summary is not None and state.summary.complete)
+        for layer in layers:
+            state.heatmap = viewer.layers[f"{layer.name} residual"]
+            qtbot.waitUntil(lambda: state.summary is not None and state.summary.complete)
+            outlined = viewer.layers[f"{layer.name} threshold"].data
+            assert outlined[:96].any()
+            assert outlined[96:].any() == (region is None)

@@ -239,10 +239,8 @@ class DetectionController(SectionController):
             self._state.export_layers = (*self._state.export_layers, heatmap)
         else:
             layers.update_heatmap(heatmap, message.residual, source, limits, origin)
-        if self._state.heatmap is heatmap:
-            self._preview.reload(heatmap)
-        else:
-            self._state.heatmap = heatmap
+        self._preview.reload(heatmap)
+        self._state.heatmap = heatmap
 
     def _on_layer_removed(self, event: Any) -> None:
         state, removed = self._state, event.value

@@ -89,7 +89,8 @@ class SegmentationPreview:
         preview = self._previews.get(id(heatmap))
         if preview is not None:
             preview.reload()
-        self._on_heatmap()
+        if heatmap is self._state.heatmap:
+            self._on_heatmap()
 
     def grow(self, heatmap: Any) -> None:
         """Show new blocks of a heatmap that is larger than memory."""
