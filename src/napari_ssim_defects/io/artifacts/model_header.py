@@ -1,4 +1,4 @@
-"""What a model file says of itself, read without its network and without torch."""
+"""The header of model files, read without the network and without torch."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CURVES = (
 
 
 class ResidualHeader(BaseModel):
-    """What is not a tensor of a calibration."""
+    """The part of a calibration that is not a tensor."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -74,7 +74,7 @@ class Header(BaseModel):
 
 
 class _Format(BaseModel):
-    """What tells a model file from any other safetensors file."""
+    """The entries that tell a model file from any other safetensors file."""
 
     format: Literal["napari-ssim-defects model"]
     format_version: Annotated[int, Field(ge=1)]
@@ -107,7 +107,7 @@ class ModelSummary:
 
 
 def read_header(path: str | os.PathLike[str]) -> tuple[Header, dict[str, np.ndarray]]:
-    """Read what is not a tensor, validated, and the tensors.
+    """Read and validate the header of a model file, and read its tensors.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def read_header(path: str | os.PathLike[str]) -> tuple[Header, dict[str, np.ndar
 
 
 def read_summary(path: str | os.PathLike[str]) -> ModelSummary:
-    """Read a model file but for its network; parameters and errors as of `read_header`."""
+    """Read a model file without its network; parameters and errors as of `read_header`."""
     header, tensors = read_header(path)
     try:
         return ModelSummary(header, calibration_of(header.scorings[0], tensors))
@@ -151,7 +151,7 @@ def read_summary(path: str | os.PathLike[str]) -> ModelSummary:
 
 
 def damaged(path: str | os.PathLike[str]) -> InputError:
-    """Return what to raise where a file does not hold what it should."""
+    """Return the error of a file that does not hold what it should."""
     return InputError(f"'{os.fspath(path)}' is damaged; save the model again or restore a backup.")
 
 

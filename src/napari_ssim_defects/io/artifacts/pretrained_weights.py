@@ -110,19 +110,19 @@ def _fetch(file: Path) -> Generator[PreparationProgress, Any, None]:
 
 
 def _size(length: str | None) -> int:
-    """Size that a server announces, for the progress only; it may say anything."""
+    """Return the size that a server announces; it may be wrong and is for the progress only."""
     if length is not None and length.isascii() and length.isdecimal() and 0 < len(length) < 16:
         return int(length) or _USUAL_SIZE
     return _USUAL_SIZE
 
 
 def _chunks(file: Path) -> Generator[tuple[bytes, float], None, None]:
-    """Pieces of the file on the internet, each with the fraction that is there with it."""
+    """Yield the file on the internet in pieces, each with the fraction that has arrived."""
     done = 0
     try:
         with urlopen(URL, timeout=_TIMEOUT) as response:
             size = _size(response.headers.get("Content-Length"))
-            # What is there, however little: whoever wants to stop is not kept by a slow server.
+            # read1 returns what has arrived, so that a slow server does not delay a stop.
             while chunk := response.read1(_CHUNK):
                 done += len(chunk)
                 if done > _LARGEST:
@@ -131,7 +131,7 @@ def _chunks(file: Path) -> Generator[tuple[bytes, float], None, None]:
             if done < size and response.headers.get("Content-Length"):
                 raise OSError(f"cut off after {done} of {size} bytes")
     except (OSError, HTTPException) as error:  # no network, no such host, time out, cut off
-        # A server may have its say in the error: no line breaks, nothing that moves a cursor.
+        # The text may come from the server: no line breaks, nothing that moves a cursor.
         reason = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())[:200]
         raise InputError(
             f"AlexNet's weights, which the system fmae needs, could not be fetched from {URL} "

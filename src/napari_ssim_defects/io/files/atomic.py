@@ -161,8 +161,8 @@ def _temporary(target: Path) -> Path:
 def _remove(path: Path) -> None:
     """Remove a folder or file, if it is there.
 
-    Threads that wrote to a folder beside one that failed may still be at their last file, and make
-    the folder for it anew: so it is looked after again.
+    After one thread has failed, others may still write their last file and make the folder again,
+    so removal is tried several times.
     """
     for _ in range(_ATTEMPTS):
         if not os.path.lexists(path):
@@ -205,9 +205,9 @@ def _force_to_disk(file: Path) -> None:
 class CheckedFile(io.BufferedRandom):
     """A file without a descriptor for others.
 
-    `numpy.ndarray.tofile` writes to the descriptor of a file through a buffer of C, and does not
-    hear what goes wrong when the last kilobytes of it are written: a disk that is full by then
-    would leave a truncated file without a word. Without a descriptor it hands over bytes.
+    `numpy.ndarray.tofile` writes to a descriptor through a buffer of C and misses errors of its
+    last kilobytes, so that a full disk would leave a truncated file unnoticed. Without a descriptor
+    it hands over bytes.
     """
 
     def fileno(self) -> int:

@@ -1,4 +1,4 @@
-"""What the system and the decoders say about a file, turned into one sentence for its owner."""
+"""Turns errors of the system and of decoders into one sentence about the file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LARGEST_EXPANSION = 4096
 
 
 def write_problem(path: Path, error: OSError) -> InputError:
-    """Say why ``path`` could not be written, and what to do about it."""
+    """Return an error that says why ``path`` could not be written, and what to do."""
     code = error.errno
     if code == errno.ENOENT:
         reason = f"there is no folder '{path.parent}'; create it or choose another one"
@@ -83,7 +83,7 @@ def writing(path: Path, *places: Path) -> Iterator[None]:
 
 
 def read_problem(path: Path, error: OSError) -> InputError:
-    """Say why ``path`` could not be opened or listed, and what to do about it."""
+    """Return an error that says why ``path`` could not be opened or listed, and what to do."""
     if error.errno == errno.ENOENT:
         return InputError(f"There is no '{path}'; check its name and folder.")
     if error.errno == errno.ENOTDIR:

@@ -1,4 +1,4 @@
-"""What results are called: after the image they are about, and no two the same."""
+"""Names of results: each after its image, and all different."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def _check_header(file: Path, max_bytes: int | None = None) -> None:
-    """Refuse what need not be parsed to be refused."""
+    """Refuse files that are clearly none, damaged or too large, before they are parsed."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         start = stream.read(_LENGTH_BYTES + 1)

@@ -25,7 +25,7 @@ __all__ = [
 
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
-    """Yield a hidden folder inside another one; it and what is in it goes when the block ends.
+    """Yield a hidden folder inside another one; it is deleted when the block ends.
 
     Raises
     ------

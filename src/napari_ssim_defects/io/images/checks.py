@@ -1,4 +1,4 @@
-"""What is said about image files that a model or their masks hardly fit, so that nobody wonders."""
+"""Notices about image files that hardly fit a model or their masks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _OPTION = 'leave it out by --roi {} (in a recipe, roi = "{}")'
 
 
 def is_grey(image: ImageFile) -> bool:
-    """Whether it is RGB in form only: grey that was saved with three equal channels."""
+    """Whether an RGB image has three equal channels: grey that was saved in colour."""
     data = image.data
     return (
         isinstance(data, np.ndarray)
@@ -45,7 +45,7 @@ def is_grey(image: ImageFile) -> bool:
 
 
 def as_grey(image: ImageFile) -> ImageFile:
-    """Return one of three equal channels."""
+    """Return an image of three equal channels as grey."""
     data = np.ascontiguousarray(image.data[..., 0])
     return replace(image, data=data, spatial=image.spatial.without_channels())
 
@@ -79,7 +79,7 @@ def data_bar_notice(images: Sequence[Planes], advice: str = _OPTION) -> str | No
 
 
 def files_data_bar_notice(paths: Sequence[Path], advice: str = _OPTION) -> str | None:
-    """Do as `data_bar_notice` does, for image files; those that cannot be used are left out."""
+    """Apply `data_bar_notice` to image files; files that cannot be used are left out."""
     images = []
     for index in np.unique(np.linspace(0, len(paths) - 1, _FILES).astype(int)):
         with suppress(InputError):  # said where they are inspected

@@ -1,4 +1,4 @@
-"""Defect-free image files, opened for a training, or refused where they do not fit each other."""
+"""Opens defect-free image files for a training, and refuses those that do not fit together."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def good_images(
 def _grey_if_all_are(
     images: list[ImageFile], model: DefectModel | None
 ) -> tuple[list[ImageFile], list[ImageFile]]:
-    """Read grey that was saved as RGB as grey, if that makes all images grey; and tell which."""
+    """Read grey that was saved as RGB as grey, if all images are grey then; return those too."""
     coloured = [image for image in images if image.channel_axis is not None]
     wanted = model is None or model.channels == 1
     if not wanted or not all(map(is_grey, coloured)):

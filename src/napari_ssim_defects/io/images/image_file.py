@@ -98,7 +98,7 @@ def read_image(path: str | os.PathLike[str]) -> ImageFile:
 
 
 def open_image(path: str | os.PathLike[str]) -> ImageFile:
-    """Open an image file or zarr folder; where that saves memory, pixels are not read yet.
+    """Open an image file or zarr folder; pixels of large ones are read later, in parts.
 
     Zarr, and TIFF of which parts can be read (see `open_tiff`), are opened as `FileArray` if they
     take more than 64 MB in memory. Everything else is read as `read_image` does.
@@ -169,7 +169,7 @@ def _longer_axes(shape: Sequence[int]) -> list[int]:
 
 
 def located(region: RegionOfInterest | None) -> RegionOfInterest | None:
-    """Return a region whose file, if it has one, is there, by a path that means it everywhere.
+    """Check that the mask file of a region exists, and make its path absolute.
 
     Raises
     ------

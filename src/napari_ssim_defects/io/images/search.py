@@ -1,4 +1,4 @@
-"""Which image files a person means by files, folders and patterns, and the masks of them."""
+"""Finds the image files in folders and by patterns, and the masks of images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find_images(
     nested: bool = False,
     besides: str | os.PathLike[str] | None = None,
 ) -> list[Path]:
-    """List the image files that are meant by files, folders and patterns.
+    """List the image files that files, folders and patterns stand for.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def _masks_of(images: list[Path], folder: Path) -> list[Path | None]:
 
 
 def _mask_folder(home: Path, folder: Path, homes: set[Path]) -> Path | None:
-    """Return where masks of the images of a folder are; None where they are those of others."""
+    """Return the folder with the masks of a folder's images; None if all masks are of others."""
     parts = home.absolute().parts[1:]
     for first in range(len(parts)):
         inside = folder.joinpath(*parts[first:])

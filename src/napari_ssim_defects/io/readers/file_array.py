@@ -17,7 +17,7 @@ __all__ = ["FileArray"]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FileArray:
-    """An array in a file, of which parts are read by indexing with numbers and slices.
+    """An array in a file; indexing with numbers and slices reads parts of it.
 
     Attributes
     ----------

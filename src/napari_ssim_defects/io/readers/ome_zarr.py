@@ -93,7 +93,7 @@ def open_zarr(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
 
 
 def _image(file: Path, group: Any) -> tuple[Any, Mapping[str, Any]]:
-    """Return the array of a group that is meant, and what OME-Zarr says about it."""
+    """Return the full-resolution array of a group, and its OME-Zarr metadata."""
     attributes = group.attrs.asdict()
     attributes = attributes.get("ome", attributes)
     if "multiscales" not in attributes and "0" in group and hasattr(group["0"], "keys"):
@@ -127,7 +127,7 @@ def _refuse_unsafe(file: Path, array: Any) -> None:
 
 
 def _refuse_crumbs(file: Path, array: Any) -> None:
-    """Refuse what would take days to read, such as a false shape: chunks that are missing count."""
+    """Refuse tiny chunks in large numbers, as of a false shape: reading takes days."""
     shape, chunks = array.shape[-2:], array.chunks[-2:]
     count = math.prod(-(-side // chunk) for side, chunk in zip(shape, chunks, strict=True))
     if math.prod(chunks) < _SMALL_CHUNK and count > _MANY_CHUNKS:

@@ -43,7 +43,7 @@ def upright(
     data
         Array as it is stored.
     orientation
-        Value of the tag; whatever is none, such as 0 or None, counts as upright.
+        Value of the tag; 0, None and anything else count as upright.
     rows, columns
         Axes of height and width.
     """
@@ -66,8 +66,8 @@ def as_stored(data: npt.NDArray[Any], orientation: object) -> npt.NDArray[Any]:
 def drawn(marked: npt.NDArray[np.bool_], opaque: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return what is marked in a mask with a transparent background.
 
-    A person who draws on a transparent layer may do so in black; what the background is under its
-    transparency does not show.
+    People draw in black on transparent layers, too, and the colour below the transparency does not
+    show.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Reading of TIFF files, however they were made and whatever has happened to them since."""
+"""Reads TIFF files of many programs, and refuses damaged ones."""
 
 from __future__ import annotations
 
@@ -183,9 +183,9 @@ def open_tiff(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
     Returns
     -------
     tuple of FileArray and SpatialMetadata, or None
-        What `read_tiff` returns, with pixels that are not read yet. None where parts do not help
-        (all is one compressed piece), or `read_tiff` would have to join images, or change the
-        pixels or the order of their axes, or the package zarr is missing.
+        What `read_tiff` returns, with pixels that are not read yet. None if the file has to be read
+        whole: it is one compressed piece, `read_tiff` joins its images or changes pixels or the
+        order of axes, or the package zarr is missing.
 
     Raises
     ------
@@ -329,7 +329,7 @@ def _pixels_by_pillow(file: Path, series: tifffile.TiffPageSeries) -> npt.NDArra
 def _tifffile_errors() -> Iterator[list[str]]:
     """Collect what tifffile logs as errors in this thread, and keep it off the screen.
 
-    tifffile only logs when pages are lost, and goes on with those that are left.
+    When pages are lost, tifffile logs it and reads the others.
     """
     errors: list[str] = []
     thread = threading.get_ident()

@@ -27,7 +27,7 @@ Distances: TypeAlias = dict[str, tuple[float, str]]
 """Distance between neighbours and its unit, for each axis where both are known."""
 
 _UNITS = {2: "in", 3: "cm"}  # TIFF's ResolutionUnit
-# What programs write who know no size, in dots per inch; nothing was measured by these.
+# Dots per inch that programs and cameras write without having measured anything.
 _SCREEN_AND_PRINT = (72, 96, 100, 120, 144, 150, 180, 200, 240, 300, 350, 600)
 
 
@@ -108,7 +108,7 @@ def _is_size(size: object) -> bool:
 
 
 def _microscope_distances(tif: tifffile.TiffFile) -> dict[str, tuple[Any, object]]:
-    """Read what microscopes note beside the resolution, which they leave at that of a screen."""
+    """Read the pixel sizes of microscopes; their resolution is often that of a screen."""
     fei = tif.fei_metadata or {}
     for section in fei.values():
         if isinstance(section, dict) and "PixelWidth" in section:
@@ -176,7 +176,7 @@ def _is_of_screen_or_print(size: float, unit: object) -> bool:
     symbol = unit_symbol(unit)
     if symbol is None or symbol not in _UNITS.values():
         return False
-    if size == 1:  # a pixel of one inch or centimetre fills in for what is not known
+    if size == 1:  # one inch or centimetre stands for an unknown size
         return True
     inches = converted(size, symbol, "in")
     return inches is not None and any(

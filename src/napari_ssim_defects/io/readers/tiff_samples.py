@@ -56,14 +56,14 @@ def plain_samples(
 ) -> tuple[npt.NDArray[Any], str]:
     """Turn samples into intensities, as the image is shown: more is brighter.
 
-    1-bit images become 0 and 255, palettes RGB, and images whose zero is white are inverted.
-    Neither is done to ImageJ's, which are lookup tables for the screen: there the objects of a mask
-    are 255, and look black, where its lookup table is inverted. Opacity is left out.
+    1-bit images become 0 and 255, palettes become RGB, and images whose zero is white are inverted.
+    Palettes and inversions of ImageJ are lookup tables for the screen and change nothing: objects
+    of a mask are 255, and look black if the table is inverted. Opacity is left out.
 
     Raises
     ------
     InputError
-        If the image is in other colours than RGB, or what white is cannot be known.
+        If the image has other colours than RGB, or floating-point pixels whose zero is white.
     """
     if page.photometric == _PALETTE and page.colormap is not None and not is_imagej:
         sixteen_bits = page.colormap.max() > 255
@@ -212,7 +212,7 @@ def _segments(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> Iterator[t
 
 
 def _expands(content: bytes, compression: int, limit: int) -> bool:
-    """Whether content expands to more bytes than a limit; what is no such content does not."""
+    """Whether content expands to more bytes than a limit; False if it cannot be decoded."""
     decoder: Any = zlib.decompressobj() if compression in _DEFLATE else lzma.LZMADecompressor()
     total = 0
     try:
@@ -220,7 +220,7 @@ def _expands(content: bytes, compression: int, limit: int) -> bool:
             total += len(decoder.decompress(content, _AT_ONCE))
             if total > limit:
                 return True
-            # What was not looked at yet stays with the decoder of LZMA, not with that of deflate.
+            # The decoder of LZMA keeps input that it has not read; that of deflate returns it.
             content = decoder.unconsumed_tail if compression in _DEFLATE else b""
             if not content and (compression in _DEFLATE or decoder.needs_input):
                 break

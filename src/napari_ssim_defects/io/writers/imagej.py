@@ -22,7 +22,7 @@ _AXES = "TZCYXS"
 # ImageJ's texts are ASCII; it shows "um" as µm.
 _UNITS = {"µm": "um", "µs": "us", "Å": "angstrom", "s": "sec"}
 _UNREAD = {"Å"}  # Bio-Formats takes it for µm
-# Of pixels whose size in their own unit is no fraction of whole numbers of 32 bits.
+# Units for pixel sizes that TIFF's fractions of 32-bit numbers do not hold in their own unit.
 _REPLACEMENTS = ("pm", "nm", "µm", "mm", "m", "km", "µs", "ms", "s", "h")
 _LARGEST = 1e9
 
@@ -172,7 +172,7 @@ def _calibration(
 
 
 def _readable(size: float, unit: str) -> tuple[float, str]:
-    """Return a size and its unit; in another unit if programs do not read it in its own."""
+    """Return a size and its unit, converted if programs do not read that unit."""
     if unit not in _UNREAD and 1 / _LARGEST < size < _LARGEST:
         return size, unit
     others = ((converted(size, unit, other), other) for other in _REPLACEMENTS)
@@ -185,7 +185,7 @@ def _name(unit: str) -> str:
 
 
 def _display_range(array: npt.NDArray[Any]) -> dict[str, float]:
-    """Return what ImageJ displays, of all planes; it would take the first one's extremes."""
+    """Return the display range of all planes; by itself ImageJ takes that of the first."""
     finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array[:0]
     if not finite.size or finite.min() == finite.max():
         return {}

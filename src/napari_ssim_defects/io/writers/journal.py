@@ -1,4 +1,4 @@
-"""What a detection has finished, image by image: why it can go on after it was stopped."""
+"""The images that a detection has finished, so that a stopped one can go on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KINDS = {
 class Journal:
     """The finished images of a folder of results.
 
-    Of the records only where they are is in memory: there may be any number of regions.
+    Only the places of records are kept in memory, as there may be any number of regions.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class Journal:
 
 
 def _is_record(record: Any) -> bool:
-    """Whether it has all that is asked of it later; anybody may have written the file."""
+    """Whether a record has all fields that are used later; the file may come from anybody."""
     return (
         isinstance(record, dict)
         and all(isinstance(record.get(name), kind) for name, kind in _KINDS.items())

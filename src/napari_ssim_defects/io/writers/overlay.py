@@ -56,7 +56,7 @@ def outlined(
     limits: tuple[float, float],
     review: npt.NDArray[np.integer] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Draw a line around each region of a plane, outside of it: the defect stays to be seen.
+    """Draw a line around each region of a plane, outside of it, so that defects stay visible.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A page about a detection that any browser shows: how much was found, and the worst images."""
+"""The HTML report of a detection: how much was found, and the worst images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that say what was found: the same from the panel and from the command line."""
+"""Result files of a detection, the same from the panel and from the command line."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class ResultWriter:
         ensure_writable(self.folder / TABLE_NAME)
 
     def paths(self, stem: str, leading_shape: Sequence[int]) -> dict[OutputKind, tuple[Path, ...]]:
-        """Return which files of each kind are written about an image; the table is not of one.
+        """Return the files of each kind that are written about an image, without the table.
 
         Parameters
         ----------
@@ -179,7 +179,7 @@ class ResultWriter:
         return files
 
     def write_files(self, result: Result) -> dict[OutputKind, tuple[Path, ...]]:
-        """Do as `write` does, but leave its regions to whoever calls `finish`."""
+        """Write the files as `write` does, without adding regions to the table."""
         spatial = result.spatial
         files = self.paths(result.stem, result.residual.shape[:-2])
         for kind, paths in files.items():
