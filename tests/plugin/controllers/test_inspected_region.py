@@ -220,6 +220,25 @@ def test_layer_that_shows_a_part_of_its_file_is_told(
     assert any(text.startswith(sentence) for text in state.training_notices)
 
 
+@pytest.mark.parametrize("kind", ["turned.tif", "turned.jpg", "negative.tif"])
+def test_layer_that_is_not_what_its_file_shows_is_told(
+    controller, state, viewer, images, model, tmp_path, wait_idle, kind
+):
+    path = tmp_path / kind
+    if kind == "negative.tif":
+        tifffile.imwrite(path, 255 - images.spoilt(0), photometric="miniswhite")
+    else:
+        exif = Image.Exif()
+        exif[274] = 6
+        options = {"tiffinfo": {274: 6}} if kind.endswith("tif") else {"exif": exif}
+        Image.fromarray(images.spoilt(0)).save(path, **options)
+    state.model, state.detection_layers = model, (opened(viewer, path),)
+    controller.detection.start()
+    wait_idle()
+    what = "is a negative: in" if kind == "negative.tif" else "is not upright:"
+    assert any(f"{what} '{kind}'" in text for text in state.detection_notices)
+
+
 def test_layer_that_shows_all_of_its_file_is_not_told(
     controller, state, viewer, images, model, tmp_path, wait_idle
 ):

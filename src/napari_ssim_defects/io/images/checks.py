@@ -16,7 +16,8 @@ from ...core.images.data_bar import data_bar
 from ...core.images.intensity import IntensityRange
 from ...core.images.intensity_sample import intensity_sample
 from ...core.images.planes import Planes, as_planes
-from ..readers.tiff import tiff_shapes
+from ..readers.raster import is_turned
+from ..readers.tiff import tiff_outline
 from .image_file import ImageFile, open_image
 
 __all__ = [
@@ -92,27 +93,30 @@ def files_data_bar_notice(paths: Sequence[Path], advice: str = _OPTION) -> str |
 
 
 def unseen_notice(file: Path, shape: Sequence[int], name: str) -> str | None:
-    """Say that an array does not hold all of the TIFF file it was read from; None if it does.
+    """Say that an array is not what its file shows; None if it is.
 
-    Other readers take the first page or the first series for the whole file.
+    Other readers take the first page of a TIFF for the whole file, and pixels as they are stored.
 
     Parameters
     ----------
     file
-        The file.
+        The file that it was read from.
     shape
         Shape of the array.
     name
         What the sentence calls it.
     """
+    advice = "save it as it is to be seen, or choose the file in Folder."
     if file.suffix.lower() not in (".tif", ".tiff"):
-        return None
+        return _turned(file, name, advice) if is_turned(file) else None
     try:
-        shapes = tiff_shapes(file)
+        shapes, turned, negative = tiff_outline(file)
     except InputError:  # the array is there, whatever has become of its file
         return None
     if math.prod(shape) >= sum(map(math.prod, shapes)):
-        return None
+        if negative:
+            return f"{name} is a negative: in '{file.name}' zero is white; {advice}"
+        return _turned(file, name, advice) if turned else None
     pixels = ", ".join(dict.fromkeys(map(_by, shapes)))
     folder = ", or choose the file in Folder" if len({*shapes}) == 1 else ""  # else it is refused
     held = f"{len(shapes)} images" if len(shapes) > 1 else "an image"
@@ -120,6 +124,10 @@ def unseen_notice(file: Path, shape: Sequence[int], name: str) -> str | None:
         f"{name} ({_by(shape)} pixels) is not all of '{file.name}', which holds {held} of {pixels} "
         f"pixels; save each image as a file of its own{folder}."
     )
+
+
+def _turned(file: Path, name: str, advice: str) -> str:
+    return f"{name} is not upright: '{file.name}' says how to turn it; {advice}"
 
 
 def _by(shape: Sequence[int]) -> str:

@@ -16,7 +16,7 @@ from ...core.common.errors import InputError
 from ..files.errors import reading, refuse_implausible_size
 from .stored_pixels import ORIENTATION, as_stored, drawn, two_levels, upright
 
-__all__ = ["has_palette", "read_raster", "read_raster_mask", "read_tiff_frames"]
+__all__ = ["has_palette", "is_turned", "read_raster", "read_raster_mask", "read_tiff_frames"]
 
 _GREY = ("L", "I;16", "I;16B", "F")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -50,6 +50,15 @@ def has_palette(path: Path) -> bool:
             with Image.open(path) as image:
                 return image.mode == "P"
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
+def is_turned(path: Path) -> bool:
+    """Whether `read_raster` turns an image; False if it cannot be read."""
+    try:
+        with _opened(path) as image:
+            return _orientation(image) in range(2, 9)
+    except InputError:
         return False
 
 

@@ -32,9 +32,10 @@ from .tiff_samples import (
     plain_samples,
     refuse_bombs,
     stored_as_meant,
+    zero_is_white,
 )
 
-__all__ = ["open_tiff", "read_tiff", "read_tiff_mask", "tiff_shapes"]
+__all__ = ["open_tiff", "read_tiff", "read_tiff_mask", "tiff_outline"]
 
 _KIND = "a TIFF image"
 _LARGEST_CHUNK = 2**28  # bytes that are decoded for the sake of one pixel
@@ -85,16 +86,26 @@ def read_tiff_mask(path: str | os.PathLike[str]) -> npt.NDArray[np.bool_]:
     return data if axis is None else np.asarray(data.any(axis=axis))
 
 
-def tiff_shapes(path: str | os.PathLike[str]) -> list[tuple[int, ...]]:
-    """Return the shape of each image in a TIFF file as it is stored; no pixel is read.
+def tiff_outline(path: str | os.PathLike[str]) -> tuple[list[tuple[int, ...]], bool, bool]:
+    """Return what is in a TIFF file; no pixel is read.
+
+    Returns
+    -------
+    shapes
+        Of each image, as it is stored.
+    turned, negative
+        Whether `read_tiff` turns the first image, and whether it inverts it.
 
     Raises
     ------
     InputError
         If the file is missing, damaged, or no TIFF image.
     """
-    with _opened(Path(path)) as (_, images, _):
-        return [image.shape for image in images]
+    with _opened(Path(path)) as (tif, images, _):
+        first = images[0].keyframe
+        turned = first.tags.valueof(ORIENTATION) in range(2, 9)
+        negative = zero_is_white(first, is_imagej=bool(tif.is_imagej))
+        return [image.shape for image in images], turned, negative
 
 
 def _read(file: Path, meaning: Meaning) -> tuple[npt.NDArray[Any], SpatialMetadata]:

@@ -27,6 +27,7 @@ __all__ = [
     "plain_samples",
     "refuse_bombs",
     "stored_as_meant",
+    "zero_is_white",
 ]
 
 _MIN_IS_WHITE, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6
@@ -49,6 +50,11 @@ def stored_as_meant(page: tifffile.TiffPage, axes: str, *, is_imagej: bool) -> b
     return page.dtype is not None and page.dtype.kind in "uif" and (
         page.photometric == 1 or (page.photometric in (_MIN_IS_WHITE, _PALETTE) and is_imagej)
     )  # fmt: skip
+
+
+def zero_is_white(page: tifffile.TiffPage, *, is_imagej: bool) -> bool:
+    """Whether more is darker; in ImageJ's files only the lookup table of the screen is inverted."""
+    return page.photometric == _MIN_IS_WHITE and not is_imagej
 
 
 def plain_samples(
@@ -135,7 +141,7 @@ def _black_is_zero(
         colours = "YCbCr"
     if colours is not None:
         raise InputError(f"'{file}' has {colours} colours; save it as RGB or grey.")
-    if page.photometric != _MIN_IS_WHITE or is_imagej:
+    if not zero_is_white(page, is_imagej=is_imagej):
         return data
     if data.dtype.kind == "f":
         raise InputError(
