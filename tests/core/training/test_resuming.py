@@ -127,10 +127,10 @@ def test_what_was_done_before_shows_in_progress_and_history(grating, often):
 
 
 def test_a_training_that_was_cut_short_goes_on_with_its_limit_anew(grating, often):
-    config = TINY.replace(minutes=1 / 60)
+    config = TINY.replace(minutes=1.0)
     state = interrupted([grating()], config, 5)
     state = replace(state, loop_state=state.loop_state.replace(elapsed=100.0, validations=25))
-    for minutes in (1 / 60, 5.0, None):  # another limit is no other training
+    for minutes in (1.0, 5.0, None):  # another limit is no other training
         resumed = config.replace(minutes=minutes)
         messages = list(train([grating()], resumed, device="cpu", state=state))
         assert messages[0].fraction == pytest.approx(5 / 20)
