@@ -218,6 +218,7 @@ def test_layer_that_shows_a_part_of_its_file_is_told(
     controller.training.start()
     wait_idle()
     assert any(text.startswith(sentence) for text in state.training_notices)
+    assert not any("Folder" in text for text in state.training_notices)
 
 
 @pytest.mark.parametrize("kind", ["turned.tif", "turned.jpg", "negative.tif"])

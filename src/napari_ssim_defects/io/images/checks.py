@@ -30,6 +30,7 @@ __all__ = [
     "unseen_notice",
 ]
 
+_FOLDER = ", or choose the file in Folder"
 _FILES = 6  # that are opened to look for a data bar
 _OPTION = 'leave it out by --roi {} (in a recipe, roi = "{}")'
 
@@ -92,7 +93,9 @@ def files_data_bar_notice(paths: Sequence[Path], advice: str = _OPTION) -> str |
     return None
 
 
-def unseen_notice(file: Path, shape: Sequence[int], name: str) -> str | None:
+def unseen_notice(
+    file: Path, shape: Sequence[int], name: str, otherwise: str = _FOLDER
+) -> str | None:
     """Say that an array is not what its file shows; None if it is.
 
     Other readers take the first page of a TIFF for the whole file, and pixels as they are stored.
@@ -105,8 +108,10 @@ def unseen_notice(file: Path, shape: Sequence[int], name: str) -> str | None:
         Shape of the array.
     name
         What the sentence calls it.
+    otherwise
+        What a person can do besides saving the image anew.
     """
-    advice = "save it as it is to be seen, or choose the file in Folder."
+    advice = f"save it as it is to be seen{otherwise}."
     if file.suffix.lower() not in (".tif", ".tiff"):
         return _turned(file, name, advice) if is_turned(file) else None
     try:
@@ -118,11 +123,11 @@ def unseen_notice(file: Path, shape: Sequence[int], name: str) -> str | None:
             return f"{name} is a negative: in '{file.name}' zero is white; {advice}"
         return _turned(file, name, advice) if turned else None
     pixels = ", ".join(dict.fromkeys(map(_by, shapes)))
-    folder = ", or choose the file in Folder" if len({*shapes}) == 1 else ""  # else it is refused
+    otherwise = otherwise if len({*shapes}) == 1 else ""  # images that differ are refused
     held = f"{len(shapes)} images" if len(shapes) > 1 else "an image"
     return (
         f"{name} ({_by(shape)} pixels) is not all of '{file.name}', which holds {held} of {pixels} "
-        f"pixels; save each image as a file of its own{folder}."
+        f"pixels; save each image as a file of its own{otherwise}."
     )
 
 

@@ -243,7 +243,7 @@ def _unseen_notice(image: TrainingImage) -> str | None:
     source = image.source
     if source.file is None:
         return None
-    return unseen_notice(source.file, source.image.shape, source.quoted)
+    return unseen_notice(source.file, source.image.shape, source.quoted, otherwise="")
 
 
 def _keep(state: Checkpoint, chosen: Preferences, origin: LastTraining) -> str | None:
