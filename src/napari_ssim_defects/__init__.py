@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .core.common.errors import InputError
     from .core.config import SegmentationConfig, TrainingConfig
+    from .core.model.correct import correct
     from .core.model.defect_model import DefectModel
     from .core.segmentation.segment import segment
     from .core.training.train import train
@@ -24,6 +25,7 @@ __all__ = [
     "SegmentationConfig",
     "TrainingConfig",
     "__version__",
+    "correct",
     "segment",
     "train",
 ]
@@ -33,6 +35,7 @@ _HOMES = {
     "InputError": ".core.common.errors",
     "SegmentationConfig": ".core.config",
     "TrainingConfig": ".core.config",
+    "correct": ".core.model.correct",
     "segment": ".core.segmentation.segment",
     "train": ".core.training.train",
 }

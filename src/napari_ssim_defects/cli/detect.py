@@ -30,7 +30,7 @@ def model_for_detection(path: Path, residual: ResidualKind | None) -> DefectMode
 
 def threshold_of(policy: ThresholdPolicy | None, model: DefectModel) -> float:
     """Return the threshold that a policy gives; None: the model's own."""
-    return model.auto_threshold if policy is None else policy.of(model.calibration)
+    return model.auto_threshold if policy is None else policy.of(model.corrected.calibration)
 
 
 def run_detect(

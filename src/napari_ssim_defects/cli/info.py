@@ -25,7 +25,7 @@ def run_info(path: Path) -> tuple[dict[str, Any], str]:
     """Read a model file; returns what to print for programs and for people."""
     model = read_summary(path)
     header, calibration = model.header, model.calibration
-    verdict = model.verdict
+    verdict, corrected = model.verdict, model.corrected
     result = {
         "config": header.config.model_dump(mode="json"),
         "channels": header.channels,
@@ -41,6 +41,8 @@ def run_info(path: Path) -> tuple[dict[str, Any], str]:
         "verdict": None
         if verdict is None
         else {"grade": verdict.grade, "text": verdict.text, **asdict(verdict)},
+        "corrections": [mark.model_dump(mode="json") for mark in header.corrections],
+        "threshold_before_corrections": corrected.before,
         "warnings": list(header.warnings),
         "provenance": dict(header.provenance),
         "history": [
@@ -65,7 +67,7 @@ def _lines(path: Path, model: ModelSummary) -> list[str]:
         lines.append(f"A residual of 3 is that of one good pixel in a thousand; judged by {views}.")
     else:
         lines.append(f"Judged by {_KINDS[residual.kind]}.")
-    regions = calibration.regions_per_image(model.auto_threshold)
+    regions = model.corrected.calibration.regions_per_image(model.auto_threshold)
     lines.append(
         f"Automatic threshold {model.auto_threshold:.4g}: at most {regions:.2g} false "
         f"region{'s' * (regions > 1.05)} in a good image, measured on {calibration.pixels:,} "
@@ -73,5 +75,7 @@ def _lines(path: Path, model: ModelSummary) -> list[str]:
     )
     if model.verdict is not None:
         lines.append(model.verdict.text)
+    if header.corrections:
+        lines.append(model.corrected.text)
     lines += [f"warning: {text}" for text in header.warnings]
     return [*lines, "Every number: info --json."]

@@ -67,7 +67,8 @@ def calibrate(
     Returns
     -------
     DefectModel
-        The same network with new calibrations of all its residuals.
+        The same network with new calibrations of all its residuals, without corrections, whose
+        residuals were those of the old one.
 
     Raises
     ------
@@ -95,7 +96,9 @@ def calibrate(
         image_pixels=usual_pixels(stacks),
     )
     return replace(
-        model.with_calibrated_residuals(calibrated), threshold=threshold or model.threshold
+        model.with_calibrated_residuals(calibrated),
+        threshold=threshold or model.threshold,
+        corrections=(),
     )
 
 

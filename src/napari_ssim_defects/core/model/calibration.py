@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -142,6 +142,39 @@ class Calibration:
         rates = np.log(self.region_rates[last])
         rate = np.exp(np.interp(threshold, self.region_thresholds[last], rates, right=-np.inf))
         return float(rate * self.image_pixels)
+
+    def with_good_regions(self, levels: Sequence[float], images: int) -> Calibration:
+        """Return the calibration after regions that a person knows to be good.
+
+        These images count as much as each of those that were measured, with the caution for few of
+        these. So a few regions move the thresholds of regions a little, many as far as they say.
+
+        Parameters
+        ----------
+        levels
+            Of each region, the residual from which on it is not outlined.
+        images
+            Number of images that they lie in.
+        """
+        if not levels:
+            return self
+        before = self.pixels / self.image_pixels + _ENOUGH_IMAGES
+        highest = np.sort(np.asarray(levels, np.float64))[::-1]
+        wanted = self.region_rates * self.image_pixels  # false regions per image
+        found = np.full(len(wanted), np.inf)
+        for above in range(len(highest) + 1):
+            # So many of these regions are outlined from the next one's level to that of the last;
+            # what may be left of the others there, per image, gives a threshold of its own.
+            left = (wanted * (before + images) - above) / before
+            with np.errstate(divide="ignore"):
+                rates = -np.log(left.clip(min=0) / self.image_pixels)
+            reached = np.interp(rates, -np.log(self.region_rates), self.region_thresholds)
+            reached[left <= 0] = np.inf
+            here = np.maximum(reached, highest[above] if above < len(highest) else -np.inf)
+            valid = here < (highest[above - 1] if above else np.inf)
+            found = np.minimum(found, np.where(valid, here, np.inf))
+        regions = np.maximum.accumulate(np.maximum(self.region_thresholds, found))
+        return replace(self, region_thresholds=regions)
 
     def false_positive_rate(self, threshold: float) -> float:
         """Return the fraction of defect-free pixels above a threshold, in [0, 1]."""

@@ -27,6 +27,7 @@ from ..images.intensity_sample import intensity_sample
 from ..images.planes import ImageLike, Planes, as_planes
 from ..networks.autoencoder import Autoencoder
 from .calibration import CalibratedResidual, Calibration
+from .corrections import Corrections, Mark, corrected
 from .thresholds import FalseRegionsThreshold, FixedThreshold, ThresholdPolicy
 from .verdict import Verdict, trained_on, verdict_of
 
@@ -74,6 +75,8 @@ class DefectModel:
         Warnings about the training for users of the model, as sentences.
     skill
         How well it told painted corruptions from good pixels (see `Verdict`); None if not tried.
+    corrections
+        Regions that a person marked as good or as defects (see `correct`).
     provenance
         Versions, device, date, duration and names of the training images, which are informative
         only, and the digest by which `trained_by` recognises the training.
@@ -90,6 +93,7 @@ class DefectModel:
     history: tuple[HistoryEntry, ...] = ()
     warnings: tuple[str, ...] = ()
     skill: float | None = None
+    corrections: tuple[Mark, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -134,20 +138,25 @@ class DefectModel:
 
     @property
     def auto_threshold(self) -> float:
-        """The threshold that the model's policy gives, measured on defect-free images."""
-        return self.threshold.of(self.calibration)
+        """The threshold that the model's policy gives, from good images and corrections."""
+        return self.corrected.threshold
+
+    @cached_property
+    def corrected(self) -> Corrections:
+        """The automatic threshold and the good material after the corrections."""
+        return corrected(self.threshold, self.calibration, self.corrections)
 
     @property
     def verdict(self) -> Verdict | None:
         """Whether it can be relied on, as it is calibrated now; None if it was not tried."""
-        return verdict_of(self.skill, self.calibration, self.auto_threshold)
+        return verdict_of(self.skill, self.corrected.calibration, self.auto_threshold)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a report says of the model: its training, the verdict, and warnings."""
-        verdict = self.verdict
-        trained = trained_on(self.provenance)
-        return (*trained, *(() if verdict is None else (verdict.text,)), *self.warnings)
+        """What a report says of the model: training, verdict, corrections, and warnings."""
+        verdict = () if self.verdict is None else (self.verdict.text,)
+        corrections = (self.corrected.text,) if self.corrections else ()
+        return (*trained_on(self.provenance), *verdict, *corrections, *self.warnings)
 
     @property
     def calibrated_residuals(self) -> tuple[CalibratedResidual, ...]:
@@ -157,18 +166,18 @@ class DefectModel:
     def with_calibrated_residuals(self, calibrated: Sequence[CalibratedResidual]) -> DefectModel:
         """Return the same network, scored by the first of these; the others stay available."""
         first, *others = calibrated
+        same = first.residual.kind == self.config.residual.kind
         threshold = self.threshold
-        if first.residual.kind != self.config.residual.kind and isinstance(
-            threshold, FixedThreshold
-        ):
-            threshold = _AUTOMATIC  # a number means something else there
+        if not same and isinstance(threshold, FixedThreshold):
+            threshold = _AUTOMATIC  # a number means something else there, as do levels of marks
         return replace(
             self,
             config=self.config.replace(residual=first.residual),
             calibration=first.calibration,
             alternatives=tuple(others),
             threshold=threshold,
-            skill=self.skill if first.residual.kind == self.config.residual.kind else None,
+            skill=self.skill if same else None,
+            corrections=self.corrections if same else (),
         )
 
     def with_residual(self, kind: ResidualKind | None) -> DefectModel:

@@ -71,6 +71,7 @@ def write_model(model: DefectModel, path: str | os.PathLike[str]) -> None:
         ),
         warnings=model.warnings,
         skill=model.skill,
+        corrections=model.corrections,
         parameters=sum(weights.numel() for weights in model.network.parameters()),
         provenance={name: _text(value) for name, value in model.provenance.items()},
     )
@@ -171,5 +172,6 @@ def _model(header: Header, tensors: dict[str, np.ndarray]) -> DefectModel:
         history=tuple(HistoryEntry(*entry) for entry in header.history),
         warnings=header.warnings,
         skill=header.skill,
+        corrections=header.corrections,
         provenance=header.provenance,
     )

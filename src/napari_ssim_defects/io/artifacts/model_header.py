@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ...core.common.errors import InputError
 from ...core.config import ResidualConfig, TrainingConfig
 from ...core.model.calibration import Calibration
+from ...core.model.corrections import Corrections, Mark, corrected
 from ...core.model.thresholds import ThresholdPolicy
 from ...core.model.verdict import Verdict, verdict_of
 from ..files.safetensors_file import read_safetensors
@@ -69,6 +70,7 @@ class Header(BaseModel):
     history: tuple[tuple[int, float, float, float | None], ...]
     warnings: tuple[str, ...] = ()
     skill: Annotated[float, Field(ge=0, le=1)] | None = None
+    corrections: tuple[Mark, ...] = ()
     parameters: Annotated[int, Field(ge=0)] | None = None
     provenance: dict[str, str]
 
@@ -96,14 +98,19 @@ class ModelSummary:
     calibration: Calibration
 
     @property
+    def corrected(self) -> Corrections:
+        """The automatic threshold and the good material after the corrections."""
+        return corrected(self.header.threshold, self.calibration, self.header.corrections)
+
+    @property
     def auto_threshold(self) -> float:
-        """The threshold that the model's policy gives."""
-        return self.header.threshold.of(self.calibration)
+        """The threshold that the model's policy gives, from good images and corrections."""
+        return self.corrected.threshold
 
     @property
     def verdict(self) -> Verdict | None:
         """Whether the model can be relied on; None if it was not tried."""
-        return verdict_of(self.header.skill, self.calibration, self.auto_threshold)
+        return verdict_of(self.header.skill, self.corrected.calibration, self.auto_threshold)
 
 
 def read_header(path: str | os.PathLike[str]) -> tuple[Header, dict[str, np.ndarray]]:

@@ -415,7 +415,8 @@ def _lines(model: Path, recipe: DetectionRecipe) -> Iterator[str]:
     elif isinstance(recipe.threshold, FixedThreshold):
         yield f"threshold = {recipe.threshold.value!r}"
     else:
-        yield f"threshold = parse_threshold({str(recipe.threshold)!r}).of(model.calibration)"
+        yield f"policy = parse_threshold({str(recipe.threshold)!r})"
+        yield "threshold = policy.of(model.corrected.calibration)"
     yield "images = ["
     yield from (f"    {str(path)!r}," for path in recipe.images)
     yield "]"

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari.utils.notifications import show_info
 from napari.utils.task_status import Status
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication, QMainWindow
@@ -16,6 +17,7 @@ from ..previews.one_image import OneImage
 from ..previews.segmentation_preview import SegmentationPreview
 from ..state.panel_state import PanelState
 from .batch import BatchController
+from .corrections import CorrectionController
 from .detection import DetectionController
 from .evaluation import EvaluationController
 from .export import ExportController
@@ -62,9 +64,10 @@ class Controller:
         shared = viewer, self.state, self._runner
         self.training = TrainingController(*shared, self._on_trained)
         self.detection = DetectionController(*shared, self._preview)
-        self.proposals = ProposalController(*shared, self._preview.show_calibration)
+        self.proposals = ProposalController(*shared, self._preview.take_calibration)
         self.labelling = LabellingController(*shared, self._preview)
         self.regions = RegionTableController(*shared)
+        self.corrections = CorrectionController(*shared, self.proposals.follow_model)
         self.evaluation = EvaluationController(*shared)
         self.export = ExportController(*shared, self._preview)
         self.recipes = RecipeController(*shared, self.export, self._adopt)
@@ -77,7 +80,7 @@ class Controller:
         self._closed = True
         for part in (
             self.images, self.training, self.detection, self.proposals, self.labelling,
-            self.regions, self.evaluation, self.export, self.recipes, self.batch,
+            self.regions, self.corrections, self.evaluation, self.export, self.recipes, self.batch,
         ):  # fmt: skip
             part.close()
         self._preview.close()
@@ -131,6 +134,9 @@ class Controller:
             self._runner.say(message.text)
 
     def _on_trained(self, model: DefectModel) -> None:
+        before = self.state.model
+        if before is not None and before.corrections:
+            show_info("The new model has no corrections; mark the regions that it finds.")
         self._adopt(self.recipes.fit(model))
 
     def _adopt(self, model: DefectModel, path: Path | None = None) -> None:

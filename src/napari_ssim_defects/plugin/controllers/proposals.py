@@ -79,7 +79,7 @@ class ProposalController(SectionController):
             if state.heatmap is None:
                 raise InputError("There is no heatmap to propose a threshold for; detect first.")
             if state.good_layer is None:
-                self._take(policy, provenance(state.heatmap)["calibration"])
+                self._take(policy, None)
                 return
             refuse_large(state.good_layer, "measure thresholds on a smaller defect-free image")
             if _maker(state.good_layer) != _maker(state.heatmap):
@@ -101,18 +101,26 @@ class ProposalController(SectionController):
         if isinstance(message, GoodMeasured) and self._state.heatmap is not None:
             self._take(policy, message.calibration)
 
-    def _take(self, policy: ThresholdPolicy, calibration: Calibration) -> None:
+    def follow_model(self, layer: Any) -> None:
+        """Let heatmaps follow the automatic threshold of the current model, which made a layer."""
+        model = self._state.model
+        self._renew(layer, model.auto_threshold, model.corrected.calibration)
+        self._on_calibration()
+
+    def _take(self, policy: ThresholdPolicy, measured: Calibration | None) -> None:
+        """Take a policy, with what was measured on good material; None: as before."""
         state = self._state
-        threshold = policy.of(calibration)
-        maker = _maker(state.heatmap)
-        for layer in self._viewer.layers:
-            if is_heatmap(layer) and _maker(layer) == maker:
-                update_provenance(layer, auto_threshold=threshold, calibration=calibration)
         kept = ""
-        model = state.model
-        if model is not None and model.provenance.get("created", "") == maker[0]:
-            state.model = replace(model, calibration=calibration, threshold=policy)
+        model, origin = state.model, provenance(state.heatmap)
+        if model is not None and model.provenance.get("created", "") == origin["model_created"]:
+            model = replace(model, calibration=measured or model.calibration, threshold=policy)
+            state.model = model
+            threshold, calibration = model.auto_threshold, model.corrected.calibration
             kept = " The model keeps it; save the model to keep it for good."
+        else:
+            calibration = measured or origin["calibration"]
+            threshold = policy.of(calibration)
+        self._renew(state.heatmap, threshold, calibration)
         self._on_calibration()
         state.threshold = threshold
         share = 100 * calibration.false_positive_rate(threshold)
@@ -121,6 +129,13 @@ class ProposalController(SectionController):
             f"Threshold {threshold:.4g}: {regions:.2g} false regions per good image are expected, "
             f"and {share:.2g} % of its pixels lie above.{kept}"
         )
+
+    def _renew(self, made: Any, threshold: float, calibration: Calibration) -> None:
+        """Give all heatmaps that were made like a layer another automatic threshold."""
+        maker = _maker(made)
+        for layer in self._viewer.layers:
+            if is_heatmap(layer) and _maker(layer) == maker:
+                update_provenance(layer, auto_threshold=threshold, calibration=calibration)
 
     def _on_layer_removed(self, event: Any) -> None:
         if event.value is self._state.good_layer:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from napari.layers import Labels
 
 from ...core.common.errors import InputError
+from ...core.model.corrections import same_region
 from ...core.segmentation.regions import Region, measure_planes
 from ...io.writers.tables import REGION_COLUMNS, tab_separated, write_csv
 from ..jobs import workers
@@ -25,12 +26,15 @@ from ..layers.large import large_labels
 from ..layers.provenance import provenance, update_provenance
 from ..layers.region_features import RegionsMeasured, Spacing, checksum, regions_to_review
 from ..layers.spatial import pixel_size
-from ..state.panel_state import PanelState, RegionKey, RegionTable
+from ..state.panel_state import MARK, PanelState, RegionKey, RegionTable
 from .section import SectionController
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
+
+    from ...core.model.corrections import Mark
+    from ...core.model.defect_model import DefectModel
 
 __all__ = [
     "MeasuredLabels",
@@ -45,6 +49,7 @@ _PIXELS = ("paint", "labels_update", "set_data")  # undo emits only the last one
 _PLACE = ("scale", "rotate", "shear", "affine", "units")
 
 Rows = list[dict[str, object]]
+Columns = dict[str, npt.NDArray[Any]]
 
 _SURROUNDINGS = 5  # of what is in sight, to the size of a region that was chosen
 _LEAST_IN_SIGHT = 96  # pixels
@@ -334,6 +339,7 @@ class RegionTableController(SectionController):
         self._connect(viewer.layers.events.removed, self._on_removed)
         self._connect(viewer.layers.selection.events.active, self._on_active)
         self._connect(state.events.labels_layer, self._show)
+        self._connect(state.events.model, self._show)
 
     def close(self) -> None:
         """Stop threads, and disconnect from the viewer and the state."""
@@ -370,7 +376,11 @@ class RegionTableController(SectionController):
         if table is None:
             return []
         # Plain numbers, as NumPy's would be written with their type.
-        columns = {name: values.tolist() for name, values in table.columns.items()}
+        columns = {
+            name: values.tolist()
+            for name, values in table.columns.items()
+            if name in REGION_COLUMNS
+        }
         image = source_name(self._state.labels_layer)
         return [
             {"image": image, "plane": 0, **{name: columns[name][row] for name in columns}}
@@ -410,13 +420,14 @@ class RegionTableController(SectionController):
 
     def _show(self) -> None:
         state = self._state
-        state.regions = None if state.labels_layer is None else _table(state.labels_layer)
+        layer = state.labels_layer
+        state.regions = None if layer is None else _table(layer, _marks(layer, state.model))
         key = state.selected_region
         if key is not None and (state.regions is None or state.regions.row(key) is None):
             state.selected_region = None
 
 
-def _table(layer: Labels) -> RegionTable | None:
+def _table(layer: Labels, marks: Sequence[Mark]) -> RegionTable | None:
     """Read the table from the features of a layer; None if a person has taken columns away."""
     columns = {
         "label" if name == "index" else str(name): layer.features[name].to_numpy()
@@ -426,7 +437,31 @@ def _table(layer: Labels) -> RegionTable | None:
         return None
     _, unit = pixel_size(layer)
     known = {name: values for name, values in columns.items() if name in REGION_COLUMNS}
+    if marks:
+        known[MARK] = _marked(known, marks)
     return RegionTable(known, unit if unit and "area" in known else "")
+
+
+def _marks(layer: Labels, model: DefectModel | None) -> list[Mark]:
+    """Return the marks of a model on the image of a layer that it made."""
+    if model is None or not model.corrections:
+        return []
+    if model.provenance.get("created", "") != provenance(layer).get("model_created", ""):
+        return []
+    image = source_name(layer)
+    return [mark for mark in model.corrections if mark.image == image]
+
+
+def _marked(columns: Columns, marks: Sequence[Mark]) -> npt.NDArray[Any]:
+    """Return how each region is marked: ``"good"``, ``"defect"`` or ``""``."""
+    place = [columns[side].tolist() for side in ("top", "left", "bottom", "right")]
+    planes = columns["plane"].tolist() if "plane" in columns else [0] * len(place[0])
+    result = np.full(len(planes), "", dtype=object)
+    for row, (plane, *box) in enumerate(zip(planes, *place, strict=True)):
+        for mark in marks:
+            if mark.plane == plane and same_region(mark.box, tuple(box)):
+                result[row] = mark.verdict
+    return result
 
 
 def saving(path: Path, rows: Rows) -> Generator[Done, None, None]:

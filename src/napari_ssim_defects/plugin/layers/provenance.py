@@ -61,7 +61,7 @@ def model_origin(model: DefectModel, name: str, stride: int | None) -> dict[str,
         "stride": stride or model.config.stride,
         "detected": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "auto_threshold": model.auto_threshold,
-        "calibration": model.calibration,
+        "calibration": model.corrected.calibration,
         "contrast_limits": model.calibration.contrast_limits,
     }
 

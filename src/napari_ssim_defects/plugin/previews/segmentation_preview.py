@@ -113,6 +113,12 @@ class SegmentationPreview:
         )
         state.auto_threshold = auto
 
+    def take_calibration(self) -> None:
+        """Show a calibration that has changed; the threshold stays where a person has put it."""
+        if self._state.heatmap is not None:
+            self.show_calibration()
+            self._proposed = self._state.auto_threshold
+
     def threshold_of(self, heatmap: Any) -> float:
         """Return the threshold of a heatmap: the state's, or its own."""
         preview = self._previews.get(id(heatmap))

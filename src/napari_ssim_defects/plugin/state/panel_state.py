@@ -24,6 +24,7 @@ from ...core.config import (
 from .batch_state import BatchState
 
 __all__ = [
+    "MARK",
     "Activity",
     "Curve",
     "CurveSet",
@@ -53,6 +54,9 @@ Activity = Literal[
 
 RegionKey = tuple[int, int]
 """Plane and label of a region."""
+
+MARK = "mark"
+"""Column of a `RegionTable` that says what a person marked a region as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,8 @@ class RegionTable:
     ----------
     columns
         Arrays of equal length by the names of the columns of ``regions.csv``. ``image`` is left
-        out, ``plane`` for single images, and what is in units for layers without.
+        out, ``plane`` for single images, and what is in units for layers without. `MARK` is added
+        if a region of the image is marked.
     unit
         Unit of length of the columns in units; "" without.
     """

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from qtpy.QtCore import (
     Qt,
     Signal,
 )
-from qtpy.QtGui import QKeyEvent, QKeySequence, QShowEvent
+from qtpy.QtGui import QAction, QKeyEvent, QKeySequence, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
@@ -35,8 +36,11 @@ from qtpy.QtWidgets import (
 
 from ...controllers.panel_controller import Controller
 from ...layers import is_committed
-from ...state.panel_state import RegionTable
-from ..widgets.fields import Choice, LayerCombo, column, while_alive
+from ...state.panel_state import MARK, RegionKey, RegionTable
+from ..widgets.fields import Choice, LayerCombo, column, while_alive, wrapped
+
+if TYPE_CHECKING:
+    from ....core.model.corrections import MarkVerdict
 
 __all__ = [
     "RegionModel",
@@ -50,6 +54,8 @@ _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 
 _SELECT = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+_ADD = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
+_KEYS = {Qt.Key.Key_G: "good", Qt.Key.Key_D: "defect"}
 _HEIGHT = 180  # pixels; some seven rows
 
 
@@ -95,6 +101,7 @@ def _thousandths(value: Any) -> str:
 _WHICH = (
     _Column("label", "Label", "", str, "Number of the region in the Labels layer."),
     _Column("plane", "Plane", "", str, "Plane of the stack, from 0."),
+    _Column(MARK, "Marked", "", str, "What you said of the region: good, or a defect."),
     _Column("verdict", "Verdict", "", str, "A defect, or to be reviewed (two thresholds)."),
 )
 _RESIDUAL = (
@@ -184,7 +191,7 @@ class RegionModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return column.text(self._table.columns[column.name][self._order[index.row()]])
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return _LEFT if column.name == "verdict" else _RIGHT
+            return _LEFT if column.name in ("verdict", MARK) else _RIGHT
         return None
 
     def headerData(
@@ -247,7 +254,7 @@ class RegionTableView(QWidget):
         self.table.setToolTip(
             "Choose a row to go to its region, or click a region in the canvas to find its row. "
             "Click a heading to sort. Ctrl+C copies the selected rows, with every column of "
-            "regions.csv."
+            "regions.csv. G marks them as good, D as defects."
         )
         self.model = RegionModel(self.table)
         self.table.setModel(self.model)
@@ -258,6 +265,30 @@ class RegionTableView(QWidget):
         )
         self.save_button = QPushButton("Save …")
         self.save_button.setToolTip("Save the table as it is sorted to a CSV file.")
+        self.good_button = QPushButton("This is good")
+        self.good_button.setToolTip(
+            "The chosen regions are good material: they count as false regions, and when many are "
+            "marked the automatic threshold rises. Once more takes the mark back. (G)"
+        )
+        self.defect_button = QPushButton("This is a defect")
+        self.defect_button.setToolTip(
+            "The chosen regions are defects. Paint one that was missed into the layer of regions "
+            "first: the automatic threshold is lowered for it if that costs less than one false "
+            "region more in each good image. Once more takes the mark back. (D)"
+        )
+        self.undo_button = QPushButton("Undo")
+        self.undo_button.setToolTip("Take all marks back, those of earlier sessions too.")
+        self.undo_button.setAccessibleName("Undo all marks")
+        self.corrections = wrapped(QLabel())
+        self.corrections.setAccessibleName("Corrections")
+        self.corrections.setToolTip(
+            "What your marks do to the automatic threshold, and what that costs. The model keeps "
+            "the marks; save it to keep them for good."
+        )
+        marks = QHBoxLayout()
+        marks.addWidget(self.good_button)
+        marks.addWidget(self.defect_button)
+        marks.addWidget(self.undo_button)
         top = QHBoxLayout()
         top.addWidget(self.layer, 3)
         top.addWidget(self.units, 1)
@@ -267,11 +298,14 @@ class RegionTableView(QWidget):
         bottom.addWidget(self.save_button)
         layout = column(self.table)
         layout.insertLayout(0, top)
+        layout.addLayout(marks)
         layout.addLayout(bottom)
+        layout.addWidget(self.corrections)
         self.setLayout(layout)
         self._connect()
         self._show_layer()
         self._show_table()
+        self._show_corrections()
 
     def _connect(self) -> None:
         state = self._state
@@ -280,6 +314,10 @@ class RegionTableView(QWidget):
         self.table.copy_asked.connect(lambda: self._copy(self._selected()))
         self.copy_button.clicked.connect(lambda: self._copy(self.model.regions()))
         self.save_button.clicked.connect(self._on_save)
+        self.table.mark_asked.connect(self._mark)
+        self.good_button.clicked.connect(lambda: self._mark("good"))
+        self.defect_button.clicked.connect(lambda: self._mark("defect"))
+        self.undo_button.clicked.connect(self._controller.corrections.undo)
         selection = self.table.selectionModel()
         assert selection is not None
         selection.selectionChanged.connect(self._on_selection)
@@ -287,6 +325,7 @@ class RegionTableView(QWidget):
         state.events.labels_layer.connect(self._show_layer)
         state.events.regions.connect(self._show_table)
         state.events.selected_region.connect(self._select_row)
+        state.events.model.connect(self._show_corrections)
 
     def _on_layer(self, layer: object) -> None:
         if layer is not None:
@@ -295,6 +334,8 @@ class RegionTableView(QWidget):
 
     def _on_selection(self) -> None:
         regions, table = self._selected(), self._state.regions
+        for button in (self.good_button, self.defect_button):
+            button.setEnabled(bool(regions))
         if table is None or len(regions) != 1:
             return
         if table.key(regions[0]) != self._state.selected_region:
@@ -313,6 +354,32 @@ class RegionTableView(QWidget):
         clipboard = QApplication.clipboard()
         if regions and clipboard is not None:
             clipboard.setText(self._controller.regions.text(regions))
+
+    def _mark(self, verdict: MarkVerdict) -> None:
+        selected = self._selected()
+        keys = [self._state.regions.key(row) for row in selected] if selected else []
+        self._controller.corrections.mark(selected, verdict)
+        self._select_keys(keys)
+
+    def _select_keys(self, keys: list[RegionKey]) -> None:
+        """Select rows again after the table was shown anew."""
+        selection, table = self.table.selectionModel(), self._state.regions
+        if selection is None or table is None or len(keys) < 2:
+            return
+        rows = [table.row(key) for key in keys]
+        for row in rows:
+            if row is not None:
+                place = self.model.index(self.model.place(row), 0)
+                selection.select(place, _ADD)
+
+    @while_alive
+    def _show_corrections(self) -> None:
+        model = self._state.model
+        marked = model is not None and bool(model.corrections)
+        self.undo_button.setEnabled(marked)
+        self.corrections.setVisible(marked)
+        if marked:
+            self.corrections.setText(model.corrected.text)
 
     def _on_save(self) -> None:
         start = str(self._controller.export.folder() / "regions.csv")
@@ -349,6 +416,8 @@ class RegionTableView(QWidget):
         self.count.setText(f"{number:,} region{'s' * (number != 1)}")
         for button in (self.copy_button, self.save_button):
             button.setEnabled(number > 0)
+        for button in (self.good_button, self.defect_button):
+            button.setEnabled(bool(self._selected()))
 
     @while_alive
     def _select_row(self) -> None:
@@ -365,6 +434,7 @@ class _Table(QTableView):
     """A table of whole rows that can be copied."""
 
     copy_asked = Signal()
+    mark_asked = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -376,6 +446,11 @@ class _Table(QTableView):
         self.setMinimumHeight(_HEIGHT)
         self.setSortingEnabled(True)
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        for text, verdict in (("This is good", "good"), ("This is a defect", "defect")):
+            action = QAction(text, self)
+            action.triggered.connect(partial(self.mark_asked.emit, verdict))
+            self.addAction(action)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
         rows, columns = self.verticalHeader(), self.horizontalHeader()
         assert rows is not None
         assert columns is not None
@@ -396,8 +471,10 @@ class _Table(QTableView):
         self.fit_columns()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
-        """Copy rows; Qt would copy one cell."""
+        """Copy rows, or mark them; Qt would copy one cell, and look for letters in the table."""
         if event is not None and event.matches(QKeySequence.StandardKey.Copy):
             self.copy_asked.emit()
+        elif event is not None and not event.modifiers() and event.key() in _KEYS:
+            self.mark_asked.emit(_KEYS[Qt.Key(event.key())])
         else:
             super().keyPressEvent(event)

@@ -1,0 +1,270 @@
+"""Corrections: regions that a person knows to be good or defects, and the threshold they suggest.
+
+Nothing is learnt anew. Good regions join the good material that false regions are counted on, and
+missed defects lower the threshold as far as they are worth it. What else was tried, weights of the
+members of the ensemble among it, did not help (benchmarks/EXPERIMENTS.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+from scipy import ndimage
+
+from ..common.array_checks import number_array, plane_shaped
+from ..common.errors import InputError
+from ..common.frozen_model import FrozenModel
+from ..config import SegmentationConfig
+from ..segmentation.regions import label_regions
+from ..segmentation.segment import prepare
+from .calibration import Calibration
+from .thresholds import FalseRegionsThreshold, ThresholdPolicy
+
+__all__ = [
+    "Corrections",
+    "Mark",
+    "MarkVerdict",
+    "corrected",
+    "marks_of",
+    "same_region",
+    "with_marks",
+]
+
+MarkVerdict = Literal["good", "defect"]
+Box = tuple[int, int, int, int]
+
+_STEPS = 400  # thresholds that are compared below the automatic one
+_WORTH = 1.0  # false regions per good image that one more marked defect may cost
+
+
+class Mark(FrozenModel):
+    """What a person says of one region.
+
+    Attributes
+    ----------
+    verdict
+        ``"good"``: good material, however it looks. ``"defect"``: a defect, found or missed.
+    level
+        Residual from which on the region is not outlined.
+    image, plane
+        Name of its image, and number of the plane in it.
+    box
+        First row, first column, and one past the last row and column.
+    """
+
+    verdict: MarkVerdict
+    level: float
+    image: Annotated[str, Field(max_length=10_000)] = ""
+    plane: Annotated[int, Field(ge=0)] = 0
+    box: Box
+
+    def is_of(self, other: Mark) -> bool:
+        """Whether another mark is about the same region."""
+        here, there = (self.image, self.plane), (other.image, other.plane)
+        return here == there and same_region(self.box, other.box)
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """The threshold that follows from marks, and what it costs.
+
+    Attributes
+    ----------
+    threshold
+        The automatic threshold after the corrections.
+    before
+        The automatic threshold without them.
+    calibration
+        What is known of good material, good regions included.
+    good, good_outlined
+        Number of regions that were marked good, and of those that are outlined nevertheless.
+    defects, defects_missed
+        Number of regions that were marked as defects, and of those that are not outlined.
+    quiet
+        Residual from which on no region is outlined that was marked good, and how many of the
+        marked defects are missed there; None if it is not above the threshold.
+    """
+
+    threshold: float
+    before: float
+    calibration: Calibration
+    good: int
+    good_outlined: int
+    defects: int
+    defects_missed: int
+    quiet: tuple[float, int] | None
+
+    @property
+    def text(self) -> str:
+        """What the marks do, and what that costs, in sentences."""
+        moved = abs(self.threshold - self.before) > 1e-9
+        says = f"{self.threshold:.4g}" + (f" (was {self.before:.4g})" if moved else ", as before")
+        parts = []
+        if self.defects:
+            found = self.defects - self.defects_missed
+            parts.append(f"{found} of {_counted(self.defects, 'marked defect')} outlined")
+        if self.good:
+            marked = _counted(self.good, "region")
+            parts.append(f"{self.good_outlined} of {marked} marked good still outlined")
+        expected = self.calibration.regions_per_image(self.threshold)
+        parts.append(f"at most {expected:.2g} false regions per good image expected")
+        text = f"Corrections: threshold {says}; {', '.join(parts)}."
+        if self.quiet is not None:
+            level, missed = self.quiet
+            cost = f", where {_counted(missed, 'marked defect')} would be missed" if missed else ""
+            text += f" From {level:.4g} on none of those marked good is outlined{cost}."
+        return text
+
+
+def corrected(
+    policy: ThresholdPolicy, calibration: Calibration, marks: Sequence[Mark]
+) -> Corrections:
+    """Return the automatic threshold after corrections.
+
+    Good regions join the good material (see `Calibration.with_good_regions`). Then the threshold
+    is lowered to where the missed marked defects, and the false regions per good image beyond
+    those that the policy allows, are the fewest together; of equal ones, it is lowered the least.
+    Only a threshold that false regions determine (``regions:N``) is moved.
+
+    Parameters
+    ----------
+    policy, calibration
+        Of the model, without corrections.
+    marks
+        The corrections.
+    """
+    good = [mark for mark in marks if mark.verdict == "good"]
+    levels = np.array([mark.level for mark in good])
+    defects = np.array([mark.level for mark in marks if mark.verdict == "defect"])
+    joined = calibration.with_good_regions(
+        levels.tolist(), len({(mark.image, mark.plane) for mark in good})
+    )
+    before = policy.of(calibration)
+    threshold = policy.of(joined)
+    if isinstance(policy, FalseRegionsThreshold) and (defects <= threshold).any():
+        threshold = _lowered(threshold, policy.per_image, joined, defects)
+    quiet = None
+    if (levels > threshold).any():
+        quiet = float(levels.max()), int(np.count_nonzero(defects <= levels.max()))
+    return Corrections(
+        threshold=threshold,
+        before=before,
+        calibration=joined,
+        good=len(levels),
+        good_outlined=int(np.count_nonzero(levels > threshold)),
+        defects=len(defects),
+        defects_missed=int(np.count_nonzero(defects <= threshold)),
+        quiet=quiet,
+    )
+
+
+def marks_of(
+    residual: npt.NDArray[np.float32],
+    regions: npt.NDArray[np.integer] | npt.NDArray[np.bool_],
+    verdict: MarkVerdict,
+    *,
+    image: str = "",
+    plane: int = 0,
+    segmentation: SegmentationConfig | None = None,
+) -> tuple[Mark, ...]:
+    """Measure marked regions of a residual.
+
+    Parameters
+    ----------
+    residual
+        Residual of one plane, of shape (H, W).
+    regions
+        Of the same shape: numbers of the regions, 0 = not marked; or bool, whose 8-connected
+        regions are marked.
+    verdict
+        What all of them are.
+    image, plane
+        Where they are.
+    segmentation
+        How regions are outlined; None: as by default.
+
+    Raises
+    ------
+    InputError
+        If they are not of one shape (H, W), or the residual holds NaN.
+    """
+    config = segmentation or SegmentationConfig()
+    with np.errstate(over="ignore"):
+        residual = number_array(residual, "residual").astype(np.float32, copy=False)
+    if plane_shaped(residual, "residual").ndim > 2 or np.shape(regions) != residual.shape:
+        raise InputError("Residual and marked regions must be of one shape (H, W).")
+    if np.isnan(residual).any():
+        raise InputError("The residual holds NaN; replace it by finite values first.")
+    labels = np.asarray(regions)
+    if labels.dtype == bool:
+        labels, _ = label_regions(labels)
+    prepared = prepare(residual, config)
+    marks = []
+    _, numbers = np.unique(labels, return_inverse=True)  # numbers may be large and have gaps
+    numbers = numbers.reshape(labels.shape) + (labels.min() > 0)
+    for number, slices in enumerate(ndimage.find_objects(numbers), start=1):
+        inside = numbers[slices] == number
+        level = _level(prepared[slices], inside, max(1, config.min_area))
+        (top, bottom), (left, right) = ((part.start, part.stop) for part in slices)
+        box = top, left, bottom, right
+        marks.append(Mark(verdict=verdict, level=level, image=image, plane=plane, box=box))
+    return tuple(marks)
+
+
+def same_region(box: Box, other: Box) -> bool:
+    """Whether two boxes are of one region, outlined differently: each holds the other's centre."""
+    return _holds(box, other) and _holds(other, box)
+
+
+def with_marks(known: Iterable[Mark], new: Sequence[Mark]) -> tuple[Mark, ...]:
+    """Add marks; one about the same region takes the place of an earlier one."""
+    kept = [mark for mark in known if not any(mark.is_of(other) for other in new)]
+    return (*kept, *new)
+
+
+def _level(prepared: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], area: int) -> float:
+    """Residual from which on no connected region inside has so many pixels.
+
+    Its lowest residual if it is too small at any.
+    """
+    values = np.sort(prepared[inside])[::-1]
+    low, high = min(area, len(values)) - 1, len(values) - 1  # places in the values
+    while low < high:
+        middle = (low + high) // 2
+        found, _ = label_regions((prepared >= values[middle]) & inside)
+        if np.bincount(found.ravel())[1:].max(initial=0) >= area:
+            high = middle
+        else:
+            low = middle + 1
+    return max(0.0, float(values[low])) if np.isfinite(values[low]) else 0.0
+
+
+def _lowered(
+    threshold: float, allowed: float, calibration: Calibration, defects: npt.NDArray[np.float64]
+) -> float:
+    """Lower a threshold as long as a marked defect costs less than a false region per image."""
+    lowest = min(float(defects.min()), threshold)
+    below = np.linspace(threshold, lowest, _STEPS)
+    # Just below the level of each defect, too: there it is outlined.
+    missed_now = defects[defects <= threshold].astype(np.float32)  # as residuals are
+    just = np.nextafter(missed_now, np.float32(-np.inf)).astype(np.float64)
+    candidates = np.sort(np.concatenate([below, just]))[::-1]
+    missed = np.array([np.count_nonzero(defects <= each) for each in candidates])
+    false = np.array([calibration.regions_per_image(float(each)) for each in candidates])
+    cost = missed + np.maximum(false - allowed, 0) / _WORTH
+    return float(candidates[np.argmin(cost)])
+
+
+def _holds(box: Box, other: Box) -> bool:
+    """Whether a box holds the centre of another."""
+    row, column = (other[0] + other[2]) / 2, (other[1] + other[3]) / 2
+    return box[0] <= row <= box[2] and box[1] <= column <= box[3]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
