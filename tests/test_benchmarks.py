@@ -16,7 +16,13 @@ import torch
 from PIL import Image
 
 from napari_ssim_defects import TrainingConfig, samples
-from napari_ssim_defects.core.config import presets
+from napari_ssim_defects.core.config import (
+    EnsembleMember,
+    RarityResidual,
+    SSIMResidual,
+    TextureResidual,
+    presets,
+)
 from napari_ssim_defects.io.artifacts import pretrained_weights as alexnet_weights
 from napari_ssim_defects.io.images.datasets import find_dataset
 
@@ -308,3 +314,30 @@ def test_the_benchmark_of_collapse_counts_for_each_material(
     assert result["material"] == tmp_path.name
     assert result["collapsed"] in (0, 1)
     assert result["runs"][0]["steps"] > 0
+
+
+def test_corrections_are_simulated_with_models_that_were_trained(
+    dataset: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = run("corrections.py", str(dataset), "--models", str(tmp_path), status=2)
+    assert "There is no model" in error
+    tiny = {
+        "patch_size": 16, "latent_dimension": 8, "patches": 16, "epochs": 1, "texture": True,
+        "residual": RarityResidual(
+            members=[EnsembleMember(residual=kind) for kind in (SSIMResidual(), TextureResidual())]
+        ),
+    }  # fmt: skip
+    monkeypatch.setitem(presets.PRESETS, "quick", tiny)
+    out = tmp_path / "out"
+    run("quality.py", str(dataset), "--presets", "quick", "--out", str(out))
+    command = [
+        "corrections.py", str(dataset), "--models", str(out), "--cache", str(tmp_path / "maps"),
+        "--marked", "0", "--folds", "2", "--weights",
+    ]  # fmt: skip
+    result = json.loads(run(*command, "--json"))
+    (row,) = result["runs"]
+    before, after = row["rules"]["none"], row["rules"]["kept"]
+    assert before == after  # nothing was marked
+    assert before["threshold"] == row["threshold"]
+    assert row["froc"]["none"] == row["froc"]["weights"]
+    assert "| weave | kept |" in run(*command)

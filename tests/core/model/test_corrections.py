@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 import napari_ssim_defects as nsd
+from napari_ssim_defects.cli.info import run_info
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.common.progress import drained
 from napari_ssim_defects.core.config import SegmentationConfig
@@ -108,17 +112,17 @@ def test_a_threshold_that_a_person_chose_stays(calibration, policy):
     marks = [mark("good", 9.0), mark("defect", 0.1, place=50)]
     found = corrected(policy, calibration, marks)
     assert found.threshold == policy.of(calibration)
-    assert "as before" in found.text
+    assert "as without them" in found.text
 
 
 def test_the_text_says_what_the_marks_cost(calibration):
     auto = ONE.of(calibration)
     marks = [mark("good", auto + 5), mark("good", auto + 4, place=40), mark("defect", auto + 2)]
     text = corrected(ONE, calibration, marks).text
-    assert "1 of 1 marked defect outlined" in text
-    assert "2 of 2 regions marked good still outlined" in text
-    assert f"From {auto + 5:.4g} on none of those marked good is outlined" in text
-    assert "where 1 marked defect would be missed" in text
+    assert text.startswith("Corrections: 2 regions good and 1 defect marked. Automatic threshold")
+    assert "(without them " in text
+    assert "2 of those marked good still outlined, none of the marked defects missed" in text
+    assert f"From {auto + 5:.4g} on nothing marked good is outlined, but 1 marked defect" in text
 
 
 def test_the_level_of_a_mark_is_where_its_outline_ends():
@@ -208,3 +212,29 @@ def test_what_cannot_be_corrected_is_said(grey_model):
         nsd.correct(grey_model, residual, good=np.ones((3, 3), bool))
     with pytest.raises(InputError, match="NaN"):
         nsd.correct(grey_model, residual * np.nan, good=residual > 0)
+
+
+def test_info_tells_corrections_without_the_network(grey_model, tmp_path):
+    residual = residual_with(3.0, 9.0)
+    told = nsd.correct(grey_model, residual, good=residual == 9.0, defects=residual == 3.0)
+    told.save(tmp_path / "told.safetensors")
+    values, text = run_info(tmp_path / "told.safetensors")
+    assert told.corrected.text in text.splitlines()
+    assert values["auto_threshold"] == told.auto_threshold
+    assert values["threshold_before_corrections"] == grey_model.auto_threshold
+    assert [mark["verdict"] for mark in values["corrections"]] == ["good", "defect"]
+    grey_model.save(tmp_path / "as-before.safetensors")
+    values, text = run_info(tmp_path / "as-before.safetensors")
+    assert values["corrections"] == []
+    assert "Corrections" not in text
+
+
+def test_a_file_from_before_corrections_is_read(grey_model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    grey_model.save(path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    header = json.loads(metadata["model"])
+    del header["corrections"]
+    save_file(load_file(path), path, {**metadata, "model": json.dumps(header)})
+    assert nsd.DefectModel.load(path).corrections == ()

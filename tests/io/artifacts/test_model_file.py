@@ -279,6 +279,8 @@ def test_missing_field_is_refused(name: str, altered: Callable[..., Path]) -> No
         ("scorings", [{"residual": {"kind": "squared_error"}, "pixels": 9, "held_out": True}]),
         ("threshold", {"kind": "guess"}),
         ("threshold", {"kind": "false_positive_rate", "rate": 2}),
+        ("corrections", [{"verdict": "perhaps", "level": 1.0, "box": [0, 0, 1, 1]}]),
+        ("corrections", [{"verdict": "good", "level": 1e300, "box": [0, 0, 1, 1]}]),
         ("history", [[1, 2.0]]),
         ("history", [[1, float("nan"), 0.1, None]]),
         ("provenance", {"torch": {"nested": 1}}),

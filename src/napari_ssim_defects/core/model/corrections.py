@@ -58,7 +58,7 @@ class Mark(FrozenModel):
     """
 
     verdict: MarkVerdict
-    level: float
+    level: Annotated[float, Field(ge=0, le=3e38)]  # what float32 holds
     image: Annotated[str, Field(max_length=10_000)] = ""
     plane: Annotated[int, Field(ge=0)] = 0
     box: Box
@@ -100,24 +100,32 @@ class Corrections:
     quiet: tuple[float, int] | None
 
     @property
+    def moved(self) -> str:
+        """The automatic threshold, and what it was if the marks have moved it."""
+        if abs(self.threshold - self.before) < 1e-9:
+            return f"{self.threshold:.4g}, as without them"
+        return f"{self.threshold:.4g} (without them {self.before:.4g})"
+
+    @property
     def text(self) -> str:
-        """What the marks do, and what that costs, in sentences."""
-        moved = abs(self.threshold - self.before) > 1e-9
-        says = f"{self.threshold:.4g}" + (f" (was {self.before:.4g})" if moved else ", as before")
-        parts = []
-        if self.defects:
-            found = self.defects - self.defects_missed
-            parts.append(f"{found} of {_counted(self.defects, 'marked defect')} outlined")
+        """What was marked, what that does to the threshold, and what it costs, in sentences."""
+        good = f"{_counted(self.good, 'region')} good" if self.good else ""
+        defects = _counted(self.defects, "defect") if self.defects else ""
+        costs = []
         if self.good:
-            marked = _counted(self.good, "region")
-            parts.append(f"{self.good_outlined} of {marked} marked good still outlined")
+            costs.append(f"{self.good_outlined or 'none'} of those marked good still outlined")
+        if self.defects:
+            costs.append(f"{self.defects_missed or 'none'} of the marked defects missed")
         expected = self.calibration.regions_per_image(self.threshold)
-        parts.append(f"at most {expected:.2g} false regions per good image expected")
-        text = f"Corrections: threshold {says}; {', '.join(parts)}."
+        costs.append(f"at most {expected:.2g} false region{'s' * (expected > 1.05)} per good image")
+        text = (
+            f"Corrections: {' and '.join(filter(None, (good, defects)))} marked. "
+            f"Automatic threshold {self.moved}: {', '.join(costs)}."
+        )
         if self.quiet is not None:
             level, missed = self.quiet
-            cost = f", where {_counted(missed, 'marked defect')} would be missed" if missed else ""
-            text += f" From {level:.4g} on none of those marked good is outlined{cost}."
+            cost = f", but {_counted(missed, 'marked defect')} missed" if missed else ""
+            text += f" From {level:.4g} on nothing marked good is outlined{cost}."
         return text
 
 
@@ -241,7 +249,7 @@ def _level(prepared: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], are
             high = middle
         else:
             low = middle + 1
-    return max(0.0, float(values[low])) if np.isfinite(values[low]) else 0.0
+    return float(np.clip(values[low], 0, 3e38))
 
 
 def _lowered(

@@ -68,9 +68,9 @@ class CorrectionController(SectionController):
             known = tuple(mark for mark in known if mark not in new)
             self._take(model, known, _taken_back(len(new)))
         else:
-            kind = "good" if verdict == "good" else "defect" + "s" * (len(new) != 1)
+            kinds = "good" if verdict == "good" else "a defect" if len(new) == 1 else "defects"
             regions = f"{len(new)} region{'s' * (len(new) != 1)}"
-            self._take(model, known, f"Marked {regions} as {kind}.")
+            self._take(model, known, f"Marked {regions} as {kinds}.")
 
     def undo(self) -> None:
         """Take back all marks of the current model."""
@@ -126,8 +126,10 @@ class CorrectionController(SectionController):
         self._on_threshold(state.labels_layer or state.heatmap)
         if followed and state.auto_threshold is not None:
             state.threshold = state.auto_threshold
-        follows = state.model.corrected.text if marks else "No marks are left."
-        self._runner.say(f"{what} {follows} Save the model to keep this for good.")
+        follows = f"{state.model.auto_threshold:.4g}, as before any mark"
+        if marks:
+            follows = state.model.corrected.moved
+        self._runner.say(f"{what} Automatic threshold {follows}. Save the model to keep this.")
 
 
 def _is_known(mark: Mark, known: Sequence[Mark]) -> bool:

@@ -219,13 +219,13 @@ def image_paths(items: Sequence[Exportable | FileImage]) -> list[Path]:
 
 
 def refuse_changed(model: DefectModel, path: Path) -> None:
-    """Refuse a model file that holds another model, or compares by something else."""
+    """Refuse a model file of another model, or with another residual or other corrections."""
     from ...core.model.defect_model import DefectModel
 
     kind = model.config.residual.kind
-    saved = DefectModel.load(path)
+    saved = DefectModel.load(path).with_residual(kind)
     if saved.provenance.get("created", "") != model.provenance.get("created", "") or (
-        saved.with_residual(kind).config.residual != model.config.residual
+        (saved.config.residual, saved.corrections) != (model.config.residual, model.corrections)
     ):
         raise InputError(f"'{path}' holds another model by now; save the current one again.")
 

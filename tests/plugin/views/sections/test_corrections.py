@@ -86,7 +86,8 @@ def test_a_good_region_is_shown_and_said_and_raises_the_automatic_threshold(view
     assert told.threshold > before
     assert state.auto_threshold == state.threshold == told.threshold
     assert state.heatmap.metadata["napari-ssim-defects"]["auto_threshold"] == told.threshold
-    assert state.status.startswith("Marked 3 regions as good. Corrections: threshold")
+    assert state.status.startswith("Marked 3 regions as good. Automatic threshold")
+    assert "(without them" in state.status
     assert view.corrections.isVisible()
     assert view.corrections.text() == told.text
 
