@@ -125,7 +125,7 @@ class Corrections:
         if self.quiet is not None:
             level, missed = self.quiet
             cost = f", but {_counted(missed, 'marked defect')} missed" if missed else ""
-            text += f" From {level:.4g} on nothing marked good is outlined{cost}."
+            text += f" From {level:.3f} on nothing marked good is outlined{cost}."
         return text
 
 
@@ -158,7 +158,8 @@ def corrected(
         threshold = _lowered(threshold, policy.per_image, joined, defects)
     quiet = None
     if (levels > threshold).any():
-        quiet = float(levels.max()), int(np.count_nonzero(defects <= levels.max()))
+        highest = np.ceil(1000 * levels.max()) / 1000  # as it is written, it still holds
+        quiet = float(highest), int(np.count_nonzero(defects <= highest))
     return Corrections(
         threshold=threshold,
         before=before,
