@@ -25,3 +25,12 @@ def test_actions_are_pinned_to_a_commit(workflow: Path) -> None:
 def test_workflows_use_actions() -> None:
     assert all(actions(workflow) for workflow in WORKFLOWS)
     assert WORKFLOWS
+
+
+def test_a_release_has_one_version() -> None:
+    root = Path(__file__).parents[1]
+    version = re.search(r'^version = "(.+)"$', (root / "pyproject.toml").read_text("utf-8"), re.M)
+    cited = re.search(r"^version: (.+)$", (root / "CITATION.cff").read_text("utf-8"), re.M)
+    assert version is not None
+    assert cited is not None
+    assert version[1] == cited[1]

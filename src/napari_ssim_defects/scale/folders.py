@@ -16,6 +16,7 @@ import torch
 
 from ..core.common.device import choose_device
 from ..core.common.errors import InputError
+from ..core.common.memory import memory_kept
 from ..core.common.progress import PlaneDetected, relayed
 from ..core.config import OutputConfig, SegmentationConfig
 from ..core.config.region import RegionOfInterest
@@ -157,10 +158,11 @@ def detect_files(
         messages = detect_on_cluster(cluster, model, detection, left, writer.folder, journal)
     else:
         messages = _detect_here(model, detection, left, writer, journal)
-    for message in messages:
-        if isinstance(message, FileFailed):
-            failures[message.path] = message.reason
-        yield message
+    with memory_kept():
+        for message in messages:
+            if isinstance(message, FileFailed):
+                failures[message.path] = message.reason
+            yield message
     finished = [target for target in targets if target.path not in failures]
     writer.finish(journal.rows(target.path for target in finished))
     if report:

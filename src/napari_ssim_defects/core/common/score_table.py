@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
@@ -11,7 +14,8 @@ __all__ = ["ScoreTable", "area_below_roc"]
 _LARGEST = 2**20  # distinct residuals in the table
 _BUFFER = 2**22  # pixels that are collected before they are counted
 
-_Keys = npt.NDArray[np.uint32]
+_Keys: TypeAlias = npt.NDArray[np.uint32]
+_Counts: TypeAlias = tuple[_Keys, npt.NDArray[np.float64]]
 
 
 def area_below_roc(defective: npt.NDArray[np.float32], good: npt.NDArray[np.float32]) -> float:
@@ -33,9 +37,11 @@ class ScoreTable:
 
     def __init__(self) -> None:
         self._shift = 0  # bits that were rounded away
-        self._keys: _Keys = np.empty(0, np.uint32)
-        self._columns = np.empty((3, 0))  # good pixels, defective pixels, weight of the latter
-        self._pending: list[tuple[_Keys, npt.NDArray[np.float64]]] = []
+        # Residuals of good and of defective pixels, rising, with their counts and, of the latter,
+        # their weight.
+        self._good: _Counts = (np.empty(0, np.uint32), np.empty((1, 0)))
+        self._defective: _Counts = (np.empty(0, np.uint32), np.empty((2, 0)))
+        self._pending: list[tuple[_Counts, _Counts]] = []
         self._pending_pixels = 0
 
     def add(
@@ -52,7 +58,17 @@ class ScoreTable:
         weights
             What each defective pixel weighs; same shape, positive there and 0 elsewhere.
         """
-        self._pending.append((_ordered(residual.ravel()), weights.ravel()))
+        defective = weights > 0
+        keys = _ordered(residual) >> np.uint32(self._shift)
+        good = np.sort(keys[~defective])
+        own = weights[defective]
+        found, inverse = np.unique(keys[defective], return_inverse=True)
+        each = np.ones_like(own), own
+        counts = np.stack([np.bincount(inverse, column, found.size) for column in each])
+        self._pending.append((
+            _summed(good, np.ones((1, good.size))),
+            (found, counts.astype(np.float64)),
+        ))  # fmt: skip
         self._pending_pixels += residual.size
         if self._pending_pixels >= _BUFFER:
             self._count()
@@ -67,33 +83,43 @@ class ScoreTable:
     ]:
         """Return residuals, falling, with their good and defective pixels and their weight."""
         self._count()
-        values = _values(self._keys << np.uint32(self._shift))[::-1]
-        good, defective, weight = self._columns[:, ::-1]
-        return values, good, defective, weight
+        (good_keys, good), (defective_keys, defective) = self._good, self._defective
+        keys, columns = _merged([
+            (good_keys, np.pad(good, [(0, 2), (0, 0)])),
+            (defective_keys, np.pad(defective, [(1, 0), (0, 0)])),
+        ])  # fmt: skip
+        values = _values(keys << np.uint32(self._shift))
+        return values[::-1], *columns[:, ::-1]
 
     def _count(self) -> None:
         """Merge what is pending into the table, one image after another."""
         if not self._pending:
             return
-        keys, columns = [self._keys], [self._columns]
-        for ordered, weights in self._pending:
-            found, inverse = np.unique(ordered >> np.uint32(self._shift), return_inverse=True)
-            defective = np.bincount(inverse, weights > 0, len(found))
-            good = np.bincount(inverse, minlength=len(found)) - defective
-            keys.append(found)
-            columns.append(np.stack([good, defective, np.bincount(inverse, weights, len(found))]))
-        self._pending.clear()
-        self._pending_pixels = 0
-        self._merge(np.concatenate(keys), np.concatenate(columns, axis=1))
-        while self._keys.size > _LARGEST:
-            self._shift += 1
-            self._merge(self._keys >> np.uint32(1), self._columns)
-
-    def _merge(self, keys: _Keys, columns: npt.NDArray[np.float64]) -> None:
-        self._keys, inverse = np.unique(keys, return_inverse=True)
-        self._columns = np.stack(
-            [np.bincount(inverse, column, self._keys.size) for column in columns]
+        good, defective = zip(*self._pending, strict=True)
+        self._pending, self._pending_pixels = [], 0
+        self._good, self._defective = (
+            _merged([self._good, *good]),
+            _merged([self._defective, *defective]),
         )
+        while max(self._good[0].size, self._defective[0].size) > _LARGEST:
+            self._shift += 1
+            self._good, self._defective = (
+                _summed(keys >> np.uint32(1), columns)
+                for keys, columns in (self._good, self._defective)
+            )
+
+
+def _merged(counts: Sequence[_Counts]) -> _Counts:
+    keys = np.concatenate([each for each, _ in counts])
+    columns = np.concatenate([each for _, each in counts], axis=1)
+    order = np.argsort(keys, kind="stable")
+    return _summed(keys[order], columns[:, order])
+
+
+def _summed(keys: _Keys, columns: npt.NDArray[np.float64]) -> _Counts:
+    """Sum the columns (M, K) of equal keys (K), which rise."""
+    first = np.flatnonzero(np.diff(keys, prepend=~keys[:1]))
+    return keys[first], np.add.reduceat(columns, first, axis=1) if keys.size else columns
 
 
 def _ordered(values: npt.NDArray[np.float32]) -> _Keys:

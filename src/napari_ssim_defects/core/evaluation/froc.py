@@ -126,7 +126,9 @@ class FrocCounter:
             touching = np.zeros(segmented.count, dtype=bool)
             touching[region[defect > 0]] = True
             self._false[number] += segmented.count - np.count_nonzero(touching)
-            self._found[number] += np.count_nonzero(large[np.unique(defect)])
+            found = np.zeros_like(large)
+            found[defect] = True
+            self._found[number] += np.count_nonzero(found & large)
 
     def result(self) -> Froc:
         """Return the curve over all images so far."""

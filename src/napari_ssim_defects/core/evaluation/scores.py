@@ -255,20 +255,18 @@ class Evaluator:
         weights[0] = 0
         weighted, seen = weights[labels][inside], residual[inside]
         self._table.add(seen, weighted)
-        alone = ScoreTable()
-        alone.add(seen, weighted)
         self._defects += _split(residual, labels, count)
-        curves = _curves(alone) if 0 < np.count_nonzero(weighted) < seen.size else None
+        auroc, auprc = _areas(np.sort(seen[weighted == 0]), np.sort(seen[weighted > 0]))
         if self._froc is not None:
             self._froc.add(residual, labels, count, area)
         found = false_regions = 0
         if predicted is not None:
             regions, number = label_regions(predicted)
-            found = len(np.setdiff1d(labels[predicted], 0))
-            false_regions = number - len(np.setdiff1d(regions[truth], 0))
+            found = int(np.count_nonzero(np.bincount(labels[predicted])[1:]))
+            false_regions = number - int(np.count_nonzero(np.bincount(regions[truth])[1:]))
         scores = ImageScores(
-            None if curves is None else curves.auroc,
-            None if curves is None else curves.auprc,
+            auroc,
+            auprc,
             count,
             None if predicted is None else Confusion.of(predicted[inside], truth[inside]),
             found,
@@ -417,6 +415,18 @@ def _curves(table: ScoreTable) -> _Curves:
         precisions=np.append(1 + 0 * true[-1], true / (true + false)),
         weights=np.cumsum(weight),
     )
+
+
+def _areas(
+    good: npt.NDArray[np.float32], defective: npt.NDArray[np.float32]
+) -> tuple[float | None, float | None]:
+    """Area under the ROC curve and average precision of sorted residuals; None if one is empty."""
+    if not good.size or not defective.size:
+        return None, None
+    below, up_to = (np.searchsorted(good, defective, side) for side in ("left", "right"))
+    auroc = 0.5 * float(np.mean(below + up_to)) / good.size
+    true = defective.size - np.searchsorted(defective, defective, "left")
+    return auroc, float(np.mean(true / (true + good.size - below)))
 
 
 def _split(

@@ -17,6 +17,7 @@ import torch
 from ..common.array_checks import whole_number
 from ..common.device import choose_device, place
 from ..common.errors import InputError
+from ..common.memory import memory_kept
 from ..common.progress import DetectionProgress, PlaneDetected, relayed
 from ..config import ResidualKind, TrainingConfig
 from ..detection.predictions import predict_plane
@@ -294,32 +295,33 @@ class DefectModel:
         where = choose_device(device)
         network, residual = self.network_on(where), self.config.residual
         part = planes if area is None else planes.cut(area.box)
-        for index in range(len(planes)):
-            plane = self.intensity.normalise(part[index], planes.name)
-            steps = predict_plane(
-                network, plane, self.config, stride or self.config.stride, where, [residual],
-                reconstruct=reconstruct,
-            )  # fmt: skip
+        with memory_kept():
+            for index in range(len(planes)):
+                plane = self.intensity.normalise(part[index], planes.name)
+                steps = predict_plane(
+                    network, plane, self.config, stride or self.config.stride, where, [residual],
+                    reconstruct=reconstruct,
+                )  # fmt: skip
 
-            def progress(done: float, index: int = index) -> DetectionProgress:
-                return DetectionProgress(index, len(planes), (index + done) / len(planes))
+                def progress(done: float, index: int = index) -> DetectionProgress:
+                    return DetectionProgress(index, len(planes), (index + done) / len(planes))
 
-            found = yield from relayed(steps, progress)
-            redrawn = found.reconstruction
-            if redrawn is not None:
-                redrawn = self.intensity.restore(redrawn[: self.channels])
-            if area is None:
-                yield PlaneDetected(
-                    index, len(planes), score_plane(plane, found, residual), redrawn
-                )
-                continue
-            here = area.plane(tuple(map(int, np.unravel_index(index, planes.leading_shape))))
-            if redrawn is not None:
-                whole = planes[index]
-                whole[:, *area.box.slices] = redrawn
-                redrawn = whole
-            score = here.embedded(score_plane(plane, found, residual, here.inside))
-            yield PlaneDetected(index, len(planes), score, redrawn)
+                found = yield from relayed(steps, progress)
+                redrawn = found.reconstruction
+                if redrawn is not None:
+                    redrawn = self.intensity.restore(redrawn[: self.channels])
+                if area is None:
+                    yield PlaneDetected(
+                        index, len(planes), score_plane(plane, found, residual), redrawn
+                    )
+                    continue
+                here = area.plane(tuple(map(int, np.unravel_index(index, planes.leading_shape))))
+                if redrawn is not None:
+                    whole = planes[index]
+                    whole[:, *area.box.slices] = redrawn
+                    redrawn = whole
+                score = here.embedded(score_plane(plane, found, residual, here.inside))
+                yield PlaneDetected(index, len(planes), score, redrawn)
 
     def residual(
         self,

@@ -114,7 +114,8 @@ class Backbone(nn.Module):
             rgb = planes if planes.shape[1] == 3 else planes.mean(1, keepdim=True)
             # The range that the weights were trained with is -1 to 1.
             maps = (2 * rgb - 1).expand(-1, 3, -1, -1)
-            maps = functional.relu6(self.stem(maps.contiguous(memory_format=torch.channels_last)))
+            maps = self.stem(maps.contiguous(memory_format=torch.channels_last))
+            maps = functional.relu6(maps, inplace=True)
             found = []
             for index, block in enumerate(self.blocks[: _OUTPUTS[count - 1] + 1]):
                 maps = block(maps)
@@ -179,9 +180,13 @@ class _Block(nn.Module):
         return [each for each in (self.expand, self.depthwise, self.project) if each is not None]
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        middle = maps if self.expand is None else functional.relu6(self.expand(maps))
-        projected: torch.Tensor = self.project(functional.relu6(self.depthwise(middle)))
-        return projected + maps if self._adds else projected
+        # In place, because new memory for maps of many channels takes longer than their numbers.
+        middle = maps
+        if self.expand is not None:
+            middle = functional.relu6(self.expand(maps), inplace=True)
+        middle = functional.relu6(self.depthwise(middle), inplace=True)
+        projected: torch.Tensor = self.project(middle)
+        return projected.add_(maps) if self._adds else projected
 
 
 class _FixedConv2d(nn.Module):
@@ -197,15 +202,17 @@ class _FixedConv2d(nn.Module):
         self.register_buffer("weight", torch.zeros(outputs, inputs // groups, kernel, kernel))
         self.register_buffer("bias", torch.zeros(outputs))
         self._stride, self._groups = stride, groups
-        before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
-        self._uneven = (before, after, before, after) if before != after else None
-        self._padding = 0 if self._uneven else before
+        # Where one pixel less is padded above and to the left, a zero in the kernel stands for it:
+        # padding the maps by themselves would copy them.
+        self._padding = (kernel - stride + 1) // 2
+        self._shift = self._padding - (kernel - stride) // 2
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        if self._uneven is not None:
-            maps = functional.pad(maps, self._uneven)
+        kernels = self.weight
+        if self._shift:
+            kernels = functional.pad(kernels, (self._shift, 0, self._shift, 0))
         return functional.conv2d(
-            maps, self.weight, self.bias, self._stride, self._padding, groups=self._groups
+            maps, kernels, self.bias, self._stride, self._padding, groups=self._groups
         )
 
     def fold(

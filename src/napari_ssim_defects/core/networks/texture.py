@@ -24,7 +24,7 @@ TEXTURE_REACH = 32
 """Pixels beyond which nothing affects the output of a `TextureModel`; 8 coarsest ones."""
 
 _COMPONENTS = 16
-_AT_ONCE = 2048  # points that are processed at once
+_AT_ONCE = 512  # points that are processed at once: they fit into a processor's cache
 _SAMPLES = 20_000  # neighbourhoods that each mixture learns from
 _ITERATIONS = 30
 _NOISE = 0.02  # of normalised intensities: noise of averaged pixels
@@ -95,13 +95,18 @@ class _Mixture(nn.Module):
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         padded = functional.pad(planes, (_WINDOW // 2,) * 4, mode="replicate")
         points = _convolved(padded, self.projection) - self.centre[:, None]
+        components, dimensions = self.means.shape
+        whitening = self.whitening.flatten(0, 1)  # of all components, for one matrix product
         shift = self.whitening @ self.means[:, :, None]
-        # All components at once, for as many points as fit into the processor's cache.
+
+        def distances(part: torch.Tensor) -> torch.Tensor:
+            whitened = (whitening @ part).unflatten(0, (components, dimensions))
+            squares: torch.Tensor = (whitened - shift).square_()
+            return squares.sum(1)
+
         likelihood = torch.cat(
             [
-                (
-                    self.constants[:, None] - 0.5 * (self.whitening @ part - shift).square().sum(1)
-                ).logsumexp(0)
+                (self.constants[:, None] - 0.5 * distances(part)).logsumexp(0)
                 for plane in points
                 for part in plane.split(_AT_ONCE, dim=1)
             ]

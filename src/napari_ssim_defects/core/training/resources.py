@@ -1,19 +1,13 @@
-"""Processor threads and memory of a training.
+"""Processor threads of a training.
 
 Threads of one step wait for each other many hundred times. When another program keeps a core
 busy, each wait may cost a turn of the scheduler, and a step on all cores takes ten to fifty times
 as long as on one (benchmarks/README.md). So the number of threads is chosen by timing steps.
-
-Each step needs the same hundreds of megabytes again. The C library of Linux gives large pieces back
-to the system as soon as they are free, which then has to clear them, page by page, for the next
-step: a third of the time of a step with the paper's network (benchmarks/README.md).
 """
 
 from __future__ import annotations
 
-import ctypes
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,19 +16,12 @@ import torch
 
 __all__ = [
     "ThreadRace",
-    "memory_kept",
     "thread_race",
 ]
 
 _LAP = 3  # timed steps of each number of threads
 _HOPELESS = 3.0  # times the best: such a slow step rules a number of threads out
 _FIRST_PAUSE, _LONGEST_PAUSE = 4.0, 30.0  # seconds between races
-
-# Numbers of malloc.h, and what they are while memory is kept and afterwards: the library's own
-# largest values, which it would not have changed back either once large pieces were used.
-_MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -3, -1, -2
-_KEPT = {_MMAP_THRESHOLD: 2**30, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**26}
-_USUAL = {_MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26, _TOP_PAD: 2**17}
 
 
 class ThreadRace:
@@ -105,21 +92,3 @@ def thread_race() -> Iterator[ThreadRace]:
         yield ThreadRace(before)
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def memory_kept() -> Iterator[None]:
-    """Keep freed memory until the end, if the C library supports that (glibc)."""
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
-        yield
-        return
-    assert library is not None
-    try:
-        for option, value in _KEPT.items():
-            library.mallopt(option, value)
-        yield
-    finally:
-        for option, value in _USUAL.items():
-            library.mallopt(option, value)
-        library.malloc_trim(0)

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from ..common.device import choose_device, place
+from ..common.memory import memory_kept
 from ..common.progress import PreparationProgress, relayed
 from ..config import AugmentationConfig, TrainingConfig
 from ..detection.rarity import weighted_by_skill
@@ -57,7 +58,7 @@ from .messages import (
     TrainingStarted,
 )
 from .outlook import measuring_seconds
-from .resources import memory_kept, thread_race
+from .resources import thread_race
 from .trainer import Trainer
 from .validation import Validation
 

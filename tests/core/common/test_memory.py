@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import resource
 import numpy as np
-from napari_ssim_defects.core.training.resources import memory_kept
+from napari_ssim_defects.core.common.memory import memory_kept
 
 def resident():
     with open("/proc/self/statm") as file:
@@ -39,7 +39,7 @@ def test_a_step_finds_the_memory_of_the_last_and_the_end_gives_it_back():
 
 
 def test_nothing_happens_where_the_library_cannot_be_told(monkeypatch):
-    from napari_ssim_defects.core.training import resources as memory
+    from napari_ssim_defects.core.common import memory
 
     monkeypatch.setattr(memory.sys, "platform", "darwin")
     with memory.memory_kept():
