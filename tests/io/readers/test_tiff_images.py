@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.io.images.image_file import open_image, read_image, read_mask
@@ -50,6 +51,19 @@ def test_scenes_of_ome_are_a_stack(tmp_path: Path) -> None:
     image = read_image(path)
     np.testing.assert_array_equal(image.data, IMAGES)
     assert image.pixel_size == (2, 0.5)
+
+
+def test_pages_that_the_description_of_ome_leaves_out_are_not_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "one.ome.tif"
+    tifffile.imwrite(path, IMAGES[0], metadata={"axes": "YX"})
+    first, *others = map(Image.fromarray, IMAGES)
+    with tifffile.TiffFile(path) as tif:
+        description = tif.ome_metadata
+    # The description of one page is kept, as by programs that know nothing of OME.
+    first.save(path, save_all=True, append_images=others, tiffinfo={270: description})
+    for read in (read_image, open_image):
+        with pytest.raises(InputError, match="has 3 pages and its OME description 1"):
+            read(path)
 
 
 def test_scenes_over_depth_and_time_follow_each_other(tmp_path: Path) -> None:

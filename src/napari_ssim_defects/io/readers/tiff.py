@@ -276,7 +276,23 @@ def _opened(
         series = [*chain.from_iterable(map(_with_unmarked, tif.series))]
         images = [image for image in series if not _is_beside(image)] or series
         refuse_implausible_size(file, sum(image.nbytes for image in images))
+        if tif.is_ome:
+            _refuse_undescribed(file, tif)
         yield tif, images, errors
+
+
+def _refuse_undescribed(file: Path, tif: tifffile.TiffFile) -> None:
+    """Refuse OME whose description, copied from another file say, leaves out some pages."""
+    known = {page.index for image in tif.series for page in image.pages if page is not None}
+    if len(tif.pages) <= len(known):
+        return
+    others = [tif.pages[i].aspage() for i in range(len(tif.pages)) if i not in known]
+    shape = tif.series[0].keyframe.shape
+    if any(page.shape == shape and not page.is_reduced for page in others):
+        raise InputError(
+            f"'{file}' has {len(tif.pages)} pages and its OME description {len(known)}; save them "
+            "again as one stack."
+        )
 
 
 def _with_unmarked(series: tifffile.TiffPageSeries) -> list[tifffile.TiffPageSeries]:
