@@ -90,8 +90,8 @@ def main() -> int:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     rows = []
     for name, dataset in find_datasets(options.datasets, options.cache).items():
-        files = sorted((options.models / name).glob("*[!t].safetensors"))
-        files = [file for file in files if ".checkpoint." not in file.name]
+        found = sorted((options.models / name).glob("*.safetensors"))
+        files = [file for file in found if ".checkpoint." not in file.name]
         if not files:
             raise InputError(f"There is no model in '{options.models / name}'; run quality.py.")
         for file in files:
