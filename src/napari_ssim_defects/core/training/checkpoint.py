@@ -36,8 +36,8 @@ _MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # Adam's, of each parameter that i
 _OTHER = "The interrupted training does not fit its own settings; train anew."
 
 
-class LoopState(FrozenModel):
-    """State of the training loop, without the weights.
+class LoopState(FrozenModel, frozen=False):
+    """State of the training loop, without the weights; the trainer changes it step by step.
 
     What is random in a step follows from the seed and from ``seen``, so the states of generators
     need not be kept. On graphics cards the corruptions differ after a resume (see `BatchLoader`).
@@ -59,7 +59,7 @@ class LoopState(FrozenModel):
     schedule
         Attempts, and an early end if there is to be one.
     losses
-        Training losses since the last validation.
+        Training losses since the last validation; filled in for a checkpoint.
     history
         Losses at the validations.
     """

@@ -285,11 +285,11 @@ def _prepared_network(
 
 def _fit(trainer: Trainer, fingerprint: str, control: _Control) -> Iterator[TrainingMessage]:
     """Make the steps; report, validate and keep checkpoints."""
-    checkpoint_at = trainer.elapsed
+    checkpoint_at = trainer.loop.elapsed
     while trainer.fraction < 1 and not control.stopped:
-        yield_at = trainer.elapsed + _REPORT_SECONDS
+        yield_at = trainer.loop.elapsed + _REPORT_SECONDS
         trainer.step()
-        while trainer.fraction < 1 and trainer.elapsed < yield_at:
+        while trainer.fraction < 1 and trainer.loop.elapsed < yield_at:
             if trainer.validation_due:
                 break
             trainer.step()
@@ -301,8 +301,8 @@ def _fit(trainer: Trainer, fingerprint: str, control: _Control) -> Iterator[Trai
         if recovered or not trainer.reportable:
             continue
         yield trainer.report()
-        if trainer.elapsed >= checkpoint_at or trainer.fraction >= 1 or control.stopped:
-            checkpoint_at = trainer.elapsed + _CHECKPOINT_SECONDS
+        if trainer.loop.elapsed >= checkpoint_at or trainer.fraction >= 1 or control.stopped:
+            checkpoint_at = trainer.loop.elapsed + _CHECKPOINT_SECONDS
             yield TrainingCheckpoint(trainer.state(fingerprint))
 
 
@@ -311,7 +311,7 @@ def _finished_model(
 ) -> Generator[TrainingMessage, None, DefectModel]:
     """Calibrate the residuals of the best weights, and make a model of them."""
     config, network, validation = trainer.config, trainer.network, trainer.validation
-    origin = _provenance(data.planes, trainer.device, trainer.elapsed)
+    origin = _provenance(data.planes, trainer.device, trainer.loop.elapsed)
     origin[_CONFIG_DIGEST] = _digest(config, data.fingerprint)
     trainer.restore_best()
     skill = validation.reconstruction_skill(validation.reconstruct(network))
@@ -348,7 +348,7 @@ def _finished_model(
         intensity=data.intensity,
         calibration=own.calibration,
         alternatives=tuple(others),
-        history=trainer.history,
+        history=trainer.loop.history,
         warnings=warnings,
         skill=best,
         provenance=origin,

@@ -30,7 +30,7 @@ from .loader import BatchLoader
 from .losses import Criterion
 from .messages import TrainingNotice, TrainingPreview, TrainingStep
 from .resources import ThreadRace
-from .schedule import EtaEstimator, TrainingSchedule, ValidationResult
+from .schedule import EtaEstimator, ValidationResult
 from .validation import Validation
 
 __all__ = ["Trainer"]
@@ -60,10 +60,9 @@ class Trainer:
     race
         Chooses the number of threads; None leaves it unchanged, so that the weights are
         reproducible.
-    steps
-        Optimiser steps so far.
-    elapsed
-        Seconds of work so far, without those in which nobody asked for the next message.
+    loop
+        State of the loop. Its seconds of work are without those in which nobody asked for the next
+        message.
     """
 
     config: TrainingConfig
@@ -73,8 +72,7 @@ class Trainer:
     criterion: Criterion
     validation: Validation
     race: ThreadRace | None = None
-    steps: int = field(default=0, init=False)
-    elapsed: float = field(default=0.0, init=False)
+    loop: LoopState = field(init=False)
 
     def __post_init__(self) -> None:
         discriminator = self.network.discriminator
@@ -90,54 +88,47 @@ class Trainer:
             weight_decay=self.config.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        self._seen = self._validations = 0
+        self.loop = LoopState(
+            batch_size=self.config.batch_size, learning_rate=self.config.learning_rate
+        )
         self._resumed_at = 0.0  # seconds of work before this run
         self._since_validation: list[torch.Tensor] = []  # of the autoencoder
         self._since_report: list[torch.Tensor] = []
         self._latest = torch.zeros(())  # loss of the last step
-        self._history: list[HistoryEntry] = []
-        self._best_loss: float | None = None
         self._best_weights: dict[str, Any] = {}
-        self._batch_size = self.config.batch_size
-        self._rate = self.config.learning_rate
-        self._schedule = TrainingSchedule()
         self._notices: list[str] = []
         self._eta = EtaEstimator()
         self._outputs = self.validation.patches  # of the network, at the last validation
 
     @property
-    def history(self) -> tuple[HistoryEntry, ...]:
-        """Losses at the validations so far."""
-        return tuple(self._history)
-
-    @property
     def fraction(self) -> float:
         """Part of the training that is done, in [0, 1]; 1 also when it ends early."""
-        return min(1.0, self._used / self._schedule.end)
+        return min(1.0, self._used / self.loop.schedule.end)
 
     @property
     def _used(self) -> float:
         """Part of the training that is done, or of its time if that ends first, in [0, 1]."""
         if self.config.minutes is None:
             return self._seen_part
-        seconds = self.elapsed - self._resumed_at
+        seconds = self.loop.elapsed - self._resumed_at
         return min(1.0, max(self._seen_part, seconds / (60 * self.config.minutes)))
 
     @property
     def _seen_part(self) -> float:
         """Part of the patches of all epochs that were seen, in [0, 1]."""
-        return min(1.0, self._seen / (self.config.patches * self.config.epochs))
+        return min(1.0, self.loop.seen / (self.config.patches * self.config.epochs))
 
     @property
     def share(self) -> float:
         """Part of the training that was done, in [0, 1]; below 1 if the time limit ended it."""
-        return min(1.0, self._seen_part / self._schedule.end)
+        return min(1.0, self._seen_part / self.loop.schedule.end)
 
     @property
     def validation_due(self) -> bool:
         """Whether the next validation is due."""
-        unseen = self.steps > (self._history[-1].step if self._history else 0)
-        return unseen and (self.fraction >= 1 or int(self._used * _VALIDATIONS) > self._validations)
+        loop, done = self.loop, int(self._used * _VALIDATIONS)
+        unseen = loop.steps > (loop.history[-1].step if loop.history else 0)
+        return unseen and (self.fraction >= 1 or done > loop.validations)
 
     @property
     def reportable(self) -> bool:
@@ -150,14 +141,14 @@ class Trainer:
             torch.set_num_threads(self.race.threads)
         start = time.perf_counter()
         with self._less_memory_if_needed():
-            patches, corruption = self.loader.after(self._seen, self._batch_size)
-            rate = self._rate * self._schedule.rate(self.config.schedule, self._used)
+            patches, corruption = self.loader.after(self.loop.seen, self.loop.batch_size)
+            factor = self.loop.schedule.rate(self.config.schedule, self._used)
             for group in self._optimiser.param_groups:
-                group["lr"] = rate * group["lr_factor"]
+                group["lr"] = self.loop.learning_rate * factor * group["lr_factor"]
             self.network.train()
             self._optimiser.zero_grad(set_to_none=True)
-            untrained = self._schedule.untrained
-            in_turn = self.steps % self.config.reconstruction_interval == 0
+            untrained = self.loop.schedule.untrained
+            in_turn = self.loop.steps % self.config.reconstruction_interval == 0
             first = not self._since_validation  # the next validation needs a training loss
             train_autoencoder = untrained or in_turn or first or self.network.discriminator is None
             loss = self.criterion(
@@ -173,10 +164,10 @@ class Trainer:
             if train_autoencoder:
                 self._since_validation.append(self._latest)
                 self._since_report.append(self._latest)
-            self._seen += len(patches)
-            self.steps += 1
+            self.loop.seen += len(patches)
+            self.loop.steps += 1
         seconds = time.perf_counter() - start
-        self.elapsed += seconds
+        self.loop.elapsed += seconds
         if self.race is not None:
             self.race.step_took(seconds)
 
@@ -190,19 +181,20 @@ class Trainer:
             loss = self.validation.loss(self.network)  # if not finite, `recover` acts on it
             self._outputs = self.validation.reconstruct(self.network)
             skill = self.validation.reconstruction_skill(self._outputs)
-            if loss is not None and (self._best_loss is None or loss < self._best_loss):
-                self._best_loss = loss
+            if loss is not None and (self.loop.best_loss is None or loss < self.loop.best_loss):
+                self.loop.best_loss = loss
                 self._best_weights = copy.deepcopy(self.network.state_dict())
             training = float(torch.stack(self._since_validation).mean())
             self._since_validation.clear()
-            self._history.append(HistoryEntry(self.steps, self.elapsed, training, loss))
+            entry = HistoryEntry(self.loop.steps, self.loop.elapsed, training, loss)
+            self.loop.history += (entry,)
             self._update_schedule(
                 ValidationResult(
-                    used=self._used, step=self.steps, reconstruction_skill=skill, loss=loss
+                    used=self._used, step=self.loop.steps, reconstruction_skill=skill, loss=loss
                 )
             )
-        self.elapsed += time.perf_counter() - start
-        self._validations = int(self._used * _VALIDATIONS)  # slow validations do not pile up
+        self.loop.elapsed += time.perf_counter() - start
+        self.loop.validations = int(self._used * _VALIDATIONS)  # slow validations do not pile up
 
     def recover(self) -> bool:
         """If the training has diverged, restore the best weights and halve the learning rate.
@@ -214,8 +206,8 @@ class Trainer:
         """
         if all(torch.isfinite(loss) for loss in (*self._since_report, self._latest)):
             return False
-        self._rate /= 2
-        if self._rate < self.config.learning_rate / 100:
+        self.loop.learning_rate /= 2
+        if self.loop.learning_rate < self.config.learning_rate / 100:
             raise InputError(
                 "The training diverges at any learning rate; check the images for extreme values "
                 "or choose a lower learning rate."
@@ -250,13 +242,13 @@ class Trainer:
         loss = float(torch.stack(self._since_report).mean())
         del self._since_report[:-1]
         return TrainingStep(
-            step=self.steps,
+            step=self.loop.steps,
             fraction=self.fraction,
             loss=loss,
-            validation_loss=self._history[-1].validation_loss if self._history else None,
-            elapsed=self.elapsed,
+            validation_loss=self.loop.history[-1].validation_loss if self.loop.history else None,
+            elapsed=self.loop.elapsed,
             remaining=self._remaining(),
-            patches_per_second=self._seen / self.elapsed,
+            patches_per_second=self.loop.seen / self.loop.elapsed,
         )
 
     def preview(self) -> TrainingPreview:
@@ -265,24 +257,11 @@ class Trainer:
 
     def state(self, images: str) -> Checkpoint:
         """Return a checkpoint; ``images`` is the fingerprint of the training images."""
-        moments = self._optimiser.state_dict()["state"]
+        moments, losses = self._optimiser.state_dict()["state"], self._since_validation
         return Checkpoint(
             config=self.config,
             images=images,
-            loop_state=LoopState(
-                seen=self._seen,
-                steps=self.steps,
-                elapsed=self.elapsed,
-                validations=self._validations,
-                batch_size=self._batch_size,
-                learning_rate=self._rate,
-                best_loss=self._best_loss,
-                schedule=self._schedule,
-                losses=tuple(
-                    torch.stack(self._since_validation).tolist() if self._since_validation else ()
-                ),
-                history=self.history,
-            ),
+            loop_state=self.loop.replace(losses=torch.stack(losses).tolist() if losses else ()),
             network=to_arrays(self.network.state_dict()),
             best=to_arrays(self._best_weights),
             optimiser=to_arrays(
@@ -303,39 +282,36 @@ class Trainer:
             self._best_weights = copy.deepcopy(self.network.state_dict())
         load_arrays(self.network, state.network)
         load_moments(self._optimiser, state.optimiser)
-        loop = state.loop_state
-        self._seen, self.steps = loop.seen, loop.steps
-        self._batch_size, self._rate = loop.batch_size, loop.learning_rate
-        self._best_loss, self._schedule = loop.best_loss, loop.schedule
-        if self._batch_size < self.config.batch_size:
-            self.validation.at_once = self._batch_size
+        loop = self.loop = state.loop_state.replace()
+        if loop.batch_size < self.config.batch_size:
+            self.validation.at_once = loop.batch_size
             self.loader.disable_prefetch()
         self._since_validation = list(torch.tensor(loop.losses, device=self.device))
-        self._history = list(loop.history)
-        self.elapsed = self._resumed_at = loop.elapsed
+        self._resumed_at = loop.elapsed
         # A time limit may have ended it before: then more validations were done than are due now.
-        self._validations = min(loop.validations, int(self._used * _VALIDATIONS))
-        self._eta = EtaEstimator(self._used, self.elapsed)
+        loop.validations = min(loop.validations, int(self._used * _VALIDATIONS))
+        self._eta = EtaEstimator(self._used, self.loop.elapsed)
 
     def _update_schedule(self, result: ValidationResult) -> None:
         """Update the schedule; a new attempt or an early end gives a notice."""
-        before = self._schedule
-        self._schedule = before.after(result, self.config.schedule)
-        if self._schedule.attempt > before.attempt:
+        before = self.loop.schedule
+        self.loop.schedule = before.after(result, self.config.schedule)
+        if self.loop.schedule.attempt > before.attempt:
             # The discriminator learns independently, so it keeps its weights.
             autoencoder = nn.ModuleList([self.network.encoder, self.network.decoder])
-            initialise(autoencoder, self.config.seed + self._schedule.attempt)
+            initialise(autoencoder, self.config.seed + self.loop.schedule.attempt)
             self._optimiser.state.clear()
-            rate = ", at half the learning rate" if self._schedule.attempt > 1 else ""
+            rate = ", at half the learning rate" if self.loop.schedule.attempt > 1 else ""
             self._notices.append(
                 f"Nothing was learned so far; the training starts again from other weights{rate}."
             )
-        elif self._schedule.anneal_start is not None and before.anneal_start is None:
+        elif self.loop.schedule.anneal_start is not None and before.anneal_start is None:
             self._notices.append("The loss no longer improves; the training ends early.")
 
     def _remaining(self) -> float:
         """Return the seconds until the training ends, from its speed after the first steps."""
-        return self._eta.seconds_for(self._schedule.end - self._used, self._used, self.elapsed)
+        left = self.loop.schedule.end - self._used
+        return self._eta.seconds_for(left, self._used, self.loop.elapsed)
 
     @contextmanager
     def _less_memory_if_needed(self) -> Iterator[None]:
@@ -359,15 +335,15 @@ class Trainer:
         release_memory(self.device)
         if singly:
             return
-        if self._batch_size <= _SMALLEST_BATCH:
+        if self.loop.batch_size <= _SMALLEST_BATCH:
             raise InputError(
                 "There is not enough memory to train on patches of "
                 f"{self.config.patch_size} pixels; choose smaller patches, another device, or "
                 "close other programs."
             )
-        smaller = self._batch_size // 2
+        smaller = self.loop.batch_size // 2
         self._notices.append(
-            f"There is not enough memory for {self._batch_size} patches at once; the training "
+            f"There is not enough memory for {self.loop.batch_size} patches at once; the training "
             f"continues with {smaller}."
         )
-        self._batch_size = self.validation.at_once = smaller
+        self.loop.batch_size = self.validation.at_once = smaller
