@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...core.common.errors import InputError
 from ...core.config.region import parse_region
@@ -17,45 +17,20 @@ from ..jobs.batch_job import (
     detect_in_files,
     open_result,
 )
-from ..jobs.runner import Runner
 from ..layers.provenance import model_origin, provenance
-from ..previews.segmentation_preview import SegmentationPreview
 from ..state.batch_state import BatchImage, BatchSummary
-from ..state.panel_state import PanelState
 from ..state.preferences import preferences
 from .export import RESULTS
-from .section import SectionController
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
+from .section import Panel, SectionController
 
 __all__ = ["BatchController"]
 
 
 class BatchController(SectionController):
-    """Detects defects in files in a thread, and opens the result of one of them.
+    """Detects defects in files in a thread, and opens the result of one of them."""
 
-    Parameters
-    ----------
-    viewer
-        Gets the images that are opened.
-    state
-        State of the panel.
-    runner
-        Runs the job.
-    preview
-        Is hidden while the labels of an opened image are shown.
-    """
-
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        state: PanelState,
-        runner: Runner,
-        preview: SegmentationPreview,
-    ) -> None:
-        super().__init__(viewer, state, runner)
-        self._preview = preview
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
         self._settings: BatchSettings | None = None
         self._origin: dict[str, Any] = {}
         self._opened: dict[Path, str] = {}  # unique ids of layers

@@ -10,15 +10,11 @@ import numpy as np
 
 from ...core.common.errors import InputError
 from ...core.config import SegmentationConfig
-from ..jobs.runner import Runner
 from ..layers import large_labels, source_name
 from ..layers.provenance import provenance
-from ..state.panel_state import PanelState
-from .section import SectionController
+from .section import Panel, SectionController
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
     from ...core.model.corrections import Mark, MarkVerdict
     from ...core.model.defect_model import DefectModel
 
@@ -30,24 +26,14 @@ class CorrectionController(SectionController):
 
     Parameters
     ----------
-    viewer
-        Holds the layers.
-    state
-        State of the panel; its model gets the marks.
-    runner
-        Says what happened.
+    panel
+        What it shares with other sections.
     on_threshold
         Called with a heatmap or labels of the model when its automatic threshold has changed.
     """
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        state: PanelState,
-        runner: Runner,
-        on_threshold: Callable[[Any], None],
-    ) -> None:
-        super().__init__(viewer, state, runner)
+    def __init__(self, panel: Panel, on_threshold: Callable[[Any], None]) -> None:
+        super().__init__(panel)
         self._on_threshold = on_threshold
 
     def mark(self, rows: Sequence[int], verdict: MarkVerdict) -> None:

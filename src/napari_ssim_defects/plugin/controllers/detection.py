@@ -11,18 +11,13 @@ from napari.utils.notifications import show_info
 from ...core.common.errors import InputError
 from .. import layers
 from ..jobs import jobs, workers
-from ..jobs.runner import Runner
 from ..layers.provenance import model_origin
 from ..layers.regions_of_interest import region_mask
 from ..layers.spatial import visible_plane
-from ..previews.segmentation_preview import SegmentationPreview
-from ..state.panel_state import PanelState
 from ..state.preferences import preferences
-from .section import SectionController
+from .section import Panel, SectionController
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
     from ..jobs.jobs import ViewPosition
     from ..layers.large import LargeResidual
 
@@ -33,33 +28,15 @@ _BETWEEN = 1.0  # seconds from one drawing of a growing heatmap to the next
 
 
 class DetectionController(SectionController):
-    """Detects defects in layers in a thread, and adds heatmaps to the viewer.
+    """Detects defects in layers in a thread, and adds heatmaps to the viewer."""
 
-    Parameters
-    ----------
-    viewer
-        Gets the heatmaps; a removed layer is no longer processed.
-    state
-        State of the panel.
-    runner
-        Runs the job.
-    preview
-        Segments the heatmaps.
-    """
+    holds = ("detection_layers", "inspected_layer")
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        state: PanelState,
-        runner: Runner,
-        preview: SegmentationPreview,
-    ) -> None:
-        super().__init__(viewer, state, runner)
-        self._preview = preview
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
         self._growing: Any = None
         self._shown = 0.0, 0  # when the growing heatmap was last drawn, and the rest at that time
         self._moved = workers.Later(self._tell_sight, _REST)
-        self._connect(viewer.layers.events.removed, self._on_layer_removed)
         for signal in self._view():
             self._connect(signal, self._moved.request)
 
@@ -243,11 +220,6 @@ class DetectionController(SectionController):
         self._state.heatmap = heatmap
 
     def _on_layer_removed(self, event: Any) -> None:
-        state, removed = self._state, event.value
-        state.detection_layers = tuple(
-            layer for layer in state.detection_layers if layer is not removed
-        )
-        if state.inspected_layer is removed:
-            state.inspected_layer = None
-        if removed is self._growing:
+        super()._on_layer_removed(event)
+        if event.value is self._growing:
             self._growing = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +13,13 @@ from napari.layers import Labels, Layer
 from ...core.common.errors import InputError
 from ...core.config import SegmentationConfig
 from ..jobs import jobs
-from ..jobs.runner import Runner
 from ..layers import is_mask, refuse_large, source_name
 from ..layers.provenance import inspected_area, provenance
 from ..layers.regions_of_interest import region_mask
-from ..state.panel_state import Curve, CurveSet, EvaluationSummary, PanelState
-from .section import SectionController
+from ..state.panel_state import Curve, CurveSet, EvaluationSummary
+from .section import Panel, SectionController
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
     from ...core.evaluation.scores import Evaluation, ImageScores
     from ...core.images.inspected_area import InspectedArea
     from ...core.model.calibration import Calibration
@@ -38,22 +35,13 @@ def is_truth(layer: Layer) -> bool:
 
 
 class EvaluationController(SectionController):
-    """Scores the current heatmap in a thread and puts the scores into the state.
+    """Scores the current heatmap in a thread and puts the scores into the state."""
 
-    Parameters
-    ----------
-    viewer
-        Holds the layers; a removed one is no longer ground truth.
-    state
-        State of the panel.
-    runner
-        Runs the job.
-    """
+    holds = ("truth_layer",)
 
-    def __init__(self, viewer: ViewerModel, state: PanelState, runner: Runner) -> None:
-        super().__init__(viewer, state, runner)
-        self._connect(viewer.layers.events.removed, self._on_layer_removed)
-        self._connect(state.events.heatmap, self._forget)
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
+        self._connect(panel.state.events.heatmap, self._forget)
 
     def start(self) -> None:
         """Score the current heatmap at the current threshold."""
@@ -94,10 +82,6 @@ class EvaluationController(SectionController):
 
     def _forget(self) -> None:
         self._state.evaluation = None
-
-    def _on_layer_removed(self, event: Any) -> None:
-        if event.value is self._state.truth_layer:
-            self._state.truth_layer = None
 
 
 def evaluation(

@@ -13,17 +13,14 @@ from ...io.artifacts.recipe import detection_line, detection_program
 from .. import layers
 from ..jobs.export_job import Exportable, export_results
 from ..jobs.recipe_checks import RecipeReady, make_recipe
-from ..jobs.runner import Runner
 from ..layers.provenance import provenance
 from ..layers.region_features import regions_to_review
 from ..layers.spatial import file_metadata
-from ..previews.segmentation_preview import SegmentationPreview
-from ..state.panel_state import Activity, PanelState
+from ..state.panel_state import Activity
 from ..state.preferences import preferences
 from .section import SectionController
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
     from napari.layers import Image
 
 __all__ = ["RESULTS", "ExportController"]
@@ -38,30 +35,9 @@ _LANGUAGES = {
 
 
 class ExportController(SectionController):
-    """Writes the chosen results in a thread.
+    """Writes the chosen results in a thread."""
 
-    Parameters
-    ----------
-    viewer
-        Holds images and committed regions; a removed layer is no longer exported.
-    state
-        State of the panel.
-    runner
-        Runs the job.
-    preview
-        Knows the threshold of each heatmap.
-    """
-
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        state: PanelState,
-        runner: Runner,
-        preview: SegmentationPreview,
-    ) -> None:
-        super().__init__(viewer, state, runner)
-        self._preview = preview
-        self._connect(viewer.layers.events.removed, self._on_layer_removed)
+    holds = ("export_layers",)
 
     def start(self, folder: str | Path | None = None) -> None:
         """Write the chosen results of the chosen heatmaps to a folder."""
@@ -180,7 +156,3 @@ class ExportController(SectionController):
         """Return the image that a heatmap was made from, if it is still there."""
         key = provenance(heatmap)["source_id"]
         return next((layer for layer in self._viewer.layers if str(layer.unique_id) == key), None)
-
-    def _on_layer_removed(self, event: Any) -> None:
-        state, removed = self._state, event.value
-        state.export_layers = tuple(layer for layer in state.export_layers if layer is not removed)

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, Any
 from ...core.common.errors import InputError
 from .. import layers
 from ..jobs.jobs import Created, create_labels
-from ..jobs.runner import Runner
 from ..layers.large import LargeLabels
 from ..layers.provenance import inspected_area, provenance
 from ..layers.spatial import pixel_size
-from ..previews.segmentation_preview import SegmentationPreview
-from ..state.panel_state import PanelState
 from .section import SectionController
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
     from napari.layers import Labels
 
 __all__ = [
@@ -26,29 +22,7 @@ __all__ = [
 
 
 class LabellingController(SectionController):
-    """Numbers and measures the regions of the current heatmap in a thread.
-
-    Parameters
-    ----------
-    viewer
-        Gets the Labels layer.
-    state
-        State of the panel.
-    runner
-        Runs the job.
-    preview
-        Is hidden by the labels until the threshold moves.
-    """
-
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        state: PanelState,
-        runner: Runner,
-        preview: SegmentationPreview,
-    ) -> None:
-        super().__init__(viewer, state, runner)
-        self._preview = preview
+    """Numbers and measures the regions of the current heatmap in a thread."""
 
     def start(self) -> None:
         """Add a layer of the numbered regions above the threshold."""

@@ -25,6 +25,7 @@ from .labelling import LabellingController
 from .proposals import ProposalController
 from .recipe_files import RecipeController
 from .region_table import RegionTableController
+from .section import Panel
 from .training import TrainingController
 
 if TYPE_CHECKING:
@@ -61,17 +62,17 @@ class Controller:
         self._runner = Runner(self.state)
         self.images = OneImage(viewer, self.state)
         self._preview = SegmentationPreview(viewer, self.state, self.images, self._runner.fail)
-        shared = viewer, self.state, self._runner
-        self.training = TrainingController(*shared, self._on_trained)
-        self.detection = DetectionController(*shared, self._preview)
-        self.proposals = ProposalController(*shared, self._preview.take_calibration)
-        self.labelling = LabellingController(*shared, self._preview)
-        self.regions = RegionTableController(*shared)
-        self.corrections = CorrectionController(*shared, self.proposals.follow_model)
-        self.evaluation = EvaluationController(*shared)
-        self.export = ExportController(*shared, self._preview)
-        self.recipes = RecipeController(*shared, self.export, self._adopt)
-        self.batch = BatchController(*shared, self._preview)
+        shared = Panel(viewer, self.state, self._runner, self._preview)
+        self.training = TrainingController(shared, self._on_trained)
+        self.detection = DetectionController(shared)
+        self.proposals = ProposalController(shared)
+        self.labelling = LabellingController(shared)
+        self.regions = RegionTableController(shared)
+        self.corrections = CorrectionController(shared, self.proposals.follow_model)
+        self.evaluation = EvaluationController(shared)
+        self.export = ExportController(shared)
+        self.recipes = RecipeController(shared, self.export, self._adopt)
+        self.batch = BatchController(shared)
 
     def close(self) -> None:
         """Stop all threads and disconnect; called when the viewer closes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.common.errors import InputError
-from ..jobs.runner import Runner
 from ..layers import is_heatmap, refuse_large, source_name
 from ..layers.provenance import inspected_values, provenance, update_provenance
-from ..state.panel_state import PanelState
 from .section import SectionController
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
     from ...core.model.calibration import Calibration
     from ...core.model.thresholds import ThresholdPolicy
 
@@ -36,30 +32,9 @@ class GoodMeasured:
 
 
 class ProposalController(SectionController):
-    """Proposes thresholds for the heatmaps of a model (paper section 4.1).
+    """Proposes thresholds for the heatmaps of a model (paper section 4.1)."""
 
-    Parameters
-    ----------
-    viewer
-        Holds the heatmaps, which get a new automatic threshold.
-    state
-        State of the panel.
-    runner
-        Runs the measurement.
-    on_calibration
-        Called when the calibration of the current heatmap has changed.
-    """
-
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        state: PanelState,
-        runner: Runner,
-        on_calibration: Callable[[], None],
-    ) -> None:
-        super().__init__(viewer, state, runner)
-        self._on_calibration = on_calibration
-        self._connect(viewer.layers.events.removed, self._on_layer_removed)
+    holds = ("good_layer",)
 
     def use_automatic(self) -> None:
         """Take the automatic threshold of the model that made the heatmap."""
@@ -105,7 +80,7 @@ class ProposalController(SectionController):
         """Let heatmaps follow the automatic threshold of the current model, which made a layer."""
         model = self._state.model
         self._renew(layer, model.auto_threshold, model.corrected.calibration)
-        self._on_calibration()
+        self._preview.take_calibration()
 
     def _take(self, policy: ThresholdPolicy, measured: Calibration | None) -> None:
         """Take a policy, with what was measured on good material; None: as before."""
@@ -121,7 +96,7 @@ class ProposalController(SectionController):
             calibration = measured or origin["calibration"]
             threshold = policy.of(calibration)
         self._renew(state.heatmap, threshold, calibration)
-        self._on_calibration()
+        self._preview.take_calibration()
         state.threshold = threshold
         share = 100 * calibration.false_positive_rate(threshold)
         regions = calibration.regions_per_image(threshold)
@@ -136,10 +111,6 @@ class ProposalController(SectionController):
         for layer in self._viewer.layers:
             if is_heatmap(layer) and _maker(layer) == maker:
                 update_provenance(layer, auto_threshold=threshold, calibration=calibration)
-
-    def _on_layer_removed(self, event: Any) -> None:
-        if event.value is self._state.good_layer:
-            self._state.good_layer = None
 
 
 def measure_good(residual: npt.NDArray[np.float32]) -> Generator[GoodMeasured, None, None]:

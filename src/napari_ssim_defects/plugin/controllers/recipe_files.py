@@ -11,17 +11,14 @@ from ...core.common.errors import InputError
 from .. import layers
 from ..jobs.recipe_checks import FileImage
 from ..jobs.recipe_job import PanelJob, RecipeOpened, fitted, opening_recipe, saving_recipe
-from ..jobs.runner import Runner
 from ..layers.regions_of_interest import region_mask
 from ..layers.spatial import file_metadata
-from ..state.panel_state import PanelState
 from ..state.preferences import preferences
 from .export import ExportController
-from .section import SectionController
+from .section import Panel, SectionController
 from .training import training_image
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
     from napari.layers import Image
 
     from ...core.model.defect_model import DefectModel
@@ -35,12 +32,8 @@ class RecipeController(SectionController):
 
     Parameters
     ----------
-    viewer
-        Holds the layers that a recipe may name.
-    state
-        State of the panel.
-    runner
-        Runs the jobs.
+    panel
+        What it shares with other sections.
     export
         Knows the heatmaps to export.
     adopt
@@ -49,13 +42,11 @@ class RecipeController(SectionController):
 
     def __init__(
         self,
-        viewer: ViewerModel,
-        state: PanelState,
-        runner: Runner,
+        panel: Panel,
         export: ExportController,
         adopt: Callable[[DefectModel, Path], None],
     ) -> None:
-        super().__init__(viewer, state, runner)
+        super().__init__(panel)
         self._export = export
         self._adopt = adopt
         self._recipe: Recipe | None = None

@@ -20,14 +20,13 @@ from ...core.segmentation.regions import Region, measure_planes
 from ...io.writers.tables import REGION_COLUMNS, tab_separated, write_csv
 from ..jobs import workers
 from ..jobs.jobs import Done, Fraction
-from ..jobs.runner import Runner
 from ..layers import is_committed, source_name
 from ..layers.large import large_labels
 from ..layers.provenance import provenance, update_provenance
 from ..layers.region_features import RegionsMeasured, Spacing, checksum, regions_to_review
 from ..layers.spatial import pixel_size
 from ..state.panel_state import MARK, PanelState, RegionKey, RegionTable
-from .section import SectionController
+from .section import Panel, SectionController
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -315,31 +314,21 @@ class RegionSelection:
 
 
 class RegionTableController(SectionController):
-    """Shows the regions of the layer that was selected or created last as a table.
+    """Shows the regions of the layer that was selected or created last as a table."""
 
-    Parameters
-    ----------
-    viewer
-        Holds the layers.
-    state
-        Gets the table.
-    runner
-        Says what happened.
-    """
-
-    def __init__(self, viewer: ViewerModel, state: PanelState, runner: Runner) -> None:
-        super().__init__(viewer, state, runner)
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
         self._measured: dict[Labels, MeasuredLabels] = {}
         self._saving: workers.Job | None = None  # its messages arrive as long as it is referenced
-        self._selection = RegionSelection(viewer, state)
+        self._selection = RegionSelection(panel.viewer, panel.state)
         self.select = self._selection.select
-        for layer in viewer.layers:
+        for layer in panel.viewer.layers:
             self._follow(layer)
-        self._connect(viewer.layers.events.inserted, self._on_inserted)
-        self._connect(viewer.layers.events.removed, self._on_removed)
-        self._connect(viewer.layers.selection.events.active, self._on_active)
-        self._connect(state.events.labels_layer, self._show)
-        self._connect(state.events.model, self._show)
+        self._connect(panel.viewer.layers.events.inserted, self._on_inserted)
+        self._connect(panel.viewer.layers.events.removed, self._on_removed)
+        self._connect(panel.viewer.layers.selection.events.active, self._on_active)
+        self._connect(panel.state.events.labels_layer, self._show)
+        self._connect(panel.state.events.model, self._show)
 
     def close(self) -> None:
         """Stop threads, and disconnect from the viewer and the state."""

@@ -18,7 +18,6 @@ from ...core.training.messages import (
     TrainingStep,
 )
 from .. import layers
-from ..jobs.runner import Runner
 from ..jobs.training_job import (
     LastTraining,
     LayerRecord,
@@ -28,13 +27,11 @@ from ..jobs.training_job import (
     training,
 )
 from ..layers.regions_of_interest import is_region, region_mask
-from ..state.panel_state import LossPoint, PanelState
+from ..state.panel_state import LossPoint
 from ..state.preferences import preferences
-from .section import SectionController
+from .section import Panel, SectionController
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
     from ...core.model.defect_model import DefectModel
 
 __all__ = ["TrainingController", "training_image"]
@@ -45,30 +42,25 @@ class TrainingController(SectionController):
 
     Parameters
     ----------
-    viewer
-        Holds the layers; a removed one is not used for the next training.
-    state
-        State of the panel.
-    runner
-        Runs the job.
+    panel
+        What it shares with other sections.
     adopt
         Called with the model.
     """
 
+    holds = ("training_layers", "region_layer")
+
     def __init__(
         self,
-        viewer: ViewerModel,
-        state: PanelState,
-        runner: Runner,
+        panel: Panel,
         adopt: Callable[[DefectModel], None],
     ) -> None:
-        super().__init__(viewer, state, runner)
+        super().__init__(panel)
         self._adopt = adopt
         self._step = 0
         self._early: Any = None  # network of the model whose training was ended early
         self._network: Any = None  # of the model that needs no further training
-        self._connect(viewer.layers.events.removed, self._on_layer_removed)
-        for signal in (state.events.activity, state.events.model):
+        for signal in (panel.state.events.activity, panel.state.events.model):
             self._connect(signal, self._look_for_checkpoint)
         self._look_for_checkpoint()
 
@@ -196,14 +188,6 @@ class TrainingController(SectionController):
         state.resumable = exists and self._network is None and not state.busy
         mine = state.model is not None and state.model.network in (self._network, self._early)
         state.extendable = exists and mine and not state.busy
-
-    def _on_layer_removed(self, event: Any) -> None:
-        state, removed = self._state, event.value
-        state.training_layers = tuple(
-            layer for layer in state.training_layers if layer is not removed
-        )
-        if state.region_layer is removed:
-            state.region_layer = None
 
 
 def training_image(layer: Any, region: Any) -> TrainingImage:
