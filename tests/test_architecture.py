@@ -57,7 +57,8 @@ FORBIDDEN = {
     "samples": {"napari", "qtpy", "superqt", "magicgui", "psygnal", "torch"},
     "scale": {"napari", "qtpy", "superqt", "magicgui", "psygnal"},
 }
-# What a view may know of the engine: values to show and to edit, never a computation.
+# What a view may know of the engine: values to show and to edit, and how figures are drawn, never
+# a computation.
 VALUES = {
     "core.common.errors",
     "core.common.progress",
@@ -67,6 +68,7 @@ VALUES = {
     "core.model.thresholds",
     "core.model.verdict",
     "core.training.messages",
+    "io.writers.figures",
 }
 WORKERS = "plugin.jobs.workers"
 THREADS = {

@@ -31,13 +31,14 @@ def test_heatmap_is_scored_against_a_labels_layer(
     scores = (expected.auroc, expected.auprc, expected.aupro)
     assert row[1:4] == tuple(f"{score:.3f}" for score in scores)
     assert 0 <= float(row[4]) <= float(row[5]) <= 1
-    roc = summary.curves[0].curves[0]
-    assert np.trapezoid(roc.y, roc.x) == pytest.approx(expected.auroc, abs=1e-3)
+    ((x, y),) = summary.curves[0].curves.values()
+    assert np.trapezoid(y, x) == pytest.approx(expected.auroc, abs=1e-3)
     assert [len(curves.curves) for curves in summary.curves] == [1, 1, 3, 1]
     froc = summary.curves[3]
-    assert (froc.title, froc.x_name) == ("FROC", "false regions per image")
-    assert froc.curves[0].x[-1] == froc.x_max
-    assert (np.diff(froc.curves[0].y) >= 0).all()
+    assert (froc.title, froc.x_name) == ("FROC", "False regions per image")
+    ((x, y),) = froc.curves.values()
+    assert x[-1] == froc.x_max
+    assert (np.diff(y) >= 0).all()
     assert row[7] in {"0 of 1", "1 of 1"}
     text = f"Found {row[7]} defect, {row[8]} false regions per image"
     assert summary.text == text

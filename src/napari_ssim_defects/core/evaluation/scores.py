@@ -13,13 +13,15 @@ from ..common.errors import InputError
 from ..common.score_table import ScoreTable
 from ..images.inspected_area import InspectedArea
 from ..segmentation.regions import label_regions
-from .froc import Froc, FrocCounter
+from .froc import FROC_LIMIT, Froc, FrocCounter
 
 __all__ = [
     "Confusion",
+    "CurveSet",
     "Evaluation",
     "Evaluator",
     "ImageScores",
+    "curve_sets",
     "evaluate",
     "thinned",
 ]
@@ -377,6 +379,46 @@ def thinned(x: _Curve, y: _Curve) -> tuple[_Curve, _Curve]:
     last = (np.searchsorted(x, wanted, side="right") - 1).clip(min=0)
     kept = np.union1d(np.searchsorted(x, wanted).clip(max=len(x) - 1), last)
     return x[kept], y[kept]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CurveSet:
+    """Curves between 0 and 1 that are plotted together, from 0 to ``x_max``, by their names."""
+
+    title: str
+    x_name: str
+    y_name: str
+    x_max: float
+    curves: dict[str, tuple[_Curve, _Curve]]
+
+
+def curve_sets(scores: Evaluation) -> tuple[CurveSet, ...]:
+    """Return ROC, precision and recall, overlaps of defects (paper figure 5), and FROC.
+
+    Without defects they hold no curves, and FROC has none where false regions were not counted.
+    """
+    rate, limit = "False positive rate", float(scores.overlap_rates[-1])
+    roc, precision, overlap, froc = (
+        CurveSet("ROC", rate, "True positive rate", 1.0, {}),
+        CurveSet("Precision and recall", "Recall (true positive rate)", "Precision", 1.0, {}),
+        CurveSet("Overlap of defects", rate, "Overlap of each defect", limit, {}),
+        CurveSet("FROC", "False regions per image", "Defects found", FROC_LIMIT, {}),
+    )
+    if scores.defects:
+        roc.curves[f"AUROC {scores.auroc:.3f}"] = thinned(
+            scores.false_positive_rates, scores.true_positive_rates
+        )
+        precision.curves[f"AUPRC {scores.auprc:.3f}"] = thinned(
+            scores.true_positive_rates[1:], scores.precisions[1:]
+        )
+        for quantile, values in scores.overlap_curves.items():
+            name = f"quantile {quantile:g}: {scores.overlap_quantiles[quantile]:.2f} at 5 %"
+            overlap.curves[name] = scores.overlap_rates, values
+        if scores.froc is not None:
+            x, y = scores.froc.curve(FROC_LIMIT)  # stays as it is up to its next point
+            name = f"{scores.froc.found_at(1.0):.2f} at 1 false region"
+            froc.curves[name] = np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
+    return roc, precision, overlap, froc
 
 
 @dataclass(frozen=True, slots=True)

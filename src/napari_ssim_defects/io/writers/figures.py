@@ -12,15 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.common.errors import InputError
-from ...core.evaluation.froc import FROC_LIMIT
-from ...core.evaluation.scores import Evaluation, thinned
+from ...core.evaluation.scores import CurveSet, Evaluation, curve_sets
 from ..files.atomic import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["OverviewRow", "refuse_other_formats", "write_curves", "write_overview"]
+__all__ = [
+    "OverviewRow",
+    "draw_curves",
+    "refuse_other_formats",
+    "write_curves",
+    "write_overview",
+]
 
 _FORMATS = (".png", ".svg", ".pdf")
 
@@ -103,45 +108,23 @@ def write_curves(path: str | os.PathLike[str], evaluation: Evaluation) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(20, 5), dpi=120, layout="constrained")
-    roc, precision, overlap, froc = figure.subplots(1, 4)
-    roc.set(xlabel="False positive rate", ylabel="True positive rate", xlim=(0, 1))
-    precision.set(xlabel="Recall (true positive rate)", ylabel="Precision", xlim=(0, 1))
-    limit = evaluation.overlap_rates[-1]
-    overlap.set(xlabel="False positive rate", ylabel="Overlap of each defect", xlim=(0, limit))
-    froc.set(xlabel="False regions per image", ylabel="Defects found", xlim=(0, FROC_LIMIT))
-    if evaluation.defects:
-        _draw_curves(evaluation, roc, precision, overlap, froc)
-    for axes, place in (
-        (roc, "lower right"), (precision, "upper right"), (overlap, "lower right"),
-        (froc, "lower right"),
-    ):  # fmt: skip
-        axes.set_ylim(0, 1.02)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc=place)
-        else:
+    for axes, curves in zip(figure.subplots(1, 4), curve_sets(evaluation), strict=True):
+        draw_curves(axes, curves)
+        if not curves.curves:
             what = "not counted" if evaluation.defects else "no defects"
             axes.text(0.5, 0.5, what, ha="center", transform=axes.transAxes)
     _save(figure, path)
 
 
-def _draw_curves(
-    evaluation: Evaluation, roc: Axes, precision: Axes, overlap: Axes, froc: Axes
-) -> None:
-    roc.plot(
-        *thinned(evaluation.false_positive_rates, evaluation.true_positive_rates),
-        label=f"AUROC {evaluation.auroc:.3f}",
-    )
-    roc.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
-    precision.plot(
-        *thinned(evaluation.true_positive_rates[1:], evaluation.precisions[1:]),
-        label=f"AUPRC {evaluation.auprc:.3f}",
-    )
-    for quantile, values in evaluation.overlap_curves.items():
-        label = f"quantile {quantile:g}: {evaluation.overlap_quantiles[quantile]:.2f} at 5 %"
-        overlap.plot(evaluation.overlap_rates, values, label=label)
-    if evaluation.froc is not None:
-        label = f"{evaluation.froc.found_at(1.0):.2f} at 1 false region"
-        froc.step(*evaluation.froc.curve(FROC_LIMIT), where="post", label=label)
+def draw_curves(axes: Axes, curves: CurveSet) -> None:
+    """Draw curves with the names of their axes and a legend, in the colours of the axes."""
+    axes.set(xlabel=curves.x_name, ylabel=curves.y_name, xlim=(0, curves.x_max), ylim=(0, 1.02))
+    for name, (x, y) in curves.curves.items():
+        axes.plot(x, y, label=name)
+    if curves.title == "ROC" and curves.curves:
+        axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
+    if curves.curves:
+        axes.legend(loc="upper right" if curves.y_name == "Precision" else "lower right")
 
 
 def refuse_other_formats(path: str | os.PathLike[str]) -> None:

@@ -16,7 +16,7 @@ from ..jobs import jobs
 from ..layers import is_mask, refuse_large, source_name
 from ..layers.provenance import inspected_area, provenance
 from ..layers.regions_of_interest import region_mask
-from ..state.panel_state import Curve, CurveSet, EvaluationSummary
+from ..state.panel_state import EvaluationSummary
 from .section import Panel, SectionController
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ...core.model.calibration import Calibration
 
 __all__ = ["EvaluationController", "is_truth"]
-
-_Points = npt.NDArray[np.float64]
 
 
 def is_truth(layer: Layer) -> bool:
@@ -127,6 +125,8 @@ def evaluation(
 
 
 def _summary(scores: Evaluation, names: list[str]) -> EvaluationSummary:
+    from ...core.evaluation.scores import curve_sets
+
     assert scores.confusion is not None
     some = bool(scores.defects)
     pooled = (
@@ -146,52 +146,12 @@ def _summary(scores: Evaluation, names: list[str]) -> EvaluationSummary:
             "", "AUROC", "AUPRC", "AUPRO", "IoU", "F1", "FPR", "Found", "False regions",
         ),
         rows=tuple(rows),
-        curves=_curves(scores) if some else (),
+        curves=tuple(curves for curves in curve_sets(scores) if curves.curves),
         text=(
             f"Found {scores.found} of {scores.defects} defect{'s' * (scores.defects != 1)}, "
             f"{scores.false_regions_per_image:.3g} false regions per image"
         ),
     )  # fmt: skip
-
-
-def _curves(scores: Evaluation) -> tuple[CurveSet, ...]:
-    from ...core.evaluation.froc import FROC_LIMIT
-    from ...core.evaluation.scores import thinned
-
-    roc = thinned(scores.false_positive_rates, scores.true_positive_rates)
-    recall = thinned(scores.true_positive_rates[1:], scores.precisions[1:])
-    limit = float(scores.overlap_rates[-1])
-    curves = (
-        CurveSet(
-            "ROC", "false positive rate", "true positive rate", 1.0,
-            (Curve(f"AUROC {scores.auroc:.3f}", *roc),),
-        ),
-        CurveSet(
-            "Precision and recall", "recall", "precision", 1.0,
-            (Curve(f"AUPRC {scores.auprc:.3f}", *recall),),
-        ),
-        CurveSet(
-            "Overlap of defects", "false positive rate", "overlap", limit,
-            tuple(
-                Curve(name, scores.overlap_rates, scores.overlap_curves[quantile])
-                for name, quantile in (("quarter", 0.25), ("median", 0.5), ("3 quarters", 0.75))
-            ),
-        ),
-    )  # fmt: skip
-    froc = scores.froc
-    if froc is None or not froc.defects:
-        return curves
-    name = f"{froc.found_at(1.0):.2f} at 1 false region"
-    found = CurveSet(
-        "FROC", "false regions per image", "defects found", FROC_LIMIT,
-        (Curve(name, *_steps(*froc.curve(FROC_LIMIT))),),
-    )  # fmt: skip
-    return (*curves, found)
-
-
-def _steps(x: _Points, y: _Points) -> tuple[_Points, _Points]:
-    """Return corners of a curve that stays as it is up to its next point."""
-    return np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
 
 
 def _row(name: str, image: ImageScores) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,12 @@ from ...core.config import (
 )
 from .batch_state import BatchState
 
+if TYPE_CHECKING:
+    from ...core.evaluation.scores import CurveSet
+
 __all__ = [
     "MARK",
     "Activity",
-    "Curve",
-    "CurveSet",
     "EvaluationSummary",
     "LossPoint",
     "PanelState",
@@ -127,26 +128,6 @@ class RegionTable:
             found = found & (self.columns["plane"] == plane)
         rows = np.flatnonzero(found)
         return int(rows[0]) if len(rows) else None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Curve:
-    """A named curve: float64 arrays of equal length, ``y`` between 0 and 1."""
-
-    name: str
-    x: npt.NDArray[np.float64]
-    y: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CurveSet:
-    """Curves that are plotted together, from 0 to ``x_max``."""
-
-    title: str
-    x_name: str
-    y_name: str
-    x_max: float
-    curves: tuple[Curve, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
