@@ -30,6 +30,14 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(4, os.cpu_count() or 1) if sys.platform == "linux" else 1
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what opens a window of napari as slow: that alone takes a second or two."""
+    for item in items:
+        if "make_napari_viewer" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_number_format() -> Iterator[None]:
     """Train in float32 everywhere: the race of formats may end otherwise the next time."""
@@ -37,6 +45,16 @@ def one_number_format() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(precision, "step_time", lambda dtype: 1.0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def textures_of_few_points() -> Iterator[None]:
+    """Learn textures, which are simple here, from a tenth of the points."""
+    from napari_ssim_defects.core.networks import texture
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(texture, "_SAMPLES", 2000)
         yield
 
 
@@ -56,8 +74,9 @@ def no_window_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.session.testsfailed > failed:
         return  # The failure has its own message, and its traceback keeps widgets alive.
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-    gc.collect()
-    left = [widget for widget in QApplication.topLevelWidgets() if widget not in before]
+    if set(QApplication.topLevelWidgets()) - before:
+        gc.collect()  # takes longer than most tests, so only where it may matter
+    left = set(QApplication.topLevelWidgets()) - before
     assert not left, f"left open: {left}"
 
 

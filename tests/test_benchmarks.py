@@ -269,6 +269,7 @@ def test_generated_fibres_are_compared_with_a_folder_of_real_ones(
     assert "no data set" in run("fibres.py", str(tmp_path / "mask"), status=2)
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_cards_counts_what_they_are_asked_for(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +304,7 @@ def test_the_benchmark_of_scale_measures_each_part_in_a_process_of_its_own(
     assert picture.stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_collapse_counts_for_each_material(
     material: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -15,6 +15,7 @@ if sys.platform != "linux":
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_full_disks_forbidden_folders_and_kills_leave_every_file_old_or_new_and_whole() -> None:
     command = [sys.executable, BENCHMARKS / "faults.py", "--json", "--most", "2"]
@@ -26,6 +27,7 @@ def test_full_disks_forbidden_folders_and_kills_leave_every_file_old_or_new_and_
     assert sum(sum(result["tried"].values()) for result in results.values()) > 250
 
 
+@pytest.mark.slow
 def test_what_finds_nothing_can_find_something(tmp_path: Path) -> None:
     script = (
         "import json, pathlib, sys; sys.path.insert(0, sys.argv[1]); import faults\n"

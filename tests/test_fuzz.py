@@ -40,6 +40,7 @@ def fuzz() -> Iterator[ModuleType]:
         yield importlib.import_module("fuzz")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("target", list(TRIED))
 def test_damaged_files_and_odd_arguments_are_refused_in_a_sentence(
@@ -54,6 +55,7 @@ def test_every_target_is_tried(fuzz: ModuleType) -> None:
     assert list(fuzz.TARGETS) == list(TRIED)
 
 
+@pytest.mark.slow
 def test_the_long_command_finds_failures_hangs_and_crashes(
     fuzz: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:

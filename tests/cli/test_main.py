@@ -209,6 +209,7 @@ def test_interrupt_before_the_first_step_saves_nothing(
     assert not path.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no way to press Ctrl-C in a process")
 def test_interrupt_of_the_program_saves_the_best_model_so_far(good: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
@@ -976,6 +977,7 @@ def test_data_bar_is_proposed_and_left_out_on_request_only(
     assert not labels["cut"][160:].any()
 
 
+@pytest.mark.slow
 def test_region_of_interest_of_training_calibration_and_evaluation(
     barred: tuple[Path, Path], tmp_path: Path, capsys: Capture
 ) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -52,9 +53,10 @@ def panel(viewer, controller):
 
 
 @pytest.fixture
-def hold(monkeypatch):
+def hold():
     """From now on, hold jobs after their first message; call the result to let them go on."""
     held = []
+    patch = pytest.MonkeyPatch()
 
     class Held(workers._Control):
         def __init__(self):
@@ -63,11 +65,11 @@ def hold(monkeypatch):
             held.append(self)
 
     def begin() -> Callable[[], None]:
-        monkeypatch.setattr(workers, "_Control", Held)
+        patch.setattr(workers, "_Control", Held)
         return release
 
     def release() -> None:
-        monkeypatch.undo()
+        patch.undo()
         for control in held:
             control.gate.set()
 
@@ -76,42 +78,63 @@ def hold(monkeypatch):
 
 
 @pytest.fixture
-def starts(controller, state, viewer, images, detected, model, tmp_path, wait_idle):
-    """What starts each job, with all that it needs there."""
-    good = viewer.add_image(images.texture(5), name="good")
-    bad = viewer.add_image(images.spoilt(6), name="bad")
-    heatmaps = detected(bad, good)
-    state.threshold = float(np.quantile(heatmaps[0].data, 0.95))
-    controller.labelling.start()
-    wait_idle()
-    state.training_layers = (good,)
-    state.good_layer = heatmaps[1]
-    truth = np.zeros((96, 80), np.int32)
-    truth[30:50, 20:40] = 1
-    state.truth_layer = viewer.add_labels(truth, name="truth")
-    path = tmp_path / "model.safetensors"
-    model.save(path)
-    return {
-        "training": controller.training.start,
-        "detecting": controller.detection.start,
-        "labelling": controller.labelling.start,
-        "exporting": lambda: controller.export.start(tmp_path / "results"),
-        "comparing": lambda: controller.export.copy("command", lambda text: None),
-        "measuring": lambda: controller.proposals.propose(QuantileThreshold(quantile=0.9)),
-        "evaluating": controller.evaluation.start,
-        "saving": lambda: controller.save_model(tmp_path / "other.safetensors"),
-        "opening": lambda: controller.open_model(path),
-    }
+def prepare(controller, state, viewer, images, detected, model, tmp_path, wait_idle):
+    """Put all into an empty viewer that the jobs need; returns what starts each of them."""
+
+    def prepare():
+        good = viewer.add_image(images.texture(5), name="good")
+        bad = viewer.add_image(images.spoilt(6), name="bad")
+        heatmaps = detected(bad, good)
+        state.threshold = float(np.quantile(heatmaps[0].data, 0.95))
+        controller.labelling.start()
+        wait_idle()
+        state.training_layers = (good,)
+        state.good_layer = heatmaps[1]
+        truth = np.zeros((96, 80), np.int32)
+        truth[30:50, 20:40] = 1
+        state.truth_layer = viewer.add_labels(truth, name="truth")
+        path = tmp_path / "model.safetensors"
+        model.save(path)
+        return {
+            "training": controller.training.start,
+            "detecting": controller.detection.start,
+            "labelling": controller.labelling.start,
+            "exporting": lambda: controller.export.start(tmp_path / "results"),
+            "comparing": lambda: controller.export.copy("command", lambda text: None),
+            "measuring": lambda: controller.proposals.propose(QuantileThreshold(quantile=0.9)),
+            "evaluating": controller.evaluation.start,
+            "saving": lambda: controller.save_model(tmp_path / "other.safetensors"),
+            "opening": lambda: controller.open_model(path),
+        }
+
+    return prepare
 
 
-@pytest.fixture(params=PHASES)
-def held(request, panel, state, starts, hold):
-    """In the middle of each job in turn; call it to let the job go on."""
-    release = hold()
-    starts[request.param]()
-    if state.status_is_error:  # nothing that a file alone could repeat: refused at once
-        assert request.param == "comparing"
-    return release
+@pytest.fixture
+def held(state, prepare, hold):
+    """Bring a job to its middle; returns what lets it go on."""
+
+    def held(phase):
+        starts = prepare()
+        release = hold()
+        starts[phase]()
+        if state.status_is_error:  # nothing that a file alone could repeat: refused at once
+            assert phase == "comparing"
+        return release
+
+    return held
+
+
+@pytest.fixture
+def middles(panel, viewer, held):
+    """The middle of each job in turn, in one viewer; each is what lets the job go on."""
+
+    def middles():
+        for phase in PHASES:
+            viewer.layers.clear()
+            yield held(phase)
+
+    return middles
 
 
 def no_thread_is_left() -> bool:
@@ -127,54 +150,62 @@ def still_works(state, viewer, images, detected) -> None:
 
 
 def test_layers_that_are_renamed_reordered_and_shown_in_3d_disturb_no_job(
-    held, controller, state, viewer, images, detected, wait_idle
+    middles, controller, state, viewer, images, detected, wait_idle
 ):
-    for number, layer in enumerate(viewer.layers):
-        layer.name = f"renamed {number}"
-    viewer.layers.reverse()
-    viewer.dims.ndisplay = 3
-    controller.detection.start()  # refused, or after a job that ended at once
-    viewer.dims.ndisplay = 2
-    held()
-    wait_idle()
-    still_works(state, viewer, images, detected)
+    for held in middles():
+        for number, layer in enumerate(viewer.layers):
+            layer.name = f"renamed {number}"
+        viewer.layers.reverse()
+        viewer.dims.ndisplay = 3
+        controller.detection.start()  # refused, or after a job that ended at once
+        viewer.dims.ndisplay = 2
+        held()
+        wait_idle()
+        still_works(state, viewer, images, detected)
 
 
 def test_layers_that_get_other_data_disturb_no_job(
-    held, state, viewer, images, detected, wait_idle
+    middles, state, viewer, images, detected, wait_idle
 ):
-    for layer in list(viewer.layers):
-        if isinstance(layer, Image) and layer.data.dtype == np.uint8:
-            layer.data = images.texture(1, (50, 130))
-        elif isinstance(layer, Image):
-            layer.data = np.zeros((40, 130), np.float32)
-        elif isinstance(layer, Labels) and layer.name == "truth":
-            layer.data = np.zeros((7, 7), np.int32)
-    held()
-    wait_idle()
-    still_works(state, viewer, images, detected)
+    for held in middles():
+        for layer in list(viewer.layers):
+            if isinstance(layer, Image) and layer.data.dtype == np.uint8:
+                layer.data = images.texture(1, (50, 130))
+            elif isinstance(layer, Image):
+                layer.data = np.zeros((40, 130), np.float32)
+            elif isinstance(layer, Labels) and layer.name == "truth":
+                layer.data = np.zeros((7, 7), np.int32)
+        held()
+        wait_idle()
+        still_works(state, viewer, images, detected)
 
 
-def test_layers_that_go_disturb_no_job(held, state, viewer, images, detected, wait_idle):
-    viewer.layers.clear()
-    held()
-    wait_idle()
-    still_works(state, viewer, images, detected)
+def test_layers_that_go_disturb_no_job(middles, state, viewer, images, detected, wait_idle):
+    for held in middles():
+        viewer.layers.clear()
+        held()
+        wait_idle()
+        still_works(state, viewer, images, detected)
 
 
 def test_a_panel_that_is_closed_disturbs_no_job(
-    held, panel, state, viewer, images, detected, wait_idle
+    middles, panel, state, viewer, images, detected, wait_idle
 ):
-    viewer.window.remove_dock_widget(panel)
-    panel.deleteLater()
-    held()
-    wait_idle()
-    still_works(state, viewer, images, detected)
+    for held in middles():
+        viewer.window.remove_dock_widget(panel)
+        panel.deleteLater()
+        held()
+        wait_idle()
+        still_works(state, viewer, images, detected)
+        panel = DefectPanel(viewer)
+        viewer.window.add_dock_widget(panel, name="SSIM defects")
 
 
-def test_a_viewer_that_is_closed_ends_every_job(held, state, viewer, qtbot):
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_viewer_that_is_closed_ends_every_job(phase, held, panel, state, viewer, qtbot):
+    release = held(phase)
     viewer.close()
-    held()
+    release()
     qtbot.waitUntil(lambda: no_thread_is_left() and not state.busy, timeout=10_000)
 
 
@@ -191,18 +222,17 @@ ERRORS = (
 )
 
 
-@pytest.mark.parametrize("phase", PHASES)
 def test_whatever_a_job_raises_is_one_sentence_and_the_next_one_works(
-    phase, panel, state, starts, viewer, images, detected, wait_idle, monkeypatch
+    panel, state, prepare, viewer, images, detected, wait_idle, monkeypatch
 ):
-    real = workers.start
-    refused = ""  # by the job itself, before it fails
-    if phase == "comparing":
-        starts[phase]()
-        wait_idle()
-        refused = state.status
-    for error in ERRORS:
-        for before in (0, 1):  # messages
+    real, starts = workers.start, prepare()
+    for phase in PHASES:
+        refused = ""  # by the job itself, before it fails
+        if phase == "comparing":
+            starts[phase]()
+            wait_idle()
+            refused = state.status
+        for error, before in itertools.product(ERRORS, (0, 1)):  # messages
 
             def start(messages, *then, error=error, before=before):
                 def failing():
@@ -217,20 +247,23 @@ def test_whatever_a_job_raises_is_one_sentence_and_the_next_one_works(
                 patch.setattr(workers, "start", start)
                 starts[phase]()
             wait_idle()
-            assert state.status_is_error
-            assert state.status.endswith(".")
-            assert "\n" not in state.status
+            assert state.status_is_error, phase
+            assert state.status.endswith("."), phase
+            assert "\n" not in state.status, phase
             lacking = "memory" in str(error) or isinstance(error, MemoryError)
             if state.status != refused:
-                assert ("not enough memory" in state.status) == lacking
-            assert not state.pausing
-            assert state.progress is None
-    state.status = ""
+                assert ("not enough memory" in state.status) == lacking, phase
+            assert not state.pausing, phase
+            assert state.progress is None, phase
+        state.status = ""
+        starts["saving"]()
+        wait_idle()
+        assert not state.status_is_error, phase
     still_works(state, viewer, images, detected)
 
 
-def test_what_is_started_twice_runs_once(panel, state, starts, wait_idle, monkeypatch):
-    jobs, real = [], workers.start
+def test_what_is_started_twice_runs_once(panel, state, prepare, wait_idle, monkeypatch):
+    jobs, real, starts = [], workers.start, prepare()
     monkeypatch.setattr(workers, "start", lambda *job: jobs.append(job) or real(*job))
     for phase in PHASES:
         before = len(jobs)
@@ -241,12 +274,13 @@ def test_what_is_started_twice_runs_once(panel, state, starts, wait_idle, monkey
         assert state.status_is_error == (phase == "comparing"), state.status
 
 
-@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC])
 def test_a_folder_that_takes_no_files_is_one_sentence(
-    code, panel, controller, state, starts, tmp_path, qtbot, monkeypatch
+    panel, controller, state, prepare, tmp_path, qtbot, monkeypatch
 ):
+    prepare()
     folder = tmp_path / "forbidden"
     folder.mkdir()
+    code = 0
 
     def forbid(name):
         real = getattr(Path, name)
@@ -265,13 +299,15 @@ def test_a_folder_that_takes_no_files_is_one_sentence(
         state.outputs = state.outputs.replace(format=form)
         controller.export.start(folder)
 
-    for write in (
+    writes = (
         lambda: controller.save_model(folder / "model"),
         lambda: controller.regions.save(folder / "table", []),
         lambda: export("ome"),
         lambda: export("imagej"),
         lambda: export("zarr"),
-    ):
+    )
+    for each, write in itertools.product([errno.EROFS, errno.EACCES, errno.ENOSPC], writes):
+        code = each
         state.status = ""
         write()
         qtbot.waitUntil(lambda: bool(state.status) and not state.busy, timeout=30_000)

@@ -85,6 +85,7 @@ def test_residual_of_every_system_is_that_in_memory(
         )
 
 
+@pytest.mark.slow
 def test_stacks_with_channels_anywhere_and_opacity(
     trained: Maker, material: Images, small_tiles: int
 ) -> None:

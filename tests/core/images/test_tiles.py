@@ -83,6 +83,7 @@ def _views(plane, config, cpu):
             return fractions, finished.value
 
 
+@pytest.mark.slow
 def test_tiles_of_all_views_fit_together(rng, cpu, monkeypatch):
     parts = (
         SSIMResidual(ssim=(SSIMConfig(window_size=5), SSIMConfig(window_size=9)), smoothing=1.5),

@@ -117,6 +117,7 @@ def blobs(seed, shape=(300, 400), number=12):
     return plane
 
 
+@pytest.mark.slow
 def test_threshold_of_false_regions_is_that_of_the_outlines():
     planes = [blobs(seed) for seed in range(100)]
     calibration = Calibration.of(planes, held_out=True)
@@ -128,6 +129,7 @@ def test_threshold_of_false_regions_is_that_of_the_outlines():
         assert calibration.regions_per_image(threshold) == pytest.approx(wanted, rel=0.15)
 
 
+@pytest.mark.slow
 def test_the_fewer_good_pixels_were_measured_the_more_cautious_is_the_threshold():
     many = [blobs(seed) for seed in range(80)]
     whole = Calibration.of(many, held_out=True).threshold_of_regions(1)
@@ -138,6 +140,7 @@ def test_the_fewer_good_pixels_were_measured_the_more_cautious_is_the_threshold(
     assert np.mean(np.array(counts) <= 1) > 0.9
 
 
+@pytest.mark.slow
 def test_thresholds_of_regions_hold_in_the_worst_light_and_rates_of_pixels_do_not_change():
     planes = [blobs(seed) for seed in range(40)]
     usual, lit = CalibrationBuilder(), CalibrationBuilder()
@@ -155,6 +158,7 @@ def test_thresholds_of_regions_hold_in_the_worst_light_and_rates_of_pixels_do_no
     assert found == pytest.approx(1, rel=0.25)
 
 
+@pytest.mark.slow
 def test_false_regions_are_extrapolated_where_few_good_pixels_were_measured():
     few = Calibration.of([blobs(seed) for seed in range(3)], held_out=True)
     many = Calibration.of([blobs(seed) for seed in range(3, 203)], held_out=True)

@@ -28,6 +28,8 @@ from napari_ssim_defects.core.training.messages import (
 from napari_ssim_defects.core.training.train import train
 from napari_ssim_defects.core.training.validation import Validation
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainingConfig(
     patch_size=16, latent_dimension=8, batch_size=2, patches=40, epochs=5, stride=8,
     learning_rate=5e-3, ssim={"window_size": 7}, discriminator=True, features=True, texture=True,

@@ -438,6 +438,7 @@ def test_a_stop_while_the_texture_is_learnt_is_heeded(grating):
     assert rest[-1].stopped
 
 
+@pytest.mark.slow
 def test_default_recipe_is_the_quick_preset(grating):
     steps = train([grating(200, 200)], device="cpu")
     next(steps)

@@ -380,13 +380,15 @@ def test_a_person_evaluates_by_clicks(panel, viewer, images, detected, qtbot, wa
         assert not view.plot.grab().isNull()
 
 
-@pytest.mark.parametrize("system", ["ssim", "l2", "vae", "fmae"])
-def test_every_system_can_be_chosen(system, panel):
-    index = panel.train.fields["system"].findData(system)
-    panel.train.fields["system"].setCurrentIndex(index)
-    panel.train.fields["system"].activated.emit(index)
-    assert panel.state.config.system == system
-    assert panel.state.config.residual == TrainingConfig(system=system).residual or system == "ssim"
+def test_every_system_can_be_chosen(panel):
+    field = panel.train.fields["system"]
+    for system in ("l2", "vae", "fmae", "ssim"):
+        index = field.findData(system)
+        field.setCurrentIndex(index)
+        field.activated.emit(index)
+        config = panel.state.config
+        assert config.system == system
+        assert config.residual == TrainingConfig(system=system).residual or system == "ssim"
 
 
 def test_messages_of_any_length_leave_the_buttons_where_they_are(panel, qtbot):
