@@ -160,7 +160,7 @@ def test_a_stopped_training_can_go_on(grating):
 
 
 def test_checkpoints_come_early_then_twice_a_minute_and_at_the_end(grating, monkeypatch):
-    seconds = iter(np.arange(0, 1e6, 0.25))
+    seconds = iter(np.arange(0, 1e6, 0.5))
     clock = SimpleNamespace(perf_counter=lambda: float(next(seconds)))
     monkeypatch.setattr(trainer, "time", clock)
     messages = list(train([grating()], TINY.replace(minutes=1.5, epochs=10**6), device="cpu"))
