@@ -159,6 +159,30 @@ def test_thresholds_of_regions_hold_in_the_worst_light_and_rates_of_pixels_do_no
 
 
 @pytest.mark.slow
+def test_the_median_image_of_the_training_has_no_more_regions_than_wanted():
+    held_out = CalibrationBuilder()
+    held_out.add(blobs(0))
+    before = held_out.result(held_out=True).threshold_of_regions(1)
+    trained = [factor * blobs(seed) for seed, factor in enumerate((0.5, 2, 2, 2, 9), start=1)]
+    for plane in trained:
+        held_out.add_trained(plane)
+    after = held_out.result(held_out=True)
+    threshold = after.threshold_of_regions(1)
+    assert threshold > 1.3 * before
+    counts = [segment(plane, threshold).max() for plane in trained]
+    assert sorted(counts)[2] <= 1 < max(counts)  # one image alone does not decide
+    assert after.pixels == 300 * 400
+
+
+def test_more_good_images_need_less_caution():
+    def threshold(images):
+        builder = CalibrationBuilder(images=images)
+        builder.add(blobs(0))
+        return builder.result(held_out=True).threshold_of_regions(1)
+
+    assert threshold(1) > threshold(10) > threshold(100)
+
+
 def test_false_regions_are_extrapolated_where_few_good_pixels_were_measured():
     few = Calibration.of([blobs(seed) for seed in range(3)], held_out=True)
     many = Calibration.of([blobs(seed) for seed in range(3, 203)], held_out=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +24,12 @@ from .calibration import CalibratedResidual, CalibrationBuilder
 from .defect_model import DefectModel
 from .thresholds import ThresholdPolicy
 
-__all__ = ["calibrate", "calibrate_residuals", "usual_pixels"]
+__all__ = ["calibrate", "calibrate_residuals", "measured_areas", "usual_pixels"]
 
 # Contrast about the mean, and brightness: less than the discriminator is taught to take for good.
 _LIGHTS = ((1.15, 0.0), (0.87, 0.0), (1.0, 0.1), (1.0, -0.1))
 _LIGHT_PIXELS = 750_000  # of good material, seen in each of them
+_FEW_IMAGES = 10  # fewer do not show how images differ in light (benchmarks/EXPERIMENTS.md)
 
 
 def calibrate(
@@ -94,6 +96,7 @@ def calibrate(
         where,
         held_out=True,
         image_pixels=usual_pixels(stacks),
+        images=len(areas),
     )
     return replace(
         model.with_calibrated_residuals(calibrated),
@@ -107,9 +110,23 @@ def usual_pixels(stacks: Sequence[Planes]) -> int:
     return int(np.median([stack.height * stack.width for stack in stacks]))
 
 
-def calibration_passes(residual: ResidualConfig) -> int:
-    """Return how many times `calibrate_residuals` predicts an area, in other lights too."""
-    return 1 + len(_LIGHTS) if residual.kind == "rarity" else 1
+def measured_areas(
+    areas: Sequence[TrainingArea],
+    trained: Sequence[TrainingArea],
+    residual: ResidualConfig,
+    images: int,
+) -> list[TrainingArea]:
+    """Return whatever `calibrate_residuals` predicts for a residual, as often as it does."""
+    if residual.kind != "rarity":
+        return list(areas)
+    return [*areas, *trained, *len(_LIGHTS) * _lit(areas, trained, images)]
+
+
+def _lit(
+    areas: Sequence[TrainingArea], trained: Sequence[TrainingArea], images: int
+) -> list[TrainingArea]:
+    """Return the areas that are seen in other lights."""
+    return spread_over(trained or areas, _LIGHT_PIXELS) if images < _FEW_IMAGES else []
 
 
 def calibrate_residuals(
@@ -121,8 +138,25 @@ def calibrate_residuals(
     *,
     held_out: bool,
     image_pixels: int,
+    images: int,
+    trained: Sequence[TrainingArea] = (),
 ) -> Generator[CalibrationProgress, None, list[CalibratedResidual]]:
     """Measure the residuals of a network on normalised defect-free areas, and calibrate them.
+
+    Parameters
+    ----------
+    network, config, device
+        As for `predict_plane`.
+    areas
+        What is measured.
+    residuals
+        What to calibrate.
+    held_out
+        Whether the areas were kept out of the training.
+    image_pixels, images
+        Pixels of a usual good image, and number of good images.
+    trained
+        Areas of the training: a rarity's thresholds of regions must hold in the median of them too.
 
     Returns
     -------
@@ -134,11 +168,12 @@ def calibrate_residuals(
     members = [member.residual for rarity in rarities for member in rarity.members]
     simple += [member for member in dict.fromkeys(members) if member not in simple]
     builders: dict[ResidualConfig, CalibrationBuilder] = {
-        kind: CalibrationBuilder(image_pixels) for kind in simple
+        kind: CalibrationBuilder(image_pixels, images) for kind in simple
     }
     maps: dict[ResidualConfig, list[npt.NDArray[np.float32]]] = {member: [] for member in members}
-    lit = spread_over(areas, _LIGHT_PIXELS)
-    done, work = 0, len(areas) + len(rarities) * (len(areas) + len(lit) * len(_LIGHTS))
+    lit = _lit(areas, trained, images)
+    again = len(areas) + len(trained) + len(lit) * len(_LIGHTS)
+    done, work = 0, len(areas) + len(rarities) * again
 
     def progress(fraction: float) -> CalibrationProgress:
         return CalibrationProgress((done + fraction) / work)
@@ -167,22 +202,26 @@ def calibrate_residuals(
     for rarity in rarities:
         seen = [maps[member.residual] for member in rarity.members]
         fitted[rarity] = fit_rarity(rarity, seen)
-        builders[rarity] = CalibrationBuilder(image_pixels)
+        builders[rarity] = builder = CalibrationBuilder(image_pixels, images)
         for together in zip(*seen, strict=True):
             excess = offsets(together, fitted[rarity])
-            builders[rarity].add(combined_rarity(together, fitted[rarity], excess))
+            builder.add(combined_rarity(together, fitted[rarity], excess))
             done += 1
             yield progress(0)
-        for area in lit:
-            for light, varied in enumerate(_in_other_lights(area.pixels)):
-                steps = predict_plane(
-                    network, varied, config, config.stride, device, [fitted[rarity]]
-                )
-                outputs = yield from relayed(steps, progress)
-                found = _good_only(area, score_plane(varied, outputs, fitted[rarity]))
-                builders[rarity].add_varied(found, light)
-                done += 1
-                yield progress(0)
+        others: list[tuple[TrainingArea, npt.NDArray[np.float32], Callable[..., None]]] = [
+            (area, area.pixels, builder.add_trained) for area in trained
+        ]
+        others += [
+            (area, varied, partial(builder.add_varied, light=light))
+            for area in lit
+            for light, varied in enumerate(_in_other_lights(area.pixels))
+        ]
+        for area, pixels, add in others:
+            steps = predict_plane(network, pixels, config, config.stride, device, [fitted[rarity]])
+            outputs = yield from relayed(steps, progress)
+            add(_good_only(area, score_plane(pixels, outputs, fitted[rarity])))
+            done += 1
+            yield progress(0)
     return [
         CalibratedResidual(fitted.get(residual, residual), builders[residual].result(held_out))
         for residual in residuals

@@ -25,6 +25,7 @@ _DEFAULT = SegmentationConfig()
 # Regions per good pixel, from one in a thousand to one in a billion.
 _REGION_RATES = np.geomspace(1e-3, 1e-9, 121)
 _REGION_LEVELS = 100  # residuals at which regions are counted
+_FEWER_LEVELS = 40  # the same for each image by itself
 _COUNTED = 5  # regions that are enough to estimate their rate
 # Good images that show half of how images differ (benchmarks/EXPERIMENTS.md).
 _ENOUGH_IMAGES = 20
@@ -205,6 +206,8 @@ class CalibrationBuilder:
     ----------
     image_pixels
         Number of pixels of a usual image; None: that of the median map.
+    images
+        Number of good images that are known; None: that of the maps.
 
     Notes
     -----
@@ -212,12 +215,16 @@ class CalibrationBuilder:
     images it is extrapolated from the highest regions: their excess is modelled as exponential,
     and its mean gives the further fall of the rate (Pickands 1975).
 
-    A few good images do not show how images differ in light. So thresholds of regions are at least
-    those of the same material in each other light (see `add_varied`).
+    Whole images were held out, or bands of them, and they may be few. So thresholds of regions are
+    at least those of the median image that was trained on (see `add_trained`). A few good images do
+    not show how images differ in light either: then they are at least those of the same material in
+    each other light (see `add_varied`).
     """
 
-    def __init__(self, image_pixels: int | None = None) -> None:
+    def __init__(self, image_pixels: int | None = None, images: int | None = None) -> None:
         self._image_pixels = image_pixels
+        self._images = images
+        self._trained: list[npt.NDArray[np.float64]] = []
         self._prepared: list[npt.NDArray[np.float32]] = []
         self._varied: dict[int, tuple[list[npt.NDArray[np.float32]], int]] = {}
         self._values: list[npt.NDArray[np.float32]] = []
@@ -237,6 +244,16 @@ class CalibrationBuilder:
             found = _area_thresholds(self._prepared[-1], plane)
             self._area_thresholds = np.maximum(self._area_thresholds, found)
 
+    def add_trained(self, residual: npt.NDArray[np.float32]) -> None:
+        """Add the map (H, W) of a good plane that was trained on: for regions only."""
+        good = np.isfinite(residual)
+        if good.any():
+            plane = prepare(np.where(good, residual, residual[good].min()), _DEFAULT)
+            highest = float(residual[good].max())
+            self._trained.append(
+                _region_thresholds([plane], int(np.count_nonzero(good)), highest, _FEWER_LEVELS)
+            )
+
     def add_varied(self, residual: npt.NDArray[np.float32], light: int) -> None:
         """Add the map (H, W) of a good plane in other light, by its number: for regions only."""
         good = np.isfinite(residual)
@@ -254,14 +271,16 @@ class CalibrationBuilder:
             )
         thresholds = np.quantile(values, 1 - _TAIL).astype(np.float64)
         image_pixels = self._image_pixels or int(np.median([p.size for p in self._prepared]))
-        # Other images have more regions than those that were measured, the more so the fewer these
-        # were.
-        images = values.size / image_pixels
+        # Other images have more regions than those that were measured, the more so the fewer good
+        # images there are.
+        images = self._images or len(self._prepared)
         share = images / (images + _ENOUGH_IMAGES)
         highest = float(thresholds[-1])
         regions = _region_thresholds(self._prepared, values.size * share, highest)
         for planes, pixels in self._varied.values():
             regions = np.maximum(regions, _region_thresholds(planes, pixels, highest))
+        if self._trained:
+            regions = np.maximum(regions, np.quantile(self._trained, 0.5, axis=0, method="lower"))
         return Calibration(
             _TAIL,
             thresholds,
@@ -285,13 +304,16 @@ def _last_of_equals(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]
 
 
 def _region_thresholds(
-    prepared: list[npt.NDArray[np.float32]], pixels: float, highest: float
+    prepared: list[npt.NDArray[np.float32]],
+    pixels: float,
+    highest: float,
+    most_levels: int = _REGION_LEVELS,
 ) -> npt.NDArray[np.float64]:
     """Residuals at which there are so many regions as `_REGION_RATES` say of so many pixels."""
     inside = np.concatenate([plane[np.isfinite(plane)] for plane in prepared])
     if not inside.size:  # too narrow for the opening
         return np.full(len(_REGION_RATES), highest)
-    tail = np.append(np.geomspace(0.3, 1 / inside.size, _REGION_LEVELS), 0)
+    tail = np.append(np.geomspace(0.3, 1 / inside.size, most_levels), 0)
     levels = np.unique(np.quantile(inside, 1 - tail).astype(np.float64))
     indices = [ThresholdIndex(plane) for plane in prepared]
     counts = np.array([

@@ -153,7 +153,6 @@ def measuring_seconds(
     areas: Sequence[TrainingArea],
     config: TrainingConfig,
     device: torch.device,
-    looks: int,
 ) -> float:
     """Estimate how long a network takes to look at areas, from a piece of one of them.
 
@@ -162,9 +161,7 @@ def measuring_seconds(
     network, config, device
         What looks, and how.
     areas
-        What it will look at.
-    looks
-        How many times.
+        What it will look at, as often as it will.
     """
     pixels = areas[0].pixels[:, :_CROP, :_CROP]
     start = time.perf_counter()
@@ -180,4 +177,4 @@ def measuring_seconds(
         return (height + 2 * LOCAL_REACH) * (width + 2 * LOCAL_REACH)
 
     total = sum(work(*area.pixels.shape[1:]) for area in areas)
-    return seconds * looks * total / work(*pixels.shape[1:])
+    return seconds * total / work(*pixels.shape[1:])

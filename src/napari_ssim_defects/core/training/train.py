@@ -24,7 +24,7 @@ from ..detection.rarity import weighted_by_skill
 from ..images.intensity import IntensityRange
 from ..images.intensity_sample import odd_intensities
 from ..images.planes import ImageLike, Planes
-from ..model.calibrate import calibrate_residuals, calibration_passes, usual_pixels
+from ..model.calibrate import calibrate_residuals, measured_areas, usual_pixels
 from ..model.defect_model import DefectModel
 from ..networks.alexnet import AlexNetFeatures
 from ..networks.autoencoder import Autoencoder, initialise
@@ -70,7 +70,7 @@ STOP = "stop"
 _REPORT_SECONDS = 0.4
 _CHECKPOINT_SECONDS = 30.0
 _VALIDATION_PATCHES = 64
-_CALIBRATION_PIXELS = 3_000_000
+_CALIBRATION_PIXELS, _TRAINED_PIXELS = 3_000_000, 6_000_000
 _CONFIG_DIGEST = "recipe"  # its name in the provenance
 
 
@@ -215,6 +215,11 @@ class _TrainingData:
             self.areas, _CALIBRATION_PIXELS
         )
 
+    @cached_property
+    def seen(self) -> Sequence[TrainingArea]:
+        """The areas of the training whose residuals are looked at besides."""
+        return spread_over(self.training, _TRAINED_PIXELS) if self.held_out else ()
+
     def validation_patches(self, config: TrainingConfig, device: torch.device) -> torch.Tensor:
         """Cut patches (N, C, S, S) to validate on, always the same ones."""
         source = PatchSource(self.held_out or self.training, self.side, config.augmentation, device)
@@ -258,7 +263,10 @@ def _steps(
                 planes=len(data.areas),
                 fraction=trainer.fraction,
                 measuring_seconds=measuring_seconds(
-                    network, data.calibrated, config, device, calibration_passes(config.residual)
+                    network,
+                    measured_areas(data.calibrated, data.seen, config.residual, len(data.areas)),
+                    config,
+                    device,
                 ),
             )
             yield from _fit(trainer, data.fingerprint, control)
@@ -339,6 +347,8 @@ def _finished_model(
         trainer.device,
         held_out=bool(data.held_out),
         image_pixels=usual_pixels(data.planes),
+        images=len(data.areas),
+        trained=data.seen,
     )
     return DefectModel(
         config=config.replace(residual=own.residual),  # a rarity has been measured by now
