@@ -21,6 +21,7 @@ from PIL import Image
 from napari_ssim_defects import DefectModel, InputError, TrainingConfig, train
 from napari_ssim_defects.cli.terminal import Bar
 from napari_ssim_defects.core.common.device import place
+from napari_ssim_defects.core.common.memory import memory_kept
 from napari_ssim_defects.core.common.progress import drained
 from napari_ssim_defects.core.config import ResidualKind
 from napari_ssim_defects.core.evaluation.froc import froc_summary
@@ -37,7 +38,6 @@ from napari_ssim_defects.core.training.messages import (
     TrainingFinished,
     TrainingStep,
 )
-from napari_ssim_defects.core.training.resources import memory_kept
 from napari_ssim_defects.core.training.trainer import Trainer
 from napari_ssim_defects.core.training.validation import Validation
 from napari_ssim_defects.io.artifacts.checkpoint_file import (
