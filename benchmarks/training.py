@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from experiments import fibres, optimisation, seconds
+from experiments import fibres, seconds, trainer
 from torch import nn
 
 from napari_ssim_defects import TrainingConfig
@@ -91,7 +91,7 @@ def training(rounds: int, batch: int, patch_size: int, limits: dict[str, float])
     from pytorch_msssim import ssim
 
     config = TrainingConfig.preset("paper", patch_size=patch_size, batch_size=batch)
-    run = optimisation(config, CPU)
+    run = trainer(config, CPU)
     area = fibres()
 
     plain = Autoencoder.of(config, 1)

@@ -31,6 +31,12 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 Run = Callable[..., str]
 
 
+def test_all_of_them_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    for script in BENCHMARKS.glob("*.py"):
+        runpy.run_path(str(script), run_name="imported")
+
+
 def _make_dataset(root: Path, material: Callable[..., Any]) -> Path:
     for name in ("train_good", "test", "mask"):
         (root / name).mkdir(parents=True)
