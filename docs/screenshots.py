@@ -1,9 +1,9 @@
 """The pictures of the panel on the page about napari.
 
-xvfb-run -a -s "-screen 0 1600x1000x24" python docs/screenshots.py MODEL
+xvfb-run -a -s "-screen 0 1600x1100x24" python docs/screenshots.py FOLDER
 
-MODEL is one of nanofibres, such as the one that `napari-ssim-defects demo` makes. Written to
-docs/images: a drag of the threshold, frame by frame, and the table of regions.
+FOLDER is what `napari-ssim-defects demo` has made. Written to docs/images: the window with the
+panel, a drag of the threshold, frame by frame, the table of regions, and the folder section.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from napari_ssim_defects.plugin.jobs.torch_loading import load_torch
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 from napari_ssim_defects.samples import nanofibres
 
-IMAGES = Path(__file__).parent / "images"
+IMAGES = Path(__file__).resolve().parent / "images"
 DRAG = (3.0, 4.0, 5.0, 6.0, 7.0)
 SMALL = (720, 480)
 
@@ -57,7 +57,8 @@ def main() -> None:
     sample = nanofibres(seed=1, defects=True)
     image = viewer.add_image(sample.image, name="fibres", scale=(0.04, 0.04), units="um")
     load_torch()
-    state.model = DefectModel.load(sys.argv[1])
+    os.chdir(sys.argv[1])  # so that paths in the pictures are short
+    state.model = DefectModel.load("nanofibres.safetensors")
     state.detection_layers = (image,)
     controller.detection.start()
 
@@ -65,8 +66,12 @@ def main() -> None:
         return not state.busy and state.summary is not None and state.summary.complete
 
     wait(complete)
-    for name, section in panel._sections.items():
-        section.set_expanded(name == "Segment")
+
+    def expand(*names: str) -> None:
+        for name, section in panel._sections.items():
+            section.set_expanded(name in names)
+
+    expand("Segment")
     docks = viewer.window._qt_viewer.dockLayerList, viewer.window._qt_viewer.dockLayerControls
     for dock in docks:
         dock.setVisible(False)
@@ -82,8 +87,7 @@ def main() -> None:
     state.threshold = state.auto_threshold
     controller.labelling.start()
     wait(lambda: not state.busy)
-    for name, section in panel._sections.items():
-        section.set_expanded(name == "Regions")
+    expand("Regions")
     for dock in docks:
         dock.setVisible(True)
     window.resize(1400, 860)
@@ -97,6 +101,32 @@ def main() -> None:
     panel.regions.table.selectRow(inside[0])
     wait(lambda: True)
     picture(viewer, "regions.png")
+
+    state.labels_layer.visible = False
+    state.heatmap.visible = True
+    truth = viewer.add_labels(sample.labels, name="truth", scale=image.scale, units=image.units)
+    truth.visible = False
+    state.truth_layer = truth
+    panel.evaluate.evaluate_button.click()
+    wait(lambda: not state.busy and state.evaluation is not None)
+    expand("Segment", "Evaluate")
+    viewer.layers.selection.active = state.heatmap
+    viewer.layers["fibres threshold"].visible = True
+    window.resize(1500, 1080)
+    viewer.reset_view()
+    wait(lambda: True)
+    picture(viewer, "panel.png")
+
+    batch = panel.batch
+    for field, text in ((batch.inputs, "defective"), (batch.results, "inspected")):
+        field.setText(text)
+        field.editingFinished.emit()
+    batch.report.setChecked(True)
+    batch.overwrite.setChecked(True)
+    expand("Folder")
+    batch.start_button.click()
+    wait(lambda: not state.busy and bool(batch.summary.text()))
+    panel._sections["Folder"].grab().save(str(IMAGES / "folder.png"))
     viewer.close()
 
 
