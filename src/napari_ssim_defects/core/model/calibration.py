@@ -26,7 +26,6 @@ _DEFAULT = SegmentationConfig()
 _REGION_RATES = np.geomspace(1e-3, 1e-9, 121)
 _REGION_LEVELS = 100  # residuals at which regions are counted
 _FEWER_LEVELS = 40  # the same for each image by itself
-_LIGHTS_HELD = 0.75  # part of the other lights that a threshold of regions must hold in
 _COUNTED = 5  # regions that are enough to estimate their rate
 # Good images that show half of how images differ (benchmarks/EXPERIMENTS.md).
 _ENOUGH_IMAGES = 20
@@ -219,7 +218,7 @@ class CalibrationBuilder:
     Whole images were held out, or bands of them, and they may be few. So thresholds of regions are
     at least those of the median image that was trained on (see `add_trained`). A few good images do
     not show how images differ in light either: then they are at least those of the same material in
-    three of four other lights (see `add_varied`).
+    each other light (see `add_varied`).
     """
 
     def __init__(self, image_pixels: int | None = None, images: int | None = None) -> None:
@@ -278,11 +277,8 @@ class CalibrationBuilder:
         share = images / (images + _ENOUGH_IMAGES)
         highest = float(thresholds[-1])
         regions = _region_thresholds(self._prepared, values.size * share, highest)
-        if self._varied:
-            lights = [_region_thresholds(*measured, highest) for measured in self._varied.values()]
-            # All but one: a brightened image may be flat white, which was never learned.
-            least = np.quantile(lights, _LIGHTS_HELD, axis=0, method="lower")
-            regions = np.maximum(regions, least)
+        for planes, pixels in self._varied.values():
+            regions = np.maximum(regions, _region_thresholds(planes, pixels, highest))
         if self._trained:
             regions = np.maximum(regions, np.quantile(self._trained, 0.5, axis=0, method="lower"))
         return Calibration(
