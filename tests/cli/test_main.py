@@ -20,6 +20,7 @@ import tifffile
 import torch
 from PIL import Image
 
+from napari_ssim_defects import __version__
 from napari_ssim_defects.cli import main
 from napari_ssim_defects.cli import train as train_command
 from napari_ssim_defects.core.config import TrainingConfig
@@ -880,6 +881,13 @@ def test_text_that_the_terminal_cannot_show_is_escaped(
 
 
 # the program
+
+
+def test_the_version_is_that_of_the_package(capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.strip() == __version__
 
 
 @pytest.mark.parametrize("command", ["", "demo", "train", "detect", "run", "evaluate", "info"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
@@ -45,6 +46,7 @@ def argument_parser() -> argparse.ArgumentParser:
         prog="napari-ssim-defects",
         description="Find defects in images after training on defect-free images only.",
     )
+    parser.add_argument("--version", action="version", version=version("napari-ssim-defects"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="the whole job on generated sample images")
