@@ -95,12 +95,14 @@ def _text(done: FilesEvaluated, threshold: float) -> str:
     confusion = evaluation.confusion
     assert confusion is not None
     some = bool(evaluation.defects)
+    images = f"{evaluation.images} image{'s' * (evaluation.images != 1)}"
+    defects = f"{evaluation.defects} defect{'s' * (evaluation.defects != 1)}"
     text = (
         f"pixel AUROC {_score(evaluation.auroc, 3)}, AUPRC {_score(evaluation.auprc, 3)}, "
-        f"AUPRO {_score(evaluation.aupro, 3)} over {evaluation.images} images with "
-        f"{evaluation.defects} defects; median overlap at 5 % false positives "
+        f"AUPRO {_score(evaluation.aupro, 3)} over {images} with "
+        f"{defects}; median overlap at 5 % false positives "
         f"{_score(evaluation.overlap_quantiles[0.5])}; at threshold {threshold:.3f} "
-        f"{evaluation.found} of {evaluation.defects} defects found with "
+        f"{evaluation.found} of {defects} found with "
         f"{evaluation.false_regions_per_image:.2f} false regions per image, IoU "
         f"{_score(confusion.iou if some else None)}, F1 {_score(confusion.f1 if some else None)}, "
         f"false positive rate {confusion.false_positive_rate:.3g}; "
