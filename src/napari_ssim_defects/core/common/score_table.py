@@ -60,14 +60,10 @@ class ScoreTable:
         """
         defective = weights > 0
         keys = _ordered(residual) >> np.uint32(self._shift)
-        good = np.sort(keys[~defective])
-        own = weights[defective]
-        found, inverse = np.unique(keys[defective], return_inverse=True)
-        each = np.ones_like(own), own
-        counts = np.stack([np.bincount(inverse, column, found.size) for column in each])
+        good, own = np.sort(keys[~defective]), weights[defective]
         self._pending.append((
             _summed(good, np.ones((1, good.size))),
-            (found, counts.astype(np.float64)),
+            _merged([(keys[defective], np.stack([np.ones_like(own), own]))]),
         ))  # fmt: skip
         self._pending_pixels += residual.size
         if self._pending_pixels >= _BUFFER:
@@ -110,6 +106,7 @@ class ScoreTable:
 
 
 def _merged(counts: Sequence[_Counts]) -> _Counts:
+    """Sum the columns of equal keys, which may be in any order."""
     keys = np.concatenate([each for each, _ in counts])
     columns = np.concatenate([each for _, each in counts], axis=1)
     order = np.argsort(keys, kind="stable")

@@ -238,7 +238,7 @@ class CalibrationBuilder:
         self._values.append(residual[good])
         if not good.any():
             return
-        planes = np.atleast_2d(np.where(good, residual, residual[good].min()))
+        planes = np.atleast_2d(_filled(residual, good))
         for plane in planes.reshape(-1, *planes.shape[-2:]):
             self._prepared.append(prepare(plane, _DEFAULT))
             found = _area_thresholds(self._prepared[-1], plane)
@@ -248,17 +248,21 @@ class CalibrationBuilder:
         """Add the map (H, W) of a good plane that was trained on: for regions only."""
         good = np.isfinite(residual)
         if good.any():
-            plane = prepare(np.where(good, residual, residual[good].min()), _DEFAULT)
             highest = float(residual[good].max())
             self._trained.append(
-                _region_thresholds([plane], int(np.count_nonzero(good)), highest, _FEWER_LEVELS)
+                _region_thresholds(
+                    [prepare(_filled(residual, good), _DEFAULT)],
+                    int(np.count_nonzero(good)),
+                    highest,
+                    _FEWER_LEVELS,
+                )
             )
 
     def add_varied(self, residual: npt.NDArray[np.float32], light: int) -> None:
         """Add the map (H, W) of a good plane in other light, by its number: for regions only."""
         good = np.isfinite(residual)
         if good.any():
-            plane = prepare(np.where(good, residual, residual[good].min()), _DEFAULT)
+            plane = prepare(_filled(residual, good), _DEFAULT)
             planes, pixels = self._varied.get(light, ([], 0))
             self._varied[light] = [*planes, plane], pixels + int(np.count_nonzero(good))
 
@@ -292,6 +296,13 @@ class CalibrationBuilder:
             regions,
             image_pixels,
         )
+
+
+def _filled(
+    residual: npt.NDArray[np.float32], good: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float32]:
+    """Return a residual with its lowest good value at pixels that do not count."""
+    return np.where(good, residual, residual[good].min())
 
 
 def _last_of_equals(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
