@@ -48,7 +48,7 @@ from napari_ssim_defects.io.artifacts.checkpoint_file import (
 from napari_ssim_defects.io.files.atomic import atomic_path
 from napari_ssim_defects.io.images.datasets import Dataset, find_dataset
 from napari_ssim_defects.io.images.image_file import read_image
-from napari_ssim_defects.samples import nanofibres
+from napari_ssim_defects.samples import GOOD_SEEDS, nanofibres
 from napari_ssim_defects.scale.folders import FilesEvaluated, evaluate_files
 
 NANOFIBRES = "nanofibres"
@@ -279,10 +279,10 @@ def _trained(
 
 
 def _generated(folder: Path) -> Path:
-    """Four good nanofibre images and five defective ones, always the same."""
+    """The good nanofibre images of the sample data and ten defective ones."""
     for name in ("train_good", "test", "mask"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for seed in (1, 2, 3, 4, 101, 102, 103, 104, 105):
+    for seed in (*GOOD_SEEDS, *range(101, 111)):
         kind = "test" if seed > 100 else "train_good"
         path = folder / kind / f"{seed}.png"
         if not path.exists():

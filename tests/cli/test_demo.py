@@ -20,7 +20,7 @@ from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config.presets import PRESETS
 from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.io.images.image_file import find_images, read_image
-from napari_ssim_defects.samples import NanofibreSample, nanofibres
+from napari_ssim_defects.samples import GOOD_SEEDS, NanofibreSample, nanofibres
 
 SHAPE = (160, 192)
 
@@ -53,7 +53,7 @@ def test_demo_writes_everything_that_it_made(results: DemoResults, folder: Path)
         "overview.png",
         ".detection.jsonl",
         "regions.csv",
-        *(f"good/good_{number}.ome.tif" for number in (1, 2, 3, 4)),
+        *(f"good/good_{number}.ome.tif" for number in GOOD_SEEDS),
         *(f"defective/{name}.ome.tif" for name in defective),
         *(f"truth/{name}.ome.tif" for name in defective),
         *(f"{name}.residual.ome.tif" for name in defective),
@@ -124,7 +124,7 @@ def test_other_commands_go_on_from_the_folder_of_the_demo(
     scores = json.loads(capsys.readouterr().out)
     assert scores["images"] == 3
     assert scores["pixel_auroc"] == pytest.approx(results.summary["pixel_auroc"], abs=1e-6)
-    assert len(find_images([folder / "good"])) == 4
+    assert len(find_images([folder / "good"])) == len(GOOD_SEEDS)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a display")

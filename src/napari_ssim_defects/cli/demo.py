@@ -21,14 +21,12 @@ from ..core.training.train import train
 from ..io.files.atomic import ensure_folder
 from ..io.writers.figures import OverviewRow, write_overview
 from ..io.writers.ome_tiff import write_ome_tiff
-from ..samples import NanofibreSample, nanofibres
+from ..samples import DEFECTIVE_SEEDS, GOOD_SEEDS, NanofibreSample, nanofibres
 from ..scale.folders import FileDetected, FileFailed, FileProgress, detect_files
 from .terminal import Bar
 
 __all__ = ["DemoResults", "run_demo"]
 
-_GOOD_SEEDS = (1, 2, 3, 4)  # as many images as the paper trains on
-_DEFECTIVE_SEEDS = (101, 102, 103)
 _PIXEL_SIZE, _UNIT = (0.05, 0.05), "µm"
 
 
@@ -97,10 +95,11 @@ def run_demo(folder: str | os.PathLike[str], minutes: float | None = None) -> De
     with Bar("drawing nanofibres") as bar:
         good: list[NanofibreSample] = []
         defective: list[NanofibreSample] = []
-        for number, seed in enumerate((*_GOOD_SEEDS, *_DEFECTIVE_SEEDS), start=1):
-            defects = seed in _DEFECTIVE_SEEDS
+        seeds = (*GOOD_SEEDS, *DEFECTIVE_SEEDS)
+        for number, seed in enumerate(seeds, start=1):
+            defects = seed in DEFECTIVE_SEEDS
             (defective if defects else good).append(nanofibres(seed, defects=defects))
-            bar.show(number / len((*_GOOD_SEEDS, *_DEFECTIVE_SEEDS)), "")
+            bar.show(number / len(seeds), "")
     write = partial(write_ome_tiff, pixel_size=_PIXEL_SIZE, unit=_UNIT)
     for number, sample in enumerate(good, start=1):
         write(good_folder / f"good_{number}.ome.tif", sample.image)

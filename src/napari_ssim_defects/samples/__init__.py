@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from .checkerboard import CheckerboardSample, checkerboard
-from .nanofibres import NanofibreSample, nanofibres
+from .nanofibres import DEFECTIVE_SEEDS, GOOD_SEEDS, NanofibreSample, nanofibres
 from .painted_texture import PaintedTexture, painted_texture
 
 __all__ = [
+    "DEFECTIVE_SEEDS",
+    "GOOD_SEEDS",
     "CheckerboardSample",
     "NanofibreSample",
     "PaintedTexture",

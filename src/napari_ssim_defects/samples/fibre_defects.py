@@ -28,14 +28,15 @@ Indices = npt.NDArray[np.intp]
 Kind = Literal["bead", "dust", "clump", "film", "broken_fibre"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-_TURNS: tuple[Kind, ...] = (*KINDS, "dust", "clump", "film")  # the usual ones come twice
+_TURNS: tuple[Kind, ...] = ("broken_fibre", *2 * ("bead",), *4 * ("dust", "clump", "film"))
+"""As often as among real ones, of which hardly any is a broken fibre."""
 
 _ATTEMPTS = 200  # places that are tried for a defect before the image counts as full
-_HOSTS = 0.5  # part of the upper fibres, counted from the top, on which defects lie
-_DIAMETERS = {"dust": (19, 0.2), "clump": (32, 0.6), "film": (36, 0.8)}
+_HOSTS = 0.3  # part of the upper fibres, counted from the top, on which defects lie
+_DIAMETERS = {"dust": (19, 0.2), "clump": (32, 0.6), "film": (36, 0.7)}
 """Median in pixels, and standard deviation of the logarithm; fitted as the mesh is."""
 
-_BRIGHTNESS = {"dust": (2.4, 4.0), "clump": (2.2, 4.0), "film": (1.2, 2.6)}
+_BRIGHTNESS = {"dust": (2.4, 4.0), "clump": (2.2, 4.0), "film": (1.4, 2.8)}
 """Lowest and highest signal."""
 
 _LARGEST = 0.6  # size of a defect in units of the side of its share of the image
@@ -100,7 +101,7 @@ class Lump:
         dome = np.sqrt(np.maximum(radius**2 - away[..., 0] ** 2, 0)) + 0.4 * self.roughness
         tilt = np.gradient(dome)
         lit = np.tanh(-(tilt[0] * LIGHT[0] + tilt[1] * LIGHT[1]))
-        signal = self.brightness * (0.4 + 0.6 * gap) * (1 + 0.35 * lit)
+        signal = self.brightness * (0.55 + 0.45 * gap) * (1 + 0.25 * lit)
         canvas.over(rows, columns, single(distance), single(signal))
 
 

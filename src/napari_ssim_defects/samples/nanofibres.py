@@ -14,7 +14,13 @@ from .fibre_defects import Defect, plant
 from .fibre_rendering import Canvas, Drawable, random_fibres
 from .noise import Field, generator
 
-__all__ = ["NanofibreSample", "nanofibres"]
+__all__ = ["DEFECTIVE_SEEDS", "GOOD_SEEDS", "NanofibreSample", "nanofibres"]
+
+GOOD_SEEDS = tuple(range(1, 13))
+"""Seeds of the good images of the sample data: enough to show how images differ."""
+
+DEFECTIVE_SEEDS = (101, 102, 103)
+"""Seeds of its defective images."""
 
 _FIBRES, _SENSOR, _DEFECTS = range(3)  # streams of randomness of a seed
 
@@ -22,7 +28,7 @@ _FULL_AREA = 700 * 1024  # pixels on which there are 3 to 18 defects
 _SMALLEST = 64  # side of an image, in pixels
 _BEAM = 0.4  # standard deviation of the electron beam, in pixels
 _NOISE = 0.05  # four times the deviation of the noise at medium grey, as a part of white
-_DEPTH = 0.75  # part of the fibres that lie below all defects
+_DEPTH = 0.85  # part of the fibres that lie below all defects
 _TRIES = 4  # to place defects where fibres do not hide them
 _VISIBLE = 0.04  # change of the picture that the noise does not hide
 _SPECK = 40  # pixels; smaller separate changes are taken back
@@ -66,7 +72,7 @@ def nanofibres(
     defects
         False: none. True: about three to eighteen on 700 x 1024 pixels, rather few than many,
         in proportion to the area and at least one. A number: exactly so many. Kinds take turns
-        in random order, dust, clumps and films twice as often as the others. Most are 15 to 60
+        in random order, of fifteen four are dust, clumps and films each. Most are 15 to 60
         pixels long, few 200, none much more than 0.6 of the shorter side.
     shape
         (H, W); at least 64 each.

@@ -53,9 +53,9 @@ def test_paper_preset_is_the_papers_experiment():
     assert config.stride == 30
 
 
-def test_default_post_processing_is_the_papers():
+def test_default_post_processing_is_the_papers_without_its_hulls():
     assert SegmentationConfig().opening == 4
-    assert SegmentationConfig().convex_hull
+    assert not SegmentationConfig().convex_hull
 
 
 def test_preset_takes_changes():

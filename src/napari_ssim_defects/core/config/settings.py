@@ -113,9 +113,9 @@ class SegmentationConfig(FrozenModel, use_attribute_docstrings=True):
     clear_border: Annotated[bool, Shown("Drop at border")] = False
     """Whether regions that touch the border of the image are dropped: they are cut off."""
 
-    convex_hull: Annotated[bool, Shown("Convex hulls")] = True
+    convex_hull: Annotated[bool, Shown("Convex hulls")] = False
     """Whether each region is replaced by its convex hull, as in the paper; hulls that touch become
-    one region."""
+    one region. Without, outlines are nearer to the defects (benchmarks/EXPERIMENTS.md)."""
 
     review_threshold: Annotated[float, Shown("Review from")] | None = None
     """A second, lower threshold: what lies between the two is to be reviewed by a person."""

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...samples import checkerboard, nanofibres, painted_texture
+import numpy as np
+
+from ...samples import (
+    DEFECTIVE_SEEDS,
+    GOOD_SEEDS,
+    checkerboard,
+    nanofibres,
+    painted_texture,
+)
 
 __all__ = ["checkerboard_layers", "gravel_layers", "nanofibre_layers"]
 
@@ -15,18 +23,21 @@ _NANOFIBRES = {"scale": (0.05, 0.05), "units": ("um", "um"), "axis_labels": ("y"
 
 
 def nanofibre_layers() -> list[_LayerData]:
-    """Two good micrographs of nanofibres, a defective one, and where its defects are."""
-    layers: list[_LayerData] = [
-        (nanofibres(seed).image, {"name": f"nanofibres good {seed}", **_NANOFIBRES}, "image")
-        for seed in (1, 2)
-    ]
-    defective = nanofibres(3, defects=True)
-    truth = {"name": "nanofibres truth", "visible": False, **_NANOFIBRES}
-    return [
-        *layers,
-        (defective.image, {"name": "nanofibres defective", **_NANOFIBRES}, "image"),
-        (defective.labels, truth, "labels"),
-    ]
+    """A stack of good micrographs of nanofibres, defective ones, and where their defects are."""
+    good = np.stack([nanofibres(seed).image for seed in GOOD_SEEDS])
+    stack = {
+        "name": "nanofibres good",
+        "scale": (1, *_NANOFIBRES["scale"]),
+        "units": ("pixel", *_NANOFIBRES["units"]),
+        "axis_labels": ("image", *_NANOFIBRES["axis_labels"]),
+    }
+    layers: list[_LayerData] = [(good, stack, "image")]
+    for number, seed in enumerate(DEFECTIVE_SEEDS, start=1):
+        sample = nanofibres(seed, defects=True)
+        image = {"name": f"nanofibres defective {number}", **_NANOFIBRES}
+        truth = {"name": f"nanofibres truth {number}", "visible": False, **_NANOFIBRES}
+        layers += [(sample.image, image, "image"), (sample.labels, truth, "labels")]
+    return layers
 
 
 def checkerboard_layers() -> list[_LayerData]:
