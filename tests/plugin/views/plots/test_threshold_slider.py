@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QColor, QHelpEvent, QImage, QKeyEvent, QPixmap, QWheelEvent
+from qtpy.QtCore import QCoreApplication, QEvent, QPoint, Qt
+from qtpy.QtGui import QColor, QHelpEvent, QImage, QKeyEvent, QPixmap
 from qtpy.QtWidgets import QDoubleSpinBox, QLabel, QToolTip, QWidget
 
 from napari_ssim_defects.plugin.views.plots.histogram import Histogram, percent
@@ -48,22 +48,6 @@ def spin(slider: ThresholdSlider) -> QDoubleSpinBox:
 
 def at(slider: ThresholdSlider, value: float) -> QPoint:
     return QPoint(round(plot(slider).place(value)), 50)
-
-
-def wheel(slider: ThresholdSlider, delta: int) -> None:
-    target = plot(slider)
-    place = QPointF(100, 50)
-    event = QWheelEvent(
-        place,
-        QPointF(target.mapToGlobal(place.toPoint())),
-        QPoint(),
-        QPoint(0, delta),
-        Qt.MouseButton.NoButton,
-        Qt.KeyboardModifier.NoModifier,
-        Qt.ScrollPhase.NoScrollPhase,
-        False,
-    )
-    QCoreApplication.sendEvent(target, event)
 
 
 def picture_of(widget: QWidget) -> np.ndarray:
@@ -204,14 +188,6 @@ def test_its_keys_are_claimed_before_the_shortcuts_of_the_window(slider: Thresho
         event.ignore()
         QCoreApplication.sendEvent(plot(slider), event)
         assert event.isAccepted() == claimed
-
-
-def test_the_wheel_moves_a_step_per_notch(slider: ThresholdSlider, emitted: list[float]) -> None:
-    wheel(slider, 120)
-    wheel(slider, -240)
-    for _ in range(4):  # a touchpad's fractions of a notch
-        wheel(slider, 30)
-    assert emitted == [0.505, 0.495, 0.5]
 
 
 def test_a_typed_value_is_emitted_once_when_it_is_complete(

@@ -25,7 +25,7 @@ from .ticks import decimals_for, linear_ticks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from qtpy.QtGui import QMouseEvent, QPaintEvent, QWheelEvent
+    from qtpy.QtGui import QMouseEvent, QPaintEvent
 
 __all__ = [
     "HistogramPicture",
@@ -36,7 +36,6 @@ __all__ = [
 STEPS = 200  # arrow keys across the range
 PAGES = 20
 GRIP = 6  # pixels beside a line that still count as on it
-NOTCH = 120  # Qt's wheel units
 LEFT = Qt.MouseButton.LeftButton
 SHIFT = Qt.KeyboardModifier.ShiftModifier
 STEP_KEYS: dict[int, int] = {
@@ -61,8 +60,8 @@ class HistogramPlot(QWidget):
     The plot does not move its lines by itself: it emits ``asked`` with the line and the wanted
     value, inside the range, and whoever owns the value sets ``threshold`` or ``review``.
 
-    The mouse moves the line that is nearer; keys and wheel move the threshold for defects, and with
-    Shift the one for review.
+    The mouse moves the line that is nearer; keys move the threshold for defects, and with Shift the
+    one for review. The wheel is left to the panel, which scrolls.
 
     Parameters
     ----------
@@ -83,7 +82,6 @@ class HistogramPlot(QWidget):
         self.near: Line | None = None
         self._picture = HistogramPicture(self)
         self._grabbed: tuple[Line, float] | None = None
-        self._wheel = 0
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
         self.setMinimumHeight(70)
@@ -203,17 +201,6 @@ class HistogramPlot(QWidget):
             self.near = near
             self.setCursor(Qt.CursorShape.SplitHCursor if near else Qt.CursorShape.ArrowCursor)
             self.update()
-
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Move a step per notch; touchpads send fractions of one."""
-        assert event is not None
-        delta = event.angleDelta()
-        self._wheel += delta.y() or delta.x()
-        steps = int(self._wheel / NOTCH)
-        self._wheel -= steps * NOTCH
-        if steps:
-            self._ask_steps("review" if event.modifiers() & SHIFT else "threshold", steps)
-        event.accept()
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         """Move by steps, pages and to the ends."""

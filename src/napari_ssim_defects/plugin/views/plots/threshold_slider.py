@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from ..widgets.fields import NumberBox
 from .histogram import Histogram, percent
 from .histogram_plot import STEPS, HistogramPlot, Line
 from .ticks import decimals_for
@@ -26,8 +27,8 @@ class ThresholdSlider(QWidget):
     may lie left of it, from which on values are to be reviewed. Only what a person does emits
     ``value_changed`` and ``review_changed``; the methods below never do.
 
-    Arrow keys and the wheel move by 1/200 of the range, PageUp and PageDown by 1/20, Home and End
-    to its ends; with Shift they move the second line. A double-click takes the marker's value.
+    Arrow keys move by 1/200 of the range, PageUp and PageDown by 1/20, Home and End to its ends;
+    with Shift they move the second line. A double-click takes the marker's value.
 
     Parameters
     ----------
@@ -45,10 +46,9 @@ class ThresholdSlider(QWidget):
         self._plot = HistogramPlot(self)
         self._plot.setAccessibleName("Threshold on the histogram")
         self._plot.asked.connect(self._on_asked)
-        self._spin = QDoubleSpinBox(self)
-        self._spin.setKeyboardTracking(False)  # half-typed numbers are no thresholds
+        self._spin = NumberBox(0, 1)
         self._spin.setAccessibleName("Threshold")
-        self._spin.valueChanged.connect(self._change)
+        self._spin.edited.connect(self._change)
         self._share = QLabel(self)
         self._share.setWordWrap(True)  # or a narrow panel would cut off its other rows
         name = QLabel("Threshold", self)
@@ -180,9 +180,7 @@ class ThresholdSlider(QWidget):
 
     def _show_value(self) -> None:
         value = self.value()
-        self._spin.blockSignals(True)
-        self._spin.setValue(value)
-        self._spin.blockSignals(False)
+        self._spin.show_value(value)
         self._plot.threshold = value
         self._plot.update()
         shares = {

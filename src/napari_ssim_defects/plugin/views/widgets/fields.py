@@ -66,11 +66,17 @@ def while_alive(method: _Method) -> _Method:
     return cast(_Method, guarded)
 
 
-class IntegerBox(QSpinBox):
-    """An integer on a grid, such as a multiple of 16 or an odd number.
+class _Unscrolled:
+    """Leaves the wheel to the panel, whose scrolling must not change a value."""
 
-    The wheel changes it only while it has the focus, so that scrolling the panel never does.
-    """
+    def wheelEvent(self, event: QWheelEvent | None) -> None:
+        """Scroll the panel."""
+        if event is not None:
+            event.ignore()
+
+
+class IntegerBox(_Unscrolled, QSpinBox):
+    """An integer on a grid, such as a multiple of 16 or an odd number."""
 
     edited = Signal(int)
 
@@ -90,10 +96,6 @@ class IntegerBox(QSpinBox):
         with QSignalBlocker(self):
             self.setValue(self.minimum() if value is None else value)
 
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Scroll the panel unless the box has the focus."""
-        _wheel(self, super().wheelEvent, event)
-
     def _snap(self, value: int) -> None:
         step = self.singleStep()
         snapped = self.minimum() + round((value - self.minimum()) / step) * step
@@ -101,8 +103,8 @@ class IntegerBox(QSpinBox):
         self.edited.emit(snapped)
 
 
-class NumberBox(QDoubleSpinBox):
-    """A number; the wheel changes it only while it has the focus."""
+class NumberBox(_Unscrolled, QDoubleSpinBox):
+    """A number."""
 
     edited = Signal(float)
 
@@ -122,12 +124,8 @@ class NumberBox(QDoubleSpinBox):
         with QSignalBlocker(self):
             self.setValue(self.minimum() if value is None else value)
 
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Scroll the panel unless the box has the focus."""
-        _wheel(self, super().wheelEvent, event)
 
-
-class Choice(QComboBox):
+class Choice(_Unscrolled, QComboBox):
     """One of a few values, each with a text."""
 
     chosen = Signal(object)
@@ -142,10 +140,6 @@ class Choice(QComboBox):
     def show_value(self, value: object) -> None:
         """Show a value without telling anyone; one that is not in the list shows as nothing."""
         self.setCurrentIndex(self.findData(value))
-
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Scroll the panel unless the box has the focus."""
-        _wheel(self, super().wheelEvent, event)
 
 
 class Check(QCheckBox):
@@ -187,7 +181,7 @@ def setting_field(
     return field
 
 
-class LayerCombo(QComboBox):
+class LayerCombo(_Unscrolled, QComboBox):
     """One of the layers, or none; it follows the layer list.
 
     Parameters
@@ -223,10 +217,6 @@ class LayerCombo(QComboBox):
         """Show a layer without emitting a signal."""
         self._shown = layer
         self._fill()
-
-    def wheelEvent(self, event: QWheelEvent | None) -> None:
-        """Scroll the panel unless the box has the focus."""
-        _wheel(self, super().wheelEvent, event)
 
     @while_alive
     def _fill(self) -> None:
@@ -314,15 +304,6 @@ def _prepare(field: QWidget, tip: str) -> None:
     if isinstance(field, QComboBox):
         field.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         field.setMinimumContentsLength(8)
-
-
-def _wheel(field: QWidget, turn: Callable[[Any], None], event: QWheelEvent | None) -> None:
-    if event is None:
-        return
-    if field.hasFocus():
-        turn(event)
-    else:
-        event.ignore()
 
 
 class Section(QWidget):
