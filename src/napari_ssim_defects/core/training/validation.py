@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import expit
 
 from ..common.score_table import area_below_roc
 from ..config import TrainingConfig
@@ -29,7 +30,10 @@ __all__ = ["Validation"]
 
 _RECONSTRUCTED = 16  # patches: enough to measure the reconstruction skill
 _PREVIEW_PATCHES = 4
-_CORRUPTED = 48  # patches on which the skill of ensemble members is measured
+_CORRUPTED = 192  # patches on which the skill of ensemble members is measured
+# The same corruptions in every training: they make most of the noise of a skill, and skills are
+# compared with fixed limits (benchmarks/EXPERIMENTS.md).
+_CORRUPTION_SEED = 2018
 _TRIED = 2  # squares whose scores are shown, painted and as they are
 _EVERY = 2  # pixels in each direction: neighbours hardly differ
 
@@ -118,7 +122,7 @@ class Validation:
         network.eval()
         device = self.patches.device
         kinds = needed_predictions(members)[1]
-        generator = torch.Generator(device).manual_seed(self.config.seed)
+        generator = torch.Generator(device).manual_seed(_CORRUPTION_SEED)
         found: dict[SimpleResidual, list[npt.NDArray[np.float32]]] = {
             member: [] for member in members
         }
@@ -144,7 +148,7 @@ class Validation:
     def separation_skill(self, network: Autoencoder) -> float:
         """Return how well the reconstruction tells painted corruptions from good pixels."""
         network.eval()
-        generator = torch.Generator(self.patches.device).manual_seed(self.config.seed)
+        generator = torch.Generator(self.patches.device).manual_seed(_CORRUPTION_SEED)
         painted, mask = corrupt(self._shown, generator)
         outputs = reconstructor(network, self.config)
         with torch.no_grad(), autocast(self.patches.device):
@@ -193,7 +197,8 @@ class Validation:
     def _tried(
         self, network: Autoencoder
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | tuple[None, None]:
-        """Return good squares and painted ones, and how sure the discriminator is of defects."""
+        """Return good squares and painted ones, and how probable the discriminator finds
+        defects."""
         if network.discriminator is None:
             return None, None
         network.eval()
@@ -201,11 +206,11 @@ class Validation:
         good = self.patches[:_TRIED]
         generator = torch.Generator(device).manual_seed(self.config.seed + 2)
         squares = torch.cat([good, painted_for_sure(good, generator)]).cpu().numpy()
-        scores = [
+        odds = [
             local_predictions(network, ["discriminator"], s, Box(0, 0, *s.shape[1:]), device)[0]
             for s in squares
         ]
-        return squares, 1 - np.exp(-np.stack(scores))  # scores are -log P(good)
+        return squares, expit(np.stack(odds))  # log-odds to probabilities
 
     def _loss_of(self, outputs: torch.Tensor) -> float:
         outputs = outputs[:, : self._shown.shape[1]].expand_as(self._shown)
