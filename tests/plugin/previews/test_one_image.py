@@ -146,3 +146,13 @@ def test_a_removed_image_leaves_the_keys_working(viewer, three, state, controlle
     controller.images.step(1)
     controller.images.step(1)
     assert state.image in (layers[0], layers[2])
+
+
+def test_a_drag_of_the_threshold_leaves_the_layers_of_other_images_alone(viewer, three, state):
+    touched = []
+    for layer in viewer.layers:
+        if provenance(layer).get("source") != "part 3":
+            layer.events.visible.connect(lambda event: touched.append(event.source))
+    for threshold in (0.3, 0.4, 0.5):
+        state.threshold = threshold
+    assert touched == []  # each would draw all layers again

@@ -66,7 +66,7 @@ class Controller:
         self.training = TrainingController(shared, self._on_trained)
         self.detection = DetectionController(shared)
         self.proposals = ProposalController(shared)
-        self.labelling = LabellingController(shared)
+        self.labelling = LabellingController(shared, self.images.show)
         self.regions = RegionTableController(shared)
         self.corrections = CorrectionController(shared, self.proposals.follow_model)
         self.evaluation = EvaluationController(shared)

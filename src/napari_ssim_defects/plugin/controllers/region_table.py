@@ -20,7 +20,7 @@ from ...core.segmentation.regions import Region, measure_planes
 from ...io.writers.tables import REGION_COLUMNS, tab_separated, write_csv
 from ..jobs import workers
 from ..jobs.jobs import Done, Fraction
-from ..layers import is_committed, source_name
+from ..layers import is_committed, set_visible, source_name
 from ..layers.large import large_labels
 from ..layers.provenance import provenance, update_provenance
 from ..layers.region_features import RegionsMeasured, Spacing, checksum, regions_to_review
@@ -200,7 +200,7 @@ class RegionSelection:
         plane, label = table.key(row)
         self._state.selected_region = plane, label
         self._viewer.layers.selection.active = layer
-        layer.visible = True
+        set_visible(layer, True)
         layer.selected_label = label
         index = np.unravel_index(plane, layer.data.shape[:-2]) if layer.ndim > 2 else ()
         centre = (table.columns[f"centroid_{axis}"][row] for axis in ("row", "column"))
@@ -322,6 +322,7 @@ class RegionTableController(SectionController):
         self._saving: workers.Job | None = None  # its messages arrive as long as it is referenced
         self._selection = RegionSelection(panel.viewer, panel.state)
         self.select = self._selection.select
+        self._later = workers.Later(self._gather, _REST)
         for layer in panel.viewer.layers:
             self._follow(layer)
         self._connect(panel.viewer.layers.events.inserted, self._on_inserted)
@@ -329,10 +330,12 @@ class RegionTableController(SectionController):
         self._connect(panel.viewer.layers.selection.events.active, self._on_active)
         self._connect(panel.state.events.labels_layer, self._show)
         self._connect(panel.state.events.model, self._show)
+        self._connect(panel.state.events.model, self._later.request)
 
     def close(self) -> None:
         """Stop threads, and disconnect from the viewer and the state."""
         super().close()
+        self._later.cancel()
         for layer in list(self._measured):
             self._forget(layer)
         self._selection.close()
@@ -341,6 +344,14 @@ class RegionTableController(SectionController):
         """List the regions of a layer, and show its image."""
         self._state.labels_layer = layer
         self._viewer.layers.selection.active = layer
+
+    def go_to(self, layer: Labels, key: RegionKey) -> None:
+        """Go to a region of any layer, as to one of the table."""
+        self.choose(layer)
+        self._state.labels_layer = layer  # not newer ones of the same image
+        row = None if self._state.regions is None else self._state.regions.row(key)
+        if row is not None:
+            self.select(row)
 
     def text(self, rows: Sequence[int]) -> str:
         """Return rows of the table as text for a spreadsheet, with the columns of the file."""
@@ -398,12 +409,16 @@ class RegionTableController(SectionController):
         self._measured[layer] = MeasuredLabels(layer, self._runner.fail)
         layer.events.features.connect(self._on_features)
         self._state.labels_layer = layer
+        self._later.request()
 
     def _forget(self, layer: Labels) -> None:
         layer.events.features.disconnect(self._on_features)
         self._measured.pop(layer).close()
+        known = self._state.all_regions
+        self._state.all_regions = tuple(each for each in known if each[0] is not layer)
 
     def _on_features(self, event: Any) -> None:
+        self._later.request()
         if event.source is self._state.labels_layer:
             self._show()
 
@@ -414,6 +429,14 @@ class RegionTableController(SectionController):
         key = state.selected_region
         if key is not None and (state.regions is None or state.regions.row(key) is None):
             state.selected_region = None
+
+    def _gather(self) -> None:
+        """Show the regions of all layers."""
+        model = self._state.model
+        tables = [(layer, _table(layer, _marks(layer, model))) for layer in self._measured]
+        self._state.all_regions = tuple(
+            (layer, table) for layer, table in tables if table is not None
+        )
 
 
 def _table(layer: Labels, marks: Sequence[Mark]) -> RegionTable | None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...core.config import OutputConfig, SegmentationConfig
 from ..layers.large import LargeLabels
+from ..layers.region_pictures import planes_like
 from .jobs import Done, Fraction, Labelled, label_residual, outline_regions
 
 if TYPE_CHECKING:
@@ -155,16 +156,7 @@ def _regions(item: Exportable) -> Generator[Fraction | Labelled | LargeLabels, N
 
 def _planes(item: Exportable) -> Planes | None:
     """See the image as the planes that the heatmap has; None if it is gone or has changed."""
-    from ...core.images.planes import as_planes
-
-    if item.source is None:
-        return None
-    image, rgb = item.source.image, item.source.rgb
-    for axis in (None, *range(-1, -image.ndim - 1, -1)):
-        kept = image.shape if axis is None else image.shape[:axis] + image.shape[axis:][1:]
-        if kept == item.residual.shape:
-            return as_planes(image, None if rgb else axis, grey=axis is None)
-    return None
+    return None if item.source is None else planes_like(item.source, item.residual.shape)
 
 
 def _names(items: Sequence[Exportable]) -> list[str]:

@@ -6,7 +6,7 @@ torch is never imported on the GUI thread.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -477,3 +477,15 @@ def create_labels(
             yield Created(message.labels, measured)
         else:
             yield message
+
+
+def one_by_one(
+    work: Sequence[Callable[[], Generator[Any, None, None]]],
+) -> Generator[Any, None, None]:
+    """Do jobs one after another; their progress becomes that of all of them."""
+    for number, job in enumerate(work):
+        for message in job():
+            if isinstance(message, Fraction):
+                yield Fraction((number + message.value) / len(work))
+            else:
+                yield message

@@ -21,6 +21,7 @@ from .derived import (
     is_inspectable,
     is_mask,
     is_painted,
+    set_visible,
     source_name,
 )
 from .large import large_labels, large_residual, refuse_large
@@ -44,6 +45,7 @@ __all__ = [
     "new_preview",
     "new_reconstruction",
     "refuse_large",
+    "set_visible",
     "show_growth",
     "source_name",
     "source_of",

@@ -14,9 +14,7 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
 
 from ...io.writers.overlay import DEFECT_COLOUR, REVIEW_COLOUR
-from .derived import (
-    source_name,
-)
+from .derived import set_visible, source_name
 from .large import (
     LARGE,
     LARGE_LABELS,
@@ -224,7 +222,7 @@ def update_labels(
             setattr(layer, name, value)
     layer.data = labels
     layer.features = measured.features
-    layer.visible = True
+    set_visible(layer, True)
 
 
 def _labels_metadata(

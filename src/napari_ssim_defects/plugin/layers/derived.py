@@ -25,6 +25,7 @@ __all__ = [
     "is_inspectable",
     "is_mask",
     "is_painted",
+    "set_visible",
     "source_name",
 ]
 
@@ -99,6 +100,12 @@ def image_key(layer: Layer) -> str | None:
         return str(layer.unique_id)
     key = provenance(layer).get("source_id")
     return None if key is None else str(key)
+
+
+def set_visible(layer: Layer, visible: bool) -> None:
+    """Show or hide a layer; napari draws all of them again even where nothing changes."""
+    if layer.visible != visible:
+        layer.visible = visible
 
 
 def source_name(layer: Layer) -> str:

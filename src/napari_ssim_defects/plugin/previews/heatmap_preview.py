@@ -13,7 +13,7 @@ from napari.layers import Image, Labels
 
 from ...core.config import SegmentationConfig
 from ..jobs import jobs, workers
-from ..layers import new_preview
+from ..layers import new_preview, set_visible
 from ..layers.large import large_residual, shown
 from ..layers.provenance import inspected_area
 from ..layers.spatial import visible_plane
@@ -137,8 +137,8 @@ class HeatmapPreview:
         if self._job is not None and len(self._ready) == self._planes:
             self._stop()  # a completion that is out of date
         self._draw(self._visible_plane)
-        if self._layer is not None and not self._layer.visible:
-            self._layer.visible = True
+        if self._layer is not None:
+            set_visible(self._layer, True)
         self._later.request()
         self._on_counted(self)
 
@@ -153,7 +153,7 @@ class HeatmapPreview:
         """Show or hide the layer; it comes back when the threshold moves."""
         self._visible = visible
         if self._layer is not None:
-            self._layer.visible = visible
+            set_visible(self._layer, visible)
 
     def remove(self) -> None:
         """Stop, and take the layer away."""
@@ -261,7 +261,7 @@ class HeatmapPreview:
             self._buffer = np.zeros(self._residual.shape, dtype=np.uint8)
             self._painted.clear()
             self._layer = new_preview(self._buffer, self.heatmap)
-            self._layer.visible = self._visible
+            set_visible(self._layer, self._visible)
             selection = set(self._viewer.layers.selection)
             self._viewer.add_layer(self._layer)
             if selection:  # dragging the threshold must not change what is selected
@@ -322,7 +322,7 @@ class LargePreview:
         layer = self._ensure_layer()
         for level in self._levels:
             level.set(threshold, settings.review_threshold)
-        layer.visible = True
+        set_visible(layer, True)
         self._refresh()
 
     def show_plane(self) -> None:
@@ -331,7 +331,7 @@ class LargePreview:
     def set_visible(self, visible: bool) -> None:
         """Show or hide the layer; it comes back when the threshold moves."""
         if self._layer is not None:
-            self._layer.visible = visible
+            set_visible(self._layer, visible)
 
     def remove(self) -> None:
         """Take the layer away."""

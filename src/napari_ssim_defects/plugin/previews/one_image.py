@@ -8,7 +8,14 @@ from weakref import WeakKeyDictionary
 
 from napari.layers import Layer
 
-from ..layers import created_labels, find_derived, image_key, is_heatmap, is_inspectable
+from ..layers import (
+    created_labels,
+    find_derived,
+    image_key,
+    is_heatmap,
+    is_inspectable,
+    set_visible,
+)
 from ..state.panel_state import PanelState
 
 if TYPE_CHECKING:
@@ -67,7 +74,7 @@ class OneImage:
     def show(self, heatmap: Layer) -> None:
         """Show the image of a heatmap, and both of them only."""
         self._show(image_key(heatmap))
-        heatmap.visible = True
+        set_visible(heatmap, True)
 
     def step(self, by: int) -> None:
         """Go on by so many images, round and round: inspected ones, or all if none is."""
@@ -89,7 +96,7 @@ class OneImage:
                 if layer.visible and not is_inspectable(layer)
             ]
         for layer in self._covering:
-            layer.visible = not plain
+            set_visible(layer, not plain)
         if not plain:
             self._covering = []
 
@@ -109,9 +116,10 @@ class OneImage:
                 other = image_key(layer)
                 if other not in (None, key) and any(_overlap(layer, each) for each in mine):
                     self._hidden.setdefault(layer, layer.visible)
-                    layer.visible = False
+                    set_visible(layer, False)
         for layer in mine:
-            layer.visible = self._hidden.pop(layer, layer.visible) or is_inspectable(layer)
+            seen = self._hidden.pop(layer, layer.visible)
+            set_visible(layer, seen or is_inspectable(layer))
         state.image = next((layer for layer in mine if is_inspectable(layer)), None)
         heatmap = next((layer for layer in mine if is_heatmap(layer)), None)
         labels = None if heatmap is None else created_labels(heatmap, layers)

@@ -185,6 +185,8 @@ class PanelState(EventedModel):
     labels_layer, regions, selected_region
         Layer of committed regions that is listed, or None; their `RegionTable`, or None; plane
         and label of the one that is selected, or None.
+    all_regions
+        Pairs of every layer of committed regions and its `RegionTable`.
     good_layer
         Heatmap of a defect-free image that thresholds are measured on; None: those that the model
         was calibrated with.
@@ -230,6 +232,7 @@ class PanelState(EventedModel):
         "good_histogram": operator.is_,
         "labels_layer": operator.is_,
         "regions": operator.is_,
+        "all_regions": operator.is_,
         "good_layer": operator.is_,
         "truth_layer": operator.is_,
         "evaluation": operator.is_,
@@ -268,6 +271,7 @@ class PanelState(EventedModel):
     labels_layer: Any = None
     regions: Any = None
     selected_region: RegionKey | None = None
+    all_regions: tuple[Any, ...] = ()
 
     good_layer: Any = None
     truth_layer: Any = None

@@ -143,6 +143,7 @@ class DefectPanel(QWidget):
         self.batch = BatchView(self.controller)
         self.images = ImageBar(self.controller)
         self.footer = Footer(self.state)
+        self._detected = self.state.heatmap is not None
         self._sections = {
             "Train": Section("Train", self.train, expanded=True),
             "Detect": Section("Detect", self.detect, expanded=True),
@@ -183,7 +184,8 @@ class DefectPanel(QWidget):
 
     @while_alive
     def _on_heatmap(self) -> None:
-        if self.state.heatmap is not None:
+        there, self._detected = self._detected, self.state.heatmap is not None
+        if self._detected and not there:  # another one moves nothing under the mouse
             if not self._sections["Segment"].is_expanded():
                 self._sections["Train"].set_expanded(False)  # what comes next is to be in sight
             self._sections["Segment"].set_expanded(True)

@@ -51,7 +51,7 @@ class Histogram:
         total = float(self.counts.sum())
         if total <= 0:
             return 0.0
-        return 1.0 - float(np.interp(value, self.edges, self._below)) / total
+        return max(0.0, 1.0 - float(np.interp(value, self.edges, self._below)) / total)
 
     def columns(self, low: float, high: float, number: int) -> NDArray[np.float64]:
         """Return the largest count in each of ``number`` equal intervals of a range."""

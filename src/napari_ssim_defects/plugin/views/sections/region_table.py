@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from qtpy.QtCore import (
     Qt,
     Signal,
 )
-from qtpy.QtGui import QAction, QKeyEvent, QKeySequence, QShowEvent
+from qtpy.QtGui import QKeyEvent, QKeySequence, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
@@ -38,6 +37,7 @@ from ...controllers.panel_controller import Controller
 from ...layers import is_committed
 from ...state.panel_state import MARK, RegionKey, RegionTable
 from ..widgets.fields import Choice, LayerCombo, column, while_alive, wrapped
+from ..widgets.gallery import Gallery, mark_actions, mark_of
 
 if TYPE_CHECKING:
     from ....core.model.corrections import MarkVerdict
@@ -55,7 +55,6 @@ _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 
 _SELECT = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
 _ADD = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
-_KEYS = {Qt.Key.Key_G: "good", Qt.Key.Key_D: "defect"}
 _HEIGHT = 180  # pixels; some seven rows
 
 
@@ -258,6 +257,9 @@ class RegionTableView(QWidget):
         )
         self.model = RegionModel(self.table)
         self.table.setModel(self.model)
+        self.gallery = Gallery(
+            controller.viewer.layers, controller.regions.go_to, self._mark_region
+        )
         self.count = QLabel()
         self.copy_button = QPushButton("Copy all")
         self.copy_button.setToolTip(
@@ -296,7 +298,7 @@ class RegionTableView(QWidget):
         bottom.addWidget(self.count, 1)
         bottom.addWidget(self.copy_button)
         bottom.addWidget(self.save_button)
-        layout = column(self.table)
+        layout = column(self.table, self.gallery)
         layout.insertLayout(0, top)
         layout.addLayout(marks)
         layout.addLayout(bottom)
@@ -305,6 +307,7 @@ class RegionTableView(QWidget):
         self._connect()
         self._show_layer()
         self._show_table()
+        self._show_gallery()
         self._show_corrections()
 
     def _connect(self) -> None:
@@ -325,6 +328,9 @@ class RegionTableView(QWidget):
         state.events.labels_layer.connect(self._show_layer)
         state.events.regions.connect(self._show_table)
         state.events.selected_region.connect(self._select_row)
+        state.events.all_regions.connect(self._show_gallery)
+        for signal in (state.events.labels_layer, state.events.selected_region):
+            signal.connect(self._show_picture)
         state.events.model.connect(self._show_corrections)
 
     def _on_layer(self, layer: object) -> None:
@@ -360,6 +366,20 @@ class RegionTableView(QWidget):
         keys = [self._state.regions.key(row) for row in selected] if selected else []
         self._controller.corrections.mark(selected, verdict)
         self._select_keys(keys)
+
+    def _mark_region(self, verdict: MarkVerdict) -> None:
+        """Mark what is chosen in the gallery."""
+        self._select_row()
+        self._mark(verdict)
+
+    @while_alive
+    def _show_gallery(self) -> None:
+        self.gallery.setVisible(bool(self._state.all_regions))
+        self.gallery.show_regions(self._state.all_regions)
+
+    @while_alive
+    def _show_picture(self) -> None:
+        self.gallery.show_region(self._state.labels_layer, self._state.selected_region)
 
     def _select_keys(self, keys: list[RegionKey]) -> None:
         """Select rows again after the table was shown anew."""
@@ -446,11 +466,7 @@ class _Table(QTableView):
         self.setMinimumHeight(_HEIGHT)
         self.setSortingEnabled(True)
         self.sortByColumn(0, Qt.SortOrder.AscendingOrder)
-        for text, verdict in (("This is good", "good"), ("This is a defect", "defect")):
-            action = QAction(text, self)
-            action.triggered.connect(partial(self.mark_asked.emit, verdict))
-            self.addAction(action)
-        self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        mark_actions(self, self.mark_asked.emit)
         rows, columns = self.verticalHeader(), self.horizontalHeader()
         assert rows is not None
         assert columns is not None
@@ -474,7 +490,7 @@ class _Table(QTableView):
         """Copy rows, or mark them; Qt would copy one cell, and look for letters in the table."""
         if event is not None and event.matches(QKeySequence.StandardKey.Copy):
             self.copy_asked.emit()
-        elif event is not None and not event.modifiers() and event.key() in _KEYS:
-            self.mark_asked.emit(_KEYS[Qt.Key(event.key())])
+        elif (verdict := mark_of(event)) is not None:
+            self.mark_asked.emit(verdict)
         else:
             super().keyPressEvent(event)

@@ -185,6 +185,11 @@ class SegmentView(QWidget):
         self.create_button.setToolTip(
             "Add a layer of numbered regions with a table of their area, position and residual."
         )
+        self.all_button = QPushButton("… of all images")
+        self.all_button.setAccessibleName("Create labels of all images")
+        self.all_button.setToolTip(
+            "The same for each image with a heatmap; the gallery in Regions shows all of them."
+        )
 
         checks = QGridLayout()
         checks.setSpacing(4)
@@ -207,7 +212,11 @@ class SegmentView(QWidget):
         layout.addWidget(self.shared)
         layout.addLayout(form(*(each for each in self.fields.values() if each not in switches)))
         layout.addLayout(checks)
-        layout.addWidget(self.create_button)
+        create = QHBoxLayout()
+        create.setSpacing(4)
+        create.addWidget(self.create_button)
+        create.addWidget(self.all_button)
+        layout.addLayout(create)
         self._connect()
         self._show_heatmap()
         self._show_settings()
@@ -223,7 +232,8 @@ class SegmentView(QWidget):
         self.review.edited.connect(self._on_review)
         self.shared.toggled.connect(lambda checked: setattr(state, "shared_threshold", checked))
         state.events.shared_threshold.connect(self._show_settings)
-        self.create_button.clicked.connect(self._controller.labelling.start)
+        self.create_button.clicked.connect(lambda: self._controller.labelling.start())
+        self.all_button.clicked.connect(lambda: self._controller.labelling.start(all_images=True))
         for signal in (
             state.events.heatmap,
             state.events.histogram,
@@ -257,7 +267,8 @@ class SegmentView(QWidget):
             widget.setEnabled(there)
         self.fields["hysteresis"].setEnabled(state.segmentation.review_threshold is not None)
         self.auto_button.setEnabled(state.auto_threshold is not None)
-        self.create_button.setEnabled(there and not state.busy)
+        for button in (self.create_button, self.all_button):
+            button.setEnabled(there and not state.busy)
         if state.histogram is not None:
             counts, edges = state.histogram
             # Where all of an image is good, the threshold lies beyond its largest residual.
