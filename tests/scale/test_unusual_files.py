@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ import tifffile
 from PIL import Image, ImageOps
 
 from napari_ssim_defects.core.config import SegmentationConfig
+from napari_ssim_defects.core.images.intensity import IntensityRange
 from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.io.images.image_file import find_images, read_image
 from napari_ssim_defects.scale.folders import (
     FileDetected,
     FileDone,
+    FileFailed,
     FilesEvaluated,
     detect_files,
     evaluate_files,
@@ -141,6 +145,32 @@ def test_other_bit_depth_is_told_with_both_ranges(
     low, high = grey_model.intensity.low[0], grey_model.intensity.high[0]
     assert notice.startswith(f"Intensities of '{path}' (")
     assert f"far outside those of the training images ({low:g} to {high:g})" in notice
+
+
+def test_eight_bits_are_told_where_a_signed_model_has_zero_within_its_range(
+    grey_model: DefectModel, material: Images, tmp_path: Path
+) -> None:
+    signed = replace(
+        grey_model,
+        intensity=IntensityRange((-2000.0,), (4000.0,)),
+        provenance={"bit depth": "signed 16-bit"},
+    )
+    path = tmp_path / "part.tif"
+    tifffile.imwrite(path, material(5))
+    (notice,) = detected(signed, path, tmp_path / "out").notices
+    assert "are a small part of those of the training images (-2000 to 4000)" in notice
+    unknown = replace(signed, provenance={})
+    assert not detected(unknown, path, tmp_path / "older").notices
+
+
+def test_bright_image_of_another_depth_is_refused_with_both_ranges(
+    grey_model: DefectModel, material: Images, tmp_path: Path
+) -> None:
+    path = tmp_path / "part.tif"
+    tifffile.imwrite(path, material(5).astype(np.uint32) * (2**24 + 1))
+    *_, last = detect_files(grey_model, [path], tmp_path / "out", 0.5, SEGMENTATION, device="cpu")
+    assert isinstance(last, FileFailed)
+    assert re.search(r"part\.tif' \(.*e\+\d+ to .*\) .* \(.* to .*\) .* bit depth", last.reason)
 
 
 def test_what_was_said_is_said_again_when_nothing_is_left_to_do(

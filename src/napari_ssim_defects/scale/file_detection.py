@@ -22,7 +22,7 @@ from ..core.model.defect_model import DefectModel
 from ..core.segmentation.regions import Region, measure_plane
 from ..core.segmentation.segment import segment_planes
 from ..io.files.scratch import scratch_folder
-from ..io.images.checks import as_grey, intensity_notice, is_grey
+from ..io.images.checks import as_grey, is_grey
 from ..io.images.image_file import ImageFile, inspected_area, open_image
 from ..io.readers.raster import has_palette
 from ..io.writers.journal import Journal, Record
@@ -363,7 +363,7 @@ def file_notices(
     if image.channel_axis is not None and planes.channel_axis is None:
         notices.append(f"'{image.path}' has three equal channels and is read as grey.")
     seen = planes if area is None else planes.cut(area.box)
-    mismatch = intensity_notice(model.intensity, seen)
+    mismatch = model.intensity_notice(seen)
     return notices if mismatch is None else [*notices, mismatch]
 
 

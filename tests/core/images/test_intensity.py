@@ -94,3 +94,30 @@ def test_range_narrower_than_float32_still_gives_numbers():
     plane[0, 0, 0] = np.nextafter(np.float32(1000), np.float32(2000))
     normalised = IntensityRange.of([plane], (1, 99)).normalise(plane)
     assert np.isfinite(normalised).all()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "part"),
+    [
+        (-1000, 3000, (0, 255)),
+        (-32768, 32767, (0, 255)),
+        (-1000, 3000, (0, 1)),
+        (100, 1500, (20, 250)),
+        (-300, 300, (0, 60000)),
+        (-100, -50, (0, 40)),
+    ],
+)
+def test_other_bit_depth_is_told_within_the_range_too(rng, low, high, part):
+    pixels = rng.uniform(*part, size=(1, 5000)).astype(np.float32)
+    notice = IntensityRange((low,), (high,)).mismatch(pixels, "'p'", "others", other_depth=True)
+    assert notice is not None
+    assert notice.endswith(f"others ({low:g} to {high:g}); save it in the same bit depth.")
+    assert ("are a small part of others" in notice) == (low <= part[0] and part[1] <= high)
+
+
+@pytest.mark.parametrize("exposure", [0.4, 0.7, 1, 1.4, 2.5])
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (-1000, 3000), (100, 1500)])
+def test_same_numbers_in_another_bit_depth_are_not_told(rng, low, high, exposure):
+    pixels = (exposure * rng.uniform(low, high, size=(1, 5000))).astype(np.float32)
+    trained = IntensityRange((low,), (high,))
+    assert trained.mismatch(pixels, "'p'", "others", other_depth=True) is None

@@ -110,13 +110,21 @@ class IntensityRange:
             normalised = np.asarray((plane - low) / span, dtype=np.float32)
         if normalised.size and max(normalised.max(), -normalised.min()) > _FARTHEST:
             raise InputError(
-                f"Pixels of {name} lie more than a million times the range of the training images "
-                f"({self.low[0]:g} to {self.high[0]:g}) away from it; replace them, for they may "
-                "stand for missing values."
+                f"Pixels of {name} ({plane.min():g} to {plane.max():g}) lie more than a million "
+                f"times the range of the training images ({self.low[0]:g} to {self.high[0]:g}) "
+                "away from it; save it in the same bit depth, or replace what stands for missing "
+                "values."
             )
         return normalised
 
-    def mismatch(self, pixels: npt.NDArray[np.float32], name: str, others: str) -> str | None:
+    def mismatch(
+        self,
+        pixels: npt.NDArray[np.float32],
+        name: str,
+        others: str,
+        *,
+        other_depth: bool = False,
+    ) -> str | None:
         """Say in one sentence that intensities lie far outside the range, on another scale.
 
         That is so where an image was saved in another bit depth. A defect may well lie outside,
@@ -128,6 +136,9 @@ class IntensityRange:
             Of the image, of shape (C, N).
         name, others
             What the sentence calls the image, and whose range this is.
+        other_depth
+            Whether the image is known to have another bit depth. Then its numbers either mean the
+            same, and are alike, or they do not, even where they lie within the range.
 
         Returns
         -------
@@ -140,16 +151,19 @@ class IntensityRange:
         extent = last - first
         apart = (last < 0) | (first > 1)
         far = (last < -_FAR) | (first > _FAR)
-        other_scale = apart & ((extent < 1 / _SCALES) | (extent > _SCALES))
+        scaled = (extent < 1 / _SCALES) | (extent > _SCALES)
         # Where black is zero on both scales, the ranges begin at the same place.
         wide_or_narrow = (extent > _FAR * _SCALES) | (
             (extent < 1 / (_FAR * _SCALES)) & (last < 0.1)
         )
-        if not (far | other_scale | wide_or_narrow).all():
+        odd = apart | scaled if other_depth else far | (apart & scaled) | wide_or_narrow
+        if not odd.all():
             return None
+        inside = ((first >= 0) & (last <= 1)).all()
         return (
-            f"Intensities of {name} ({found[0].min():g} to {found[1].max():g}) lie far outside "
-            f"{others} ({min(self.low):g} to {max(self.high):g}); save it in the same bit depth."
+            f"Intensities of {name} ({found[0].min():g} to {found[1].max():g}) "
+            f"{'are a small part of' if inside else 'lie far outside'} {others} "
+            f"({min(self.low):g} to {max(self.high):g}); save it in the same bit depth."
         )
 
     def restore(self, plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -14,7 +14,7 @@ from ..common.array_checks import refuse_masked, whole_number
 from ..common.errors import InputError
 from .tiles import Box
 
-__all__ = ["ImageLike", "Planes", "as_planes"]
+__all__ = ["ImageLike", "Planes", "as_planes", "bit_depth"]
 
 ImageLike: TypeAlias = Any
 """A numpy, dask or zarr array, or anything with ``shape``, ``dtype`` and numpy indexing."""
@@ -142,6 +142,20 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
 
     def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
         return (self[index] for index in range(len(self)))
+
+
+def bit_depth(dtype: npt.DTypeLike) -> str:
+    """Call a kind of pixels as people do.
+
+    Examples
+    --------
+    >>> bit_depth("uint8"), bit_depth("int16"), bit_depth("float32")
+    ('8-bit', 'signed 16-bit', 'floating point')
+    """
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return "floating point"
+    return f"{'signed ' * (kind.kind == 'i')}{8 * kind.itemsize}-bit"
 
 
 def as_planes(

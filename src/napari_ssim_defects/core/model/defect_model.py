@@ -25,7 +25,7 @@ from ..detection.residual import score_plane
 from ..images.inspected_area import InspectedArea
 from ..images.intensity import IntensityRange
 from ..images.intensity_sample import intensity_sample
-from ..images.planes import ImageLike, Planes, as_planes
+from ..images.planes import ImageLike, Planes, as_planes, bit_depth
 from ..networks.autoencoder import Autoencoder
 from .calibration import CalibratedResidual, Calibration
 from .corrections import Corrections, Mark, corrected
@@ -79,8 +79,8 @@ class DefectModel:
     corrections
         Regions that a person marked as good or as defects (see `correct`).
     provenance
-        Versions, device, date, duration and names of the training images, which are informative
-        only, and the digest by which `trained_by` recognises the training.
+        Versions, device, date, duration, names and bit depth of the training images, which are
+        informative only, and the digest by which `trained_by` recognises the training.
     """
 
     config: TrainingConfig
@@ -360,12 +360,26 @@ class DefectModel:
             if isinstance(message, PlaneDetected)
         ]
         seen = planes if area is None else planes.cut(area.box)
-        odd = self.intensity.mismatch(
-            intensity_sample(seen), planes.name, "those of the training images"
-        )
+        odd = self.intensity_notice(seen)
         if odd is not None:
             warnings.warn(odd, stacklevel=2)
         return np.stack(maps).reshape(planes.shape)
+
+    def intensity_notice(self, planes: Planes) -> str | None:
+        """Say that an image was saved on another scale than the training images.
+
+        Returns
+        -------
+        str or None
+            One sentence with both ranges; None if the image fits.
+        """
+        depths = self.provenance.get("bit depth", "").split(", ")
+        return self.intensity.mismatch(
+            intensity_sample(planes),
+            planes.name,
+            "those of the training images",
+            other_depth=depths != [""] and bit_depth(planes.dtype) not in depths,
+        )
 
     def reconstruct(
         self,

@@ -23,7 +23,7 @@ from ..config import AugmentationConfig, TrainingConfig
 from ..detection.rarity import weighted_by_skill
 from ..images.intensity import IntensityRange
 from ..images.intensity_sample import odd_intensities
-from ..images.planes import ImageLike, Planes
+from ..images.planes import ImageLike, Planes, bit_depth
 from ..model.calibrate import calibrate_residuals, measured_areas, usual_pixels
 from ..model.defect_model import DefectModel
 from ..networks.alexnet import AlexNetFeatures
@@ -444,4 +444,5 @@ def _provenance(planes: Sequence[Planes], device: torch.device, seconds: float) 
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "training seconds": f"{seconds:.1f}",
         "training images": ", ".join(stack.name for stack in planes),
+        "bit depth": ", ".join(dict.fromkeys(bit_depth(stack.dtype) for stack in planes)),
     }

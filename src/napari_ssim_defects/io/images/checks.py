@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from ...core.common.errors import InputError
 from ...core.images.data_bar import data_bar
-from ...core.images.intensity import IntensityRange
-from ...core.images.intensity_sample import intensity_sample
 from ...core.images.planes import Planes, as_planes
 from ..readers.raster import is_turned
 from ..readers.tiff import tiff_outline
@@ -24,7 +22,6 @@ __all__ = [
     "as_grey",
     "data_bar_notice",
     "files_data_bar_notice",
-    "intensity_notice",
     "is_grey",
     "mask_notice",
     "unseen_notice",
@@ -50,11 +47,6 @@ def as_grey(image: ImageFile) -> ImageFile:
     """Return an image of three equal channels as grey."""
     data = np.ascontiguousarray(image.data[..., 0])
     return replace(image, data=data, spatial=image.spatial.without_channels())
-
-
-def intensity_notice(intensity: IntensityRange, planes: Planes) -> str | None:
-    """Say that an image was saved on another scale than the training images; None if it was not."""
-    return intensity.mismatch(intensity_sample(planes), planes.name, "those of the training images")
 
 
 def data_bar_notice(images: Sequence[Planes], advice: str = _OPTION) -> str | None:

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from ...core.common.errors import InputError
 from ...core.config.region import RegionOfInterest
-from ...core.images.planes import as_planes
+from ...core.images.planes import as_planes, bit_depth
 from ..readers.raster import has_palette
-from .checks import as_grey, data_bar_notice, intensity_notice, is_grey
+from .checks import as_grey, data_bar_notice, is_grey
 from .image_file import (
     ImageFile,
     find_images,
@@ -114,7 +114,7 @@ def good_images(
         bar = data_bar_notice(planes)
         notices += [bar] if bar else []
     if model is not None and planes[0].channels == model.channels:
-        found = (intensity_notice(model.intensity, image) for image in planes)
+        found = map(model.intensity_notice, planes)
         notices += [notice for notice in found if notice is not None]
     pixels = [image.data for image in images] if roi is None else planes
     return GoodImages([*pixels], matched, axis, names, notices)
@@ -162,10 +162,7 @@ def _channels(image: ImageFile) -> str:
 
 
 def _depth(image: ImageFile) -> str:
-    dtype = np.dtype(image.data.dtype)
-    if dtype.kind == "f":
-        return "floating point"
-    return f"{'signed ' * (dtype.kind == 'i')}{8 * dtype.itemsize}-bit"
+    return bit_depth(image.data.dtype)
 
 
 def _without_axis(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:

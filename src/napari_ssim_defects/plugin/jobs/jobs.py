@@ -203,7 +203,7 @@ def detect_layers(
     """
     import torch
 
-    from ...io.images.checks import intensity_notice, unseen_notice
+    from ...io.images.checks import unseen_notice
     from ...scale.file_detection import detected_in_blocks
 
     torch.set_num_threads(threads)
@@ -216,9 +216,7 @@ def detect_layers(
             planes = model.planes(source.image, name=source.quoted)
             axis = planes.channel_axis
             area = _area(regions.get(source.key), planes, None if source.rgb else axis)
-            odd = intensity_notice(
-                model.intensity, planes if area is None else planes.cut(area.box)
-            )
+            odd = model.intensity_notice(planes if area is None else planes.cut(area.box))
             unseen = None
             if source.file is not None:
                 unseen = unseen_notice(source.file, source.image.shape, source.quoted)
