@@ -641,6 +641,18 @@ def test_evaluate_names_an_implausible_mask(
     assert "bad_3.png' marks 100 % of its image" in capsys.readouterr().err
 
 
+def test_images_in_a_format_that_is_not_read_are_left_out_with_a_word(
+    model_path: Path, good: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    (good / "a.czi").touch()
+    assert _run("detect", model_path, good, "-o", tmp_path / "results", "--json") == 0
+    out, err = capsys.readouterr()
+    assert "a.czi' is left out: save it as TIFF" in err
+    assert json.loads(out)["notices"][0] in err
+    assert _run("calibrate", model_path, good, "-o", tmp_path / "other.safetensors") == 0
+    assert "a.czi' is left out" in capsys.readouterr().err
+
+
 def test_intensities_on_another_scale_are_one_line_on_stderr(
     model_path: Path, good: Path, material: Images, tmp_path: Path, capsys: Capture
 ) -> None:

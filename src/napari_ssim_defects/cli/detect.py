@@ -48,7 +48,7 @@ def run_detect(
         Whether to process images again that an earlier run has finished.
     """
     from ..io.images.checks import files_data_bar_notice
-    from ..io.images.image_file import find_images
+    from ..io.images.image_file import find_images, unread_notice
     from ..io.writers.report import REPORT_NAME
     from ..io.writers.results import TABLE_NAME
     from ..scale.folders import (
@@ -67,7 +67,7 @@ def run_detect(
     failed: list[dict[str, str]] = []
     paths = find_images(recipe.images)
     bar_notice = files_data_bar_notice(paths) if recipe.roi is None else None
-    notices = [] if bar_notice is None else [bar_notice]
+    notices = [text for text in (unread_notice(recipe.images), bar_notice) if text is not None]
     say_notices(notices)
     cards = () if recipe.cluster else several_cards(recipe.device, len(paths))
     with worker_per_card(cards) as here, Bar("detecting") as bar:

@@ -17,7 +17,7 @@ __all__ = ["run_evaluate"]
 def run_evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Score a model; returns what to print for programs and for people."""
     from ..io.images.checks import files_data_bar_notice
-    from ..io.images.image_file import find_images
+    from ..io.images.image_file import find_images, unread_notice
     from ..scale.folders import FileProgress, evaluate_files
     from .detect import model_for_detection, threshold_of
 
@@ -31,7 +31,8 @@ def run_evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     threshold = threshold_of(options.threshold, model)
     paths = find_images([options.test], nested=True, besides=options.masks)
     bar_notice = files_data_bar_notice(paths) if options.roi is None else None
-    say_notices([] if bar_notice is None else [bar_notice])
+    unread = unread_notice([options.test], nested=True)
+    say_notices(text for text in (unread, bar_notice) if text is not None)
     with Bar("evaluating") as bar:
         for message in evaluate_files(
             model, paths, options.masks, threshold,

@@ -93,8 +93,9 @@ def test_regions_end_at_the_border_of_the_area():
     mask = np.ones((60, 60), bool)
     mask[20:, 20:] = False
     area = InspectedArea.of_mask(mask, mask.shape)
-    ((_, whole),) = segment_planes(residual, 0.5, SegmentationConfig())
-    ((_, cut),) = segment_planes(residual, 0.5, SegmentationConfig(), area)
+    outlined = SegmentationConfig(convex_hull=True)
+    ((_, whole),) = segment_planes(residual, 0.5, outlined)
+    ((_, cut),) = segment_planes(residual, 0.5, outlined, area)
     assert (whole.labels() > 0)[~mask].any()
     np.testing.assert_array_equal(cut.labels(), whole.labels() * mask)
     assert cut.count == 1

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from napari_ssim_defects.core.common.errors import InputError
-from napari_ssim_defects.io.images.image_file import find_images, match_masks, match_truth
+from napari_ssim_defects.io.images.image_file import (
+    find_images,
+    match_masks,
+    match_truth,
+    unread_notice,
+)
 
 MVTEC = (
     "test/good/000.png",
@@ -175,3 +180,33 @@ def test_folder_of_a_pattern_may_be_called_like_one(pattern: str) -> None:
     assert find_images(["scan[0-9]/*.png"]) == [Path("scan1/b.png")]
     with pytest.raises(InputError, match="No image matches"):
         find_images(["scan[1]/nowhere/a.png"])
+
+
+@pytest.mark.parametrize("name", ["a.czi", "a.ND2", "a.lif", "a.dm4", "a.ims", "a.h5", "a.webp"])
+def test_file_of_a_format_that_is_not_read_is_one_sentence_with_what_to_do(name: str) -> None:
+    fill(name)
+    with pytest.raises(InputError) as caught:
+        find_images([name])
+    assert str(caught.value) == (
+        f"'{name}' is not an image that can be read (TIF, PNG, JPG, BMP, ZARR); save it as TIFF or "
+        "PNG, a microscope's own format as OME-TIFF by Fiji or bfconvert, or open it in napari by "
+        "a reader of its format."
+    )
+
+
+@pytest.mark.parametrize("chosen", ["scans", "scans/*.czi"])
+def test_folder_or_pattern_of_such_files_only_is_the_same_sentence(chosen: str) -> None:
+    fill("scans/b10.czi", "scans/b9.czi", "scans/notes.txt")
+    with pytest.raises(InputError, match=r"'scans.b9\.czi' .*OME-TIFF by Fiji"):
+        find_images([chosen])
+
+
+def test_such_files_among_images_are_left_out_with_a_word() -> None:
+    fill("scans/a.png", "scans/b.czi", "scans/c.DM4", "scans/notes.txt", "scans/in/d.nd2")
+    assert find_images(["scans"]) == [Path("scans/a.png")]
+    notice = unread_notice(["scans"])
+    assert notice is not None
+    assert notice.startswith(f"'{Path('scans/b.czi')}' and 1 more are left out: save")
+    assert "and 2 more" in str(unread_notice(["scans"], nested=True))
+    assert "b.czi' and 1 more" in str(unread_notice(["scans/*"]))
+    assert unread_notice(["scans/a.png", "scans/in/*.png"]) is None

@@ -23,6 +23,7 @@ from .image_file import (
     match_masks,
     open_image,
     read_mask,
+    unread_notice,
 )
 
 if TYPE_CHECKING:
@@ -80,8 +81,10 @@ def good_images(
     InputError
         If one cannot be read or is of another kind than the others.
     """
+    inputs = [*inputs]
     images = [open_image(path) for path in find_images(inputs)]
-    notices = []
+    unread = unread_notice(inputs)
+    notices = [unread] if unread else []
     images, grey = _grey_if_all_are(images, model)
     if grey:
         which = f"'{grey[0].path}' has" if len(grey) == 1 else f"{len(grey)} images have"

@@ -19,7 +19,7 @@ from ..readers.file_array import FileArray
 from ..readers.ome_zarr import is_zarr, open_zarr
 from ..readers.raster import read_raster, read_raster_mask
 from ..readers.tiff import open_tiff, read_tiff, read_tiff_mask
-from .search import SUFFIXES, find_images, match_masks, match_truth
+from .search import SUFFIXES, find_images, match_masks, match_truth, unread_notice
 
 __all__ = [
     "SUFFIXES",
@@ -32,6 +32,7 @@ __all__ = [
     "open_image",
     "read_image",
     "read_mask",
+    "unread_notice",
 ]
 
 _TIFF = (".tif", ".tiff")

@@ -14,14 +14,24 @@ from ..files.errors import read_problem
 from ..files.naming import image_stem
 from ..readers.ome_zarr import is_zarr
 
-__all__ = ["SUFFIXES", "find_images", "match_masks", "match_truth"]
+__all__ = ["SUFFIXES", "find_images", "match_masks", "match_truth", "unread_notice"]
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 """Endings of the image files that are read, in any case."""
 
+# Other images, by their usual endings: left out of folders with a word.
+_UNREAD = (
+    ".czi", ".dcm", ".dm3", ".dm4", ".emd", ".gif", ".heic", ".ims", ".jp2", ".lif", ".lsm", ".mrc",
+    ".nd2", ".ndpi", ".oib", ".oir", ".ser", ".svs", ".vsi", ".webp",
+)  # fmt: skip
+
 # What `results` names the pictures that detection writes.
 _RESULT = re.compile(
     r"\.((residual|labels|mask)(\.ome)?\.(tif|zarr)|overlay(-\d+)?\.png)$", re.IGNORECASE
+)
+_ADVICE = (
+    "save it as TIFF or PNG, a microscope's own format as OME-TIFF by Fiji or bfconvert, or open "
+    "it in napari by a reader of its format"
 )
 _MASK_ENDINGS = ("", "_mask", "-mask", "_gt", "-gt", "_label", "-label")
 _GOOD = ("good", "ok", "normal")  # folders of images without defects
@@ -70,6 +80,30 @@ def find_images(
         raise InputError("No images were given; name files, folders or patterns.")
     files = list(found.values())
     return files if avoided is None else _without_masks(files, avoided)
+
+
+def unread_notice(inputs: Iterable[str | os.PathLike[str]], *, nested: bool = False) -> str | None:
+    """Say that folders and patterns mean images of formats that are not read; None if they do not.
+
+    Parameters
+    ----------
+    inputs, nested
+        As for `find_images`, which leaves them out.
+    """
+    unread: list[Path] = []
+    for path in map(_at_home, map(Path, inputs)):
+        if _is_folder(path):
+            for place, _, names in os.walk(path):
+                unread += filter(_is_unread, (Path(place, name) for name in names))
+                if not nested:
+                    break
+        elif not path.exists():
+            unread += filter(_is_unread, _matches(path))
+    if not unread:
+        return None
+    first = min(unread, key=_natural)
+    count = f" and {len(unread) - 1} more are" if len(unread) > 1 else " is"
+    return f"'{first}'{count} left out: {_ADVICE}."
 
 
 def match_masks(
@@ -215,8 +249,9 @@ def _nested(folder: Path, avoided: Path | None) -> list[Path]:
         folders = sorted(inside, key=_natural) + folders
     if not found:
         raise InputError(
-            f"There are no images in '{folder}' and its folders; choose a folder with {_kinds()} "
-            "files."
+            unread_notice([folder], nested=True)
+            or f"There are no images in '{folder}' and its folders; choose a folder with "
+            f"{_kinds()} files."
         )
     return found
 
@@ -228,14 +263,14 @@ def _expand(path: Path) -> list[Path]:
         missing = f"There are no images in '{path}'; choose a folder with {_kinds()} files."
     elif path.exists() or not glob.has_magic(str(path)):
         if path.exists() and path.suffix.lower() not in SUFFIXES and not is_zarr(path):
-            raise InputError(f"'{path}' is not an image that can be read; use {_kinds()}.")
+            raise InputError(f"'{path}' is not an image that can be read ({_kinds()}); {_ADVICE}.")
         found = [path] if path.exists() else []
         missing = f"There is no file or folder '{path}'; check its name."
     else:
         found = [file for file in _images_among(_matches(path)) if not _RESULT.search(file.name)]
         missing = f"No image matches '{path}'; check the pattern."
     if not found:
-        raise InputError(missing)
+        raise InputError(unread_notice([path]) or missing)
     return found
 
 
@@ -299,6 +334,10 @@ def _natural(path: Path) -> tuple[list[str | int], str]:
     parts = re.split(r"(\d+)", str(path))
     key = [int(part) if index % 2 else part.casefold() for index, part in enumerate(parts)]
     return key, str(path)
+
+
+def _is_unread(path: Path) -> bool:
+    return path.suffix.lower() in _UNREAD
 
 
 def _kinds() -> str:

@@ -128,7 +128,7 @@ def detect_in_files(
     import torch
 
     from ...io.images.checks import files_data_bar_notice
-    from ...io.images.image_file import find_images
+    from ...io.images.image_file import find_images, unread_notice
     from ...io.writers.report import REPORT_NAME
     from ...scale.folders import (
         FileDetected,
@@ -141,10 +141,9 @@ def detect_in_files(
 
     torch.set_num_threads(settings.threads)
     paths = find_images(inputs)
-    summary = BatchSummary(len(paths), folder)
-    if settings.roi is None:
-        notice = files_data_bar_notice(paths, _WRITE)
-        summary = summary.with_notices([] if notice is None else [notice])
+    bar = files_data_bar_notice(paths, _WRITE) if settings.roi is None else None
+    notices = [text for text in (unread_notice(inputs), bar) if text is not None]
+    summary = BatchSummary(len(paths), folder).with_notices(notices)
     yield summary
     start: float | None = None
     cards = () if settings.cluster else several_cards(settings.device, len(paths))
