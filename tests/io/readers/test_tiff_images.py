@@ -199,3 +199,28 @@ def test_scenes_stay_in_their_order_wherever_their_planes_are(tmp_path: Path) ->
     swapped = xml.replace('IFD="0"', 'IFD="x"').replace('IFD="1"', 'IFD="0"')
     tifffile.tiffcomment(path, swapped.replace('IFD="x"', 'IFD="1"').encode())
     np.testing.assert_array_equal(read_image(path).data, [IMAGES[1], IMAGES[0]])
+
+
+def test_pages_with_different_palettes_are_refused(path: Path) -> None:
+    palette = np.arange(768, dtype=np.uint16).reshape(3, 256) * 80
+    with tifffile.TiffWriter(path) as writer:
+        for colours in (palette, palette[:, ::-1]):
+            writer.write(
+                IMAGES[0], photometric="palette", colormap=colours, metadata=None, contiguous=False
+            )
+    with pytest.raises(InputError, match=r"images\.tif' has pages with different palettes"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(("resolutions", "unit"), [((1e4, 2e4), (3, 3)), ((1e4, 1e4), (3, 2))])
+def test_pages_of_different_pixel_sizes_are_refused(
+    path: Path, resolutions: tuple[float, float], unit: tuple[int, int]
+) -> None:
+    with tifffile.TiffWriter(path) as writer:
+        for per_unit, kind in zip(resolutions, unit, strict=True):
+            writer.write(
+                IMAGES[0], photometric="minisblack", metadata=None, contiguous=False,
+                resolution=(per_unit, per_unit), resolutionunit=kind,
+            )  # fmt: skip
+    with pytest.raises(InputError, match=r"images\.tif' has pages of different pixel sizes"):
+        read_image(path)

@@ -43,6 +43,7 @@ Meaning: TypeAlias = Callable[..., tuple[npt.NDArray[Any], str]]
 
 _PALETTE = 3
 _SEPARATE = 2
+_RESOLUTION = (282, 283, 296)  # along both sides, and its unit
 _LOOSE_PAGES = ("generic", "uniform")
 _REDUCED_OR_MASK = 0b101  # of NewSubfileType
 # What slide scanners add to the image, by the names that tifffile and OME give it.
@@ -173,15 +174,24 @@ def _distances(
 
 
 def _orientation(file: Path, series: tifffile.TiffPageSeries) -> object:
-    """Return how the pages are turned, which must be the same for all of them."""
-    orientation = series.keyframe.tags.valueof(ORIENTATION)
-    pages = [page for page in series.pages[1:] if page is not None]
-    if series.kind in _LOOSE_PAGES:  # others write the tag once, if at all
-        others = [page.aspage().tags.valueof(ORIENTATION, 1) for page in pages]
-        if any(other != (orientation or 1) for other in others):
-            raise InputError(
-                f"'{file}' has pages that are turned in different ways; save them upright."
-            )
+    """Return how the pages are turned; what is read once must be the same for all of them."""
+    first = series.keyframe
+    orientation = first.tags.valueof(ORIENTATION)
+    if series.kind in _LOOSE_PAGES:  # others write the tags once, if at all
+        for page in (page.aspage() for page in series.pages[1:] if page is not None):
+            if page.tags.valueof(ORIENTATION, 1) != (orientation or 1):
+                raise InputError(
+                    f"'{file}' has pages that are turned in different ways; save them upright."
+                )
+            if not np.array_equal(page.colormap, first.colormap):
+                raise InputError(
+                    f"'{file}' has pages with different palettes; save them as RGB or grey."
+                )
+            sizes = [[p.tags.valueof(tag) for tag in _RESOLUTION] for p in (first, page)]
+            if any(b is not None and a != b for a, b in zip(*sizes, strict=True)):
+                raise InputError(
+                    f"'{file}' has pages of different pixel sizes; save each as a file of its own."
+                )
     return orientation
 
 
