@@ -105,14 +105,17 @@ def test_range_narrower_than_float32_still_gives_numbers():
         (100, 1500, (20, 250)),
         (-300, 300, (0, 60000)),
         (-100, -50, (0, 40)),
+        (34, 219, (-82, 127)),
     ],
 )
 def test_other_bit_depth_is_told_within_the_range_too(rng, low, high, part):
     pixels = rng.uniform(*part, size=(1, 5000)).astype(np.float32)
     notice = IntensityRange((low,), (high,)).mismatch(pixels, "'p'", "others", other_depth=True)
     assert notice is not None
-    assert notice.endswith(f"others ({low:g} to {high:g}); save it in the same bit depth.")
-    assert ("are a small part of others" in notice) == (low <= part[0] and part[1] <= high)
+    inside = low <= part[0] and part[1] <= high
+    expected = "are a small part of" if inside else "lie far outside"
+    assert f"{expected} others ({low:g} to {high:g}); " in notice
+    assert notice.endswith("in another bit depth." if inside else "in the same bit depth.")
 
 
 @pytest.mark.parametrize("exposure", [0.4, 0.7, 1, 1.4, 2.5])
@@ -121,3 +124,26 @@ def test_same_numbers_in_another_bit_depth_are_not_told(rng, low, high, exposure
     pixels = (exposure * rng.uniform(low, high, size=(1, 5000))).astype(np.float32)
     trained = IntensityRange((low,), (high,))
     assert trained.mismatch(pixels, "'p'", "others", other_depth=True) is None
+
+
+@pytest.mark.parametrize("part", [(100, 101), (30, 33), (-1, 1), (-2.5, 2.5)])
+def test_little_contrast_and_negative_numbers_are_told_in_the_same_depth(rng, part):
+    trained = IntensityRange.of([rng.uniform(0, 255, (1, 90, 90)).astype("f4")] * 2, (1, 99))
+    pixels = rng.uniform(*part, size=(1, 5000)).astype(np.float32)
+    assert trained.mismatch(pixels, "'p'", "others") is not None
+
+
+def test_contrast_is_that_of_single_images_whose_brightness_differs(rng):
+    """Good images may be flat, and one lighter than another."""
+    levels = [level + rng.uniform(0, 10, (1, 90, 90)).astype("f4") for level in (20, 120, 220)]
+    trained = IntensityRange.of(levels, (1, 99))
+    for image in levels:
+        assert trained.mismatch(image.reshape(1, -1), "'p'", "others") is None
+        assert trained.mismatch(image.reshape(1, -1), "'p'", "others", other_depth=True) is None
+    assert trained.mismatch((levels[1] / 100).reshape(1, -1), "'p'", "others") is not None
+
+
+def test_dark_noise_below_zero_is_not_told(rng):
+    trained = IntensityRange((0.0,), (200.0,), (180.0,))
+    pixels = rng.normal(60, 25, (1, 5000)).astype("f4")
+    assert trained.mismatch(pixels, "'p'", "others") is None

@@ -103,6 +103,8 @@ def test_model_of_rgb_images_reads_back(rgb_model: DefectModel, tmp_path: Path) 
     read = DefectModel.load(tmp_path / "rgb.safetensors")
     assert (read.channels, read.channel_axis) == (3, -1)
     assert read.intensity == rgb_model.intensity
+    assert read.intensity.contrast == rgb_model.intensity.contrast
+    assert len(read.intensity.contrast) == 3
 
 
 @pytest.mark.parametrize("preset", ["paper", "best"])

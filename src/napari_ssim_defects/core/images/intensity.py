@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +26,19 @@ class IntensityRange:
 
     Values outside the range stay outside [0, 1]: a defect that is brighter or darker than
     anything in training must not vanish.
+
+    Attributes
+    ----------
+    low, high
+        The pair of each channel.
+    contrast
+        How wide the intensities of the plane with the least contrast are, per channel; none: not
+        known. It only serves `mismatch`.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
+    contrast: tuple[float, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
     def of(
@@ -73,7 +82,9 @@ class IntensityRange:
                 "The training images are constant (every pixel has the same value); choose "
                 "images that show the material."
             )
-        return cls(tuple(map(float, low)), tuple(map(float, high)))
+        usual = [np.percentile(part, _USUAL, axis=1) for part in samples if part.size]
+        contrast = np.min([np.ptp(limits, axis=0) for limits in usual], axis=0)
+        return cls(*(tuple(map(float, values)) for values in (low, high, contrast)))
 
     def __post_init__(self) -> None:
         with np.errstate(over="ignore"):
@@ -148,23 +159,29 @@ class IntensityRange:
         low, span = (column[:, 0, 0] for column in self._columns())
         found = np.percentile(pixels.astype(np.float64), _USUAL, axis=1)
         first, last = (found - low) / span
-        extent = last - first
+        extent, least = last - first, np.asarray(self.contrast or span) / span
         apart = (last < 0) | (first > 1)
         far = (last < -_FAR) | (first > _FAR)
-        scaled = (extent < 1 / _SCALES) | (extent > _SCALES)
-        # Where black is zero on both scales, the ranges begin at the same place.
-        wide_or_narrow = (extent > _FAR * _SCALES) | (
-            (extent < 1 / (_FAR * _SCALES)) & (last < 0.1)
-        )
-        odd = apart | scaled if other_depth else far | (apart & scaled) | wide_or_narrow
+        scaled = (extent < least / _SCALES) | (extent > _SCALES)
+        narrow = extent < least / (_FAR * _SCALES)
+        if not self.contrast:  # the images may differ in brightness more than each is wide
+            narrow &= last < 0.1  # where black is zero on both scales
+        negative = (np.asarray(self.low) >= 0) & (found[0] < -0.1 * np.ptp(found, axis=0))
+        odd = far | (apart & scaled) | (extent > _FAR * _SCALES) | narrow | negative
+        if other_depth:
+            odd |= apart | scaled
         if not odd.all():
             return None
-        inside = ((first >= 0) & (last <= 1)).all()
-        return (
-            f"Intensities of {name} ({found[0].min():g} to {found[1].max():g}) "
-            f"{'are a small part of' if inside else 'lie far outside'} {others} "
-            f"({min(self.low):g} to {max(self.high):g}); save it in the same bit depth."
+        ranges = (
+            f"Intensities of {name} ({found[0].min():g} to {found[1].max():g})",
+            f"{others} ({min(self.low):g} to {max(self.high):g})",
         )
+        if ((first >= 0) & (last <= 1)).all():
+            return (
+                f"{ranges[0]} are a small part of {ranges[1]}; it hardly shows anything, or was "
+                "saved in another bit depth."
+            )
+        return f"{ranges[0]} lie far outside {ranges[1]}; save it in the same bit depth."
 
     def restore(self, plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Undo `normalise`."""

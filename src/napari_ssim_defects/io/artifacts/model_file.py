@@ -55,6 +55,7 @@ def write_model(model: DefectModel, path: str | os.PathLike[str]) -> None:
         channel_axis=model.channel_axis,
         intensity_low=model.intensity.low,
         intensity_high=model.intensity.high,
+        intensity_contrast=model.intensity.contrast,
         scorings=tuple(
             ResidualHeader(
                 residual=calibrated.residual,
@@ -121,7 +122,8 @@ def _text(text: str) -> str:
 def _model(header: Header, tensors: dict[str, np.ndarray]) -> DefectModel:
     """Build the model; ValueError or KeyError if tensors and header do not belong together."""
     config, count = header.config, header.channels
-    if not len(header.intensity_low) == len(header.intensity_high) == count:
+    contrast = header.intensity_contrast or header.intensity_low
+    if not len(header.intensity_low) == len(header.intensity_high) == len(contrast) == count:
         raise ValueError("intensity range of another number of channels")
     with np.errstate(over="ignore"):
         low, high = np.asarray([header.intensity_low, header.intensity_high]).astype(np.float32)
@@ -165,7 +167,9 @@ def _model(header: Header, tensors: dict[str, np.ndarray]) -> DefectModel:
         network=network,
         channels=count,
         channel_axis=header.channel_axis,
-        intensity=IntensityRange(header.intensity_low, header.intensity_high),
+        intensity=IntensityRange(
+            header.intensity_low, header.intensity_high, header.intensity_contrast
+        ),
         calibration=first.calibration,
         alternatives=tuple(others),
         threshold=header.threshold,

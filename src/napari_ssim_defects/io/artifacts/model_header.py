@@ -65,6 +65,7 @@ class Header(BaseModel):
     channel_axis: Annotated[int, Field(ge=-64, le=-1)] | None
     intensity_low: tuple[float, ...]
     intensity_high: tuple[float, ...]
+    intensity_contrast: tuple[float, ...] = ()
     scorings: Annotated[tuple[ResidualHeader, ...], Field(min_length=1)]
     threshold: ThresholdPolicy
     history: tuple[tuple[int, float, float, float | None], ...]

@@ -41,7 +41,7 @@ _KIND = "a TIFF image"
 _LARGEST_CHUNK = 2**28  # bytes that are decoded for the sake of one pixel
 Meaning: TypeAlias = Callable[..., tuple[npt.NDArray[Any], str]]
 
-_PALETTE = 3
+_PALETTE, _COLOURS = 3, 320
 _SEPARATE = 2
 _RESOLUTION = (282, 283, 296)  # along both sides, and its unit
 _LOOSE_PAGES = ("generic", "uniform")
@@ -183,7 +183,8 @@ def _orientation(file: Path, series: tifffile.TiffPageSeries) -> object:
                 raise InputError(
                     f"'{file}' has pages that are turned in different ways; save them upright."
                 )
-            if not np.array_equal(page.colormap, first.colormap):
+            palettes = (p.tags.valueof(_COLOURS) for p in (first, page))
+            if first.photometric == _PALETTE and not np.array_equal(*palettes):
                 raise InputError(
                     f"'{file}' has pages with different palettes; save them as RGB or grey."
                 )
