@@ -182,6 +182,13 @@ def test_folder_of_a_pattern_may_be_called_like_one(pattern: str) -> None:
         find_images(["scan[1]/nowhere/a.png"])
 
 
+@pytest.mark.parametrize("other", ["gt/1_mask.png", "gt/1.tif", "gt/1-GT.bmp"])
+def test_no_image_has_two_masks(other: str) -> None:
+    fill("test/1.png", "gt/1.png", other)
+    with pytest.raises(InputError, match=r"may both be the mask of 'test.1\.png'; leave one"):
+        match_masks(["test/1.png"], "gt")
+
+
 @pytest.mark.parametrize("name", ["a.czi", "a.ND2", "a.lif", "a.dm4", "a.ims", "a.h5", "a.webp"])
 def test_file_of_a_format_that_is_not_read_is_one_sentence_with_what_to_do(name: str) -> None:
     fill(name)

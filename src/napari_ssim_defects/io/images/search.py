@@ -124,7 +124,8 @@ def match_masks(
     Raises
     ------
     InputError
-        If the folder cannot be listed, an image has no mask in it, or several have the same.
+        If the folder cannot be listed, an image has no mask or several in it, or several images
+        have the same.
     """
     paths = [Path(image) for image in images]
     masks = _masks_of(paths, Path(mask_folder))
@@ -178,19 +179,28 @@ def _masks_of(images: list[Path], folder: Path) -> list[Path | None]:
     # Images and masks may share a folder; no image is a mask.
     resolved = {_resolved(path) for path in images}
     homes = {image.parent for image in images}
-    named: dict[Path, dict[str, Path]] = {}
+    named: dict[Path, dict[str, list[Path]]] = {}
     for home in homes:
         named[home] = {}
         place = _mask_folder(home, folder, homes)
         for path in [] if place is None else _folder_images(place):
             if _resolved(path) not in resolved:
-                named[home].setdefault(image_stem(path).casefold(), path)
+                named[home].setdefault(image_stem(path).casefold(), []).append(path)
+    stems = {(image.parent, image_stem(image).casefold()) for image in images}
     owners: dict[Path, Path] = {}
     masks = []
     for image in images:
-        stem, there = image_stem(image), named[image.parent]
-        names = ((stem + ending).casefold() for ending in _MASK_ENDINGS)
-        mask = next((there[name] for name in names if name in there), None)
+        stem, there = image_stem(image).casefold(), named[image.parent]
+        names = [stem + ending for ending in _MASK_ENDINGS]
+        # What is called as another image is the mask of that one.
+        names = [name for name in names if name == stem or (image.parent, name) not in stems]
+        found = [mask for name in names for mask in there.get(name, ())]
+        if len(found) > 1:
+            raise InputError(
+                f"'{found[0]}' and '{found[1]}' may both be the mask of '{image}'; leave one of "
+                "them there."
+            )
+        mask = found[0] if found else None
         masks.append(mask)
         if mask is not None and owners.setdefault(mask, image) != image:
             raise InputError(
