@@ -58,6 +58,27 @@ def packed(bits: int) -> Writer:
     return write
 
 
+def lzw(data: np.ndarray[Any, Any]) -> Writer:
+    """Compress by LZW, whose table is cleared before it is used."""
+    codes = [256]
+    for number, byte in enumerate(data.tobytes(), start=1):
+        codes += [byte] if number % 250 else [byte, 256]
+    bits = "".join(f"{code:09b}" for code in [*codes, 257])
+    content = bytes(int(bits[i : i + 8].ljust(8, "0"), 2) for i in range(0, len(bits), 8))
+
+    def write(path: Path) -> None:
+        tifffile.imwrite(path, data, rowsperstrip=len(data))
+        with tifffile.TiffFile(path, mode="r+") as tif:
+            tags = tif.pages.first.tags
+            tags["Compression"].overwrite(5)
+            tags["StripOffsets"].overwrite(path.stat().st_size)
+            tags["StripByteCounts"].overwrite(len(content))
+        with path.open("ab") as stream:
+            stream.write(content)
+
+    return write
+
+
 def several(*shapes: tuple[int, int]) -> Writer:
     def write(path: Path) -> None:
         with tifffile.TiffWriter(path) as writer:
@@ -117,6 +138,11 @@ CASES: dict[str, tuple[str, Writer]] = {
     ),
     "TIFF, CMYK": ("tif", picture(RGB, "CMYK")),
     "TIFF, CIELab": ("tif", picture(np.zeros((8, 9, 3), np.uint8), "LAB")),
+    "TIFF, grey, uint16, LZW": (
+        "tif",
+        picture(GREY.astype(np.uint16) * 257, compression="tiff_lzw"),
+    ),
+    "TIFF, grey, float32, LZW": ("tif", picture(GREY.astype("f4"), compression="tiff_lzw")),
     **{
         f"TIFF, grey, uint8, {name}": ("tif", picture(GREY, compression=codec))
         for name, codec in (
@@ -128,6 +154,7 @@ CASES: dict[str, tuple[str, Writer]] = {
     },
     "TIFF, grey, uint8, LZMA": ("tif", tiff(GREY, compression="lzma")),
     "TIFF, RGB, uint8, LZW": ("tif", picture(RGB, compression="tiff_lzw")),
+    "TIFF, RGB, uint16, LZW": ("tif", lzw(RGB.astype(np.uint16))),
     "TIFF, 1 bit, fax (group 4)": ("tif", picture(GREY > 99, compression="group4")),
     "TIFF, pages of one size": ("tif", several((64, 96), (64, 96), (64, 96))),
     "TIFF, pages of different sizes": ("tif", several((64, 96), (60, 96))),
