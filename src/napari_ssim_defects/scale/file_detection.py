@@ -6,14 +6,14 @@ import hashlib
 import importlib.util
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..core.common.errors import InputError
-from ..core.common.progress import DetectionProgress, PlaneDetected
+from ..core.common.progress import PlaneDetected
 from ..core.config import OutputConfig, OutputKind, SegmentationConfig
 from ..core.config.region import MaskRegion, RegionOfInterest
 from ..core.images.inspected_area import InspectedArea
@@ -43,7 +43,6 @@ __all__ = [
     "file_notices",
     "file_planes",
     "finished_earlier",
-    "inspect_file",
 ]
 
 _MOST_AXES = 5  # of a TIFF: TZCYX
@@ -319,18 +318,6 @@ def _in_blocks(
         record = written(_Found(blocks.residual, blocks.labels, blocks.regions))
     residual = lazy_stack(model, planes, stride=stride, device=device, area=area)
     return _Found(residual, labels_of(blocks.labels), blocks.regions), record
-
-
-def inspect_file(
-    model: DefectModel,
-    image: ImageFile,
-    *,
-    stride: int | None = None,
-    device: str | None = None,
-    area: InspectedArea | None = None,
-) -> Iterator[DetectionProgress | PlaneDetected]:
-    """Detect defects in an image that was read from a file; see `DefectModel.detect`."""
-    return model.detect(file_planes(model, image), stride=stride, device=device, area=area)
 
 
 def file_planes(model: DefectModel, image: ImageFile) -> Planes:

@@ -42,7 +42,6 @@ from .file_detection import (
     file_notices,
     file_planes,
     finished_earlier,
-    inspect_file,
 )
 
 __all__ = [
@@ -283,7 +282,7 @@ def evaluate_files(
         odd_mask = None if mask is None else mask_notice(mask, truth)
         notices += [odd_mask] if odd_mask else []
         start = time.perf_counter()
-        for message in inspect_file(model, image, stride=stride, device=device, area=area):
+        for message in model.detect(planes, stride=stride, device=device, area=area):
             if isinstance(message, PlaneDetected):
                 residual = message.residual
             else:
