@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from ..core.common.errors import InputError
-from ..core.common.progress import PlaneDetected
 from ..core.config import OutputConfig, OutputKind, SegmentationConfig
 from ..core.config.region import MaskRegion, RegionOfInterest
 from ..core.images.inspected_area import InspectedArea
@@ -279,15 +278,10 @@ def _in_memory(
     folder: Path,
     written: Callable[[_Found], Record],
 ) -> Generator[float, None, tuple[_Found, Record]]:
-    residuals = []
-    for message in model.detect(
+    detected = yield from model.detect_image(
         planes, stride=detection.stride, device=detection.device, area=area
-    ):
-        if isinstance(message, PlaneDetected):
-            residuals.append(message.residual)
-        else:
-            yield message.fraction
-    residual = np.stack(residuals).reshape(planes.shape)
+    )
+    residual = detected.residual
     labels = np.zeros(residual.shape, dtype=np.int32)
     regions: list[tuple[int, Region]] = []
     outlined = segment_planes(residual, detection.threshold, detection.segmentation, area)

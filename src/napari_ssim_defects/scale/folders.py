@@ -17,7 +17,7 @@ import torch
 from ..core.common.device import choose_device
 from ..core.common.errors import InputError
 from ..core.common.memory import memory_kept
-from ..core.common.progress import PlaneDetected, relayed
+from ..core.common.progress import relayed
 from ..core.config import OutputConfig, SegmentationConfig
 from ..core.config.region import RegionOfInterest
 from ..core.evaluation.froc import froc_thresholds
@@ -282,11 +282,12 @@ def evaluate_files(
         odd_mask = None if mask is None else mask_notice(mask, truth)
         notices += [odd_mask] if odd_mask else []
         start = time.perf_counter()
-        for message in model.detect(planes, stride=stride, device=device, area=area):
-            if isinstance(message, PlaneDetected):
-                residual = message.residual
-            else:
-                yield FileProgress(path, (index + message.fraction) / len(paths))
+
+        def progress(part: float, path: Path = path, index: int = index) -> FileProgress:
+            return FileProgress(path, (index + part) / len(paths))
+
+        steps = model.detect_image(planes, stride=stride, device=device, area=area)
+        residual = (yield from relayed(steps, progress)).residual.reshape(shape)
         seconds += time.perf_counter() - start
         ((_, found),) = segment_planes(residual, threshold, settings, area)
         evaluator.add(residual, truth, found.labels() > 0, area)

@@ -104,8 +104,6 @@ def test_inspection_normalises_reconstructs_and_compares(image, stride, residual
         if isinstance(message, PlaneDetected)
     ]
     expected = list(by_hand(model, stack.astype(np.float32), stride or 8))
-    assert [message.plane for message in inspected] == [0, 1, 2]
-    assert {message.planes for message in inspected} == {3}
     for message, (residual_plane, reconstruction) in zip(inspected, expected, strict=True):
         np.testing.assert_allclose(message.residual, residual_plane, atol=1e-5)
         np.testing.assert_allclose(message.reconstruction, reconstruction, atol=1e-2)
@@ -133,8 +131,7 @@ def test_inspection_reports_its_progress(image):
     kinds = [type(message) for message in messages]
     assert kinds[-1] is PlaneDetected
     assert kinds[0] is DetectionProgress
-    planes = [message.plane for message in messages]
-    assert planes == sorted(planes)
+    assert kinds.count(PlaneDetected) == 3
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.int32, np.float32, np.float64])

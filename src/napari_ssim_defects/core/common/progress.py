@@ -12,6 +12,7 @@ import numpy.typing as npt
 __all__ = [
     "CalibrationProgress",
     "DetectionProgress",
+    "ImageDetected",
     "PlaneDetected",
     "PreparationProgress",
     "drained",
@@ -42,18 +43,14 @@ class CalibrationProgress:
 
 @dataclass(frozen=True, slots=True)
 class DetectionProgress:
-    """Part of one plane that has been reconstructed.
+    """Progress of the detection in an image.
 
     Attributes
     ----------
-    plane, planes
-        Index of the plane, and number of planes.
     fraction
-        Part of the whole image that is done, in [0, 1].
+        Part of all planes that is done, in [0, 1].
     """
 
-    plane: int
-    planes: int
     fraction: float
 
 
@@ -63,8 +60,6 @@ class PlaneDetected:
 
     Attributes
     ----------
-    plane, planes
-        Index of the plane in C order over the leading axes, and number of planes.
     residual
         float32 array of shape (H, W); 0 = perfectly good.
     reconstruction
@@ -72,8 +67,22 @@ class PlaneDetected:
         as neither the residual nor the caller needed it.
     """
 
-    plane: int
-    planes: int
+    residual: npt.NDArray[np.float32]
+    reconstruction: npt.NDArray[np.float32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDetected:
+    """Result of detection in all planes of an image.
+
+    Attributes
+    ----------
+    residual
+        float32 array of shape (..., H, W); 0 = perfectly good.
+    reconstruction
+        float32 array of the image's shape, without opacity; None if it was not asked for.
+    """
+
     residual: npt.NDArray[np.float32]
     reconstruction: npt.NDArray[np.float32] | None
 

@@ -140,6 +140,13 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
             )
         return plane
 
+    def assembled(self, planes: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+        """Return an array of the image's layout, without opacity, of all planes (C, H, W)."""
+        stack = np.reshape(planes, (*self.leading_shape, self.channels, self.height, self.width))
+        if self.channel_axis is None:
+            return stack[..., 0, :, :]
+        return np.ascontiguousarray(np.moveaxis(stack, -3, self.channel_axis))
+
     def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
         return (self[index] for index in range(len(self)))
 

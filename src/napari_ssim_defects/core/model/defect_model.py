@@ -6,7 +6,7 @@ import copy
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -18,7 +18,13 @@ from ..common.array_checks import whole_number
 from ..common.device import choose_device, place
 from ..common.errors import InputError
 from ..common.memory import memory_kept
-from ..common.progress import DetectionProgress, PlaneDetected, relayed
+from ..common.progress import (
+    DetectionProgress,
+    ImageDetected,
+    PlaneDetected,
+    drained,
+    relayed,
+)
 from ..config import ResidualKind, TrainingConfig
 from ..detection.predictions import predict_plane
 from ..detection.residual import score_plane
@@ -304,16 +310,14 @@ class DefectModel:
                 )  # fmt: skip
 
                 def progress(done: float, index: int = index) -> DetectionProgress:
-                    return DetectionProgress(index, len(planes), (index + done) / len(planes))
+                    return DetectionProgress((index + done) / len(planes))
 
                 found = yield from relayed(steps, progress)
                 redrawn = found.reconstruction
                 if redrawn is not None:
                     redrawn = self.intensity.restore(redrawn[: self.channels])
                 if area is None:
-                    yield PlaneDetected(
-                        index, len(planes), score_plane(plane, found, residual), redrawn
-                    )
+                    yield PlaneDetected(score_plane(plane, found, residual), redrawn)
                     continue
                 here = area.plane(tuple(map(int, np.unravel_index(index, planes.leading_shape))))
                 if redrawn is not None:
@@ -321,7 +325,39 @@ class DefectModel:
                     whole[:, *area.box.slices] = redrawn
                     redrawn = whole
                 score = here.embedded(score_plane(plane, found, residual, here.inside))
-                yield PlaneDetected(index, len(planes), score, redrawn)
+                yield PlaneDetected(score, redrawn)
+
+    def detect_image(
+        self,
+        planes: Planes,
+        *,
+        stride: int | None = None,
+        device: str | None = None,
+        reconstruct: bool = False,
+        area: InspectedArea | None = None,
+    ) -> Generator[float, None, ImageDetected]:
+        """Score all planes of an image; parameters and errors are those of `detect`.
+
+        Yields
+        ------
+        float
+            Fraction of the work that is done, in [0, 1].
+        """
+        residuals: list[npt.NDArray[np.float32]] = []
+        reconstructions: list[npt.NDArray[np.float32]] = []
+        for message in self.detect(
+            planes, stride=stride, device=device, reconstruct=reconstruct, area=area
+        ):
+            if isinstance(message, DetectionProgress):
+                yield message.fraction
+                continue
+            residuals.append(message.residual)
+            if reconstruct and message.reconstruction is not None:
+                reconstructions.append(message.reconstruction)
+        return ImageDetected(
+            np.stack(residuals).reshape(planes.shape),
+            planes.assembled(reconstructions) if reconstruct else None,
+        )
 
     def residual(
         self,
@@ -354,16 +390,12 @@ class DefectModel:
         """
         planes = self.planes(image, channel_axis)
         area = None if roi is None else InspectedArea.of_mask(roi, planes.shape)
-        maps = [
-            message.residual
-            for message in self.detect(planes, stride=stride, device=device, area=area)
-            if isinstance(message, PlaneDetected)
-        ]
+        found = drained(self.detect_image(planes, stride=stride, device=device, area=area))
         seen = planes if area is None else planes.cut(area.box)
         odd = self.intensity_notice(seen)
         if odd is not None:
             warnings.warn(odd, stacklevel=2)
-        return np.stack(maps).reshape(planes.shape)
+        return found.residual
 
     def intensity_notice(self, planes: Planes) -> str | None:
         """Say that an image was saved on another scale than the training images.
@@ -397,18 +429,10 @@ class DefectModel:
             float32 of the shape of ``image`` (without opacity), in its intensities.
         """
         planes = self.planes(image, channel_axis)
-        result = np.stack([
-            message.reconstruction
-            for message in self.detect(
-                image, stride=stride, channel_axis=channel_axis, device=device, reconstruct=True
-            )
-            if isinstance(message, PlaneDetected) and message.reconstruction is not None
-        ])  # fmt: skip
-        shape = planes.shape
-        if planes.channel_axis is None:
-            return result.reshape(shape)
-        result = result.reshape(*shape[:-2], planes.channels, *shape[-2:])
-        return np.ascontiguousarray(np.moveaxis(result, -3, planes.channel_axis))
+        steps = self.detect_image(planes, stride=stride, device=device, reconstruct=True)
+        reconstruction = drained(steps).reconstruction
+        assert reconstruction is not None
+        return reconstruction
 
     def network_on(self, device: torch.device) -> Autoencoder:
         """Return a copy of the network on a device; the model is not changed."""

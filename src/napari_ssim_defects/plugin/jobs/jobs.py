@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.common.errors import InputError
-from ...core.common.progress import DetectionProgress, PlaneDetected
+from ...core.common.progress import relayed
 from ...core.config import SegmentationConfig
 from ..layers.large import LargeLabels, LargeResidual, LastingFolder
 from ..layers.region_features import RegionsMeasured, Spacing, region_features
@@ -55,8 +55,6 @@ __all__ = [
     "save_model",
     "segment_prepared_planes",
 ]
-
-Plane = npt.NDArray[np.float32]
 
 _DRAW = "draw a rectangle around the rest in a Shapes layer and choose it as Region"
 
@@ -210,8 +208,6 @@ def detect_layers(
     refused = without = 0
     yield Notices(_bar_notices(model, [source for source in sources if source.key not in regions]))
     for number, source in enumerate(sources):
-        residuals: list[Plane] = []
-        reconstructions: list[npt.NDArray[np.float32]] = []
         try:
             planes = model.planes(source.image, name=source.quoted)
             axis = planes.channel_axis
@@ -229,37 +225,20 @@ def detect_layers(
                 without += 1
                 yield from _parts(grow(large, positions.get(source.key)), number, len(sources))
                 continue
-            for message in model.detect(
-                source.image,
-                stride=stride,
-                device=device,
-                name=source.quoted,
-                reconstruct=keep_reconstruction,
-                area=area,
-            ):
-                if isinstance(message, PlaneDetected):
-                    residuals.append(message.residual)
-                    if message.reconstruction is not None and keep_reconstruction:
-                        reconstructions.append(message.reconstruction)
-                elif isinstance(message, DetectionProgress):
-                    yield Fraction((number + message.fraction) / len(sources))
+
+            def progress(part: float, number: int = number) -> Fraction:
+                return Fraction((number + part) / len(sources))
+
+            steps = model.detect_image(
+                planes, stride=stride, device=device, reconstruct=keep_reconstruction, area=area
+            )
+            found = yield from relayed(steps, progress)
         except InputError as error:
             yield Refused(str(error))
             refused += 1
             continue
-        reconstruction = None
-        if keep_reconstruction:
-            stack = np.stack(reconstructions)
-            stack = stack.reshape(*planes.leading_shape, *stack.shape[1:])
-            # The channel axis of a grey image is the one that as_planes added.
-            reconstruction = stack[..., 0, :, :] if axis is None else np.moveaxis(stack, -3, axis)
-        yield Detected(
-            source,
-            np.stack(residuals).reshape(planes.shape),
-            reconstruction,
-            None if source.rgb else axis,
-            area,
-        )
+        axis = None if source.rgb else axis
+        yield Detected(source, found.residual, found.reconstruction, axis, area)
     if not refused:
         text = f"Inspected {len(sources)} image{'s' * (len(sources) != 1)}."
         if keep_reconstruction and without:
@@ -416,7 +395,6 @@ def outline_regions(
     large: LargeResidual, threshold: float, config: SegmentationConfig
 ) -> Generator[Fraction, None, LargeLabels]:
     """Outline and measure the regions of a residual, and keep their labels on disk."""
-    from ...core.common.progress import relayed
     from ...io.files.scratch import ScratchPyramid
     from ...scale.block_detection import outline_blocks
 
