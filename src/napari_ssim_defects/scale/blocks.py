@@ -62,7 +62,7 @@ def plane_blocks(model: DefectModel, planes: Planes, index: int) -> Array:
     )  # fmt: skip
     if axis is not None:
         source = da.moveaxis(source, axis, -3)
-    plane = source[tuple(int(place) for place in np.unravel_index(index, planes.leading_shape))]
+    plane = source[planes.place(index)]
     plane = plane[..., *planes.box.slices]
     plane = plane[np.newaxis] if axis is None else plane[: planes.channels]
     plane = plane.rechunk((-1, _sizes(planes.height), _sizes(planes.width)))

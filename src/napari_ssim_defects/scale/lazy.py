@@ -118,7 +118,7 @@ def lazy_plane(
     prepare_model(stride, device)
     inside = None
     if area is not None:
-        area = area.plane(tuple(map(int, np.unravel_index(index, planes.leading_shape))))
+        area = area.plane(planes.place(index))
         planes, inside = planes.cut(area.box), area.inside
     plane = plane_blocks(model, planes, index)
     reconstruct, kinds = needed_predictions([model.config.residual])

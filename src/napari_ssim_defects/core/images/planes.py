@@ -60,6 +60,10 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
         self.height, self.width = shape[-2:]
         self.box = Box(0, 0, self.height, self.width)
 
+    def place(self, number: int) -> tuple[int, ...]:
+        """Return where in the stack a plane lies."""
+        return tuple(int(place) for place in np.unravel_index(number, self.leading_shape))
+
     def cut(self, box: Box) -> Planes:
         """See a part of the image only; nothing is read yet."""
         part = copy.copy(self)
@@ -110,7 +114,6 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
         """
         if index < 0 or index >= len(self):
             raise IndexError(index)
-        leading = [int(place) for place in np.unravel_index(index, self.leading_shape)]
         rows, columns = (
             slice(first + low, first + high, step)
             for first, (low, high, step) in (
@@ -118,7 +121,7 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
                 (self.box.left, columns.indices(self.width)),
             )
         )
-        selection: list[Any] = [*leading, rows, columns]
+        selection: list[Any] = [*self.place(index), rows, columns]
         axis = self.channel_axis
         if axis is not None:
             selection.insert(len(self.image.shape) + axis, slice(None))

@@ -32,6 +32,7 @@ from ..images.inspected_area import InspectedArea
 from ..images.intensity import IntensityRange
 from ..images.intensity_sample import intensity_sample
 from ..images.planes import ImageLike, Planes, as_planes, bit_depth
+from ..images.tiles import Box
 from ..networks.autoencoder import Autoencoder
 from .calibration import CalibratedResidual, Calibration
 from .corrections import Corrections, Mark, corrected
@@ -300,32 +301,31 @@ class DefectModel:
         planes = self.planes(image, channel_axis, name)
         where = choose_device(device)
         network, residual = self.network_on(where), self.config.residual
-        part = planes if area is None else planes.cut(area.box)
+        height, width = planes.height, planes.width
+        area = area or InspectedArea(height, width, Box(0, 0, height, width))
+        part = planes.cut(area.box)
         with memory_kept():
-            for index in range(len(planes)):
-                plane = self.intensity.normalise(part[index], planes.name)
+            for number in range(len(planes)):
+                plane = self.intensity.normalise(part[number], planes.name)
                 steps = predict_plane(
                     network, plane, self.config, stride or self.config.stride, where, [residual],
                     reconstruct=reconstruct,
                 )  # fmt: skip
 
-                def progress(done: float, index: int = index) -> DetectionProgress:
-                    return DetectionProgress((index + done) / len(planes))
+                def progress(done: float, number: int = number) -> DetectionProgress:
+                    return DetectionProgress((number + done) / len(planes))
 
                 found = yield from relayed(steps, progress)
-                redrawn = found.reconstruction
-                if redrawn is not None:
-                    redrawn = self.intensity.restore(redrawn[: self.channels])
-                if area is None:
-                    yield PlaneDetected(score_plane(plane, found, residual), redrawn)
-                    continue
-                here = area.plane(tuple(map(int, np.unravel_index(index, planes.leading_shape))))
-                if redrawn is not None:
-                    whole = planes[index]
-                    whole[:, *area.box.slices] = redrawn
-                    redrawn = whole
+                here = area.plane(planes.place(number))
                 score = here.embedded(score_plane(plane, found, residual, here.inside))
-                yield PlaneDetected(score, redrawn)
+                reconstruction = found.reconstruction
+                if reconstruction is not None:
+                    reconstruction = self.intensity.restore(reconstruction[: self.channels])
+                    if area.box.shape != (height, width):
+                        whole = planes[number]
+                        whole[:, *area.box.slices] = reconstruction
+                        reconstruction = whole
+                yield PlaneDetected(score, reconstruction)
 
     def detect_image(
         self,

@@ -116,7 +116,7 @@ def reduced(
     """
     shape = planes.shape[-2:]
     step = -(-max(shape) // side)
-    place = tuple(int(axis) for axis in np.unravel_index(index, planes.leading_shape))
+    place = planes.place(index)
     columns = np.arange(0, shape[1], step)
     strips = []
     for top in range(0, shape[0], step * _STRIP):
