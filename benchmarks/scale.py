@@ -33,7 +33,7 @@ from napari_ssim_defects.core.common.progress import PlaneDetected
 from napari_ssim_defects.core.segmentation.regions import measure_plane
 from napari_ssim_defects.core.segmentation.segment import segment_planes
 from napari_ssim_defects.io.images.image_file import read_image
-from napari_ssim_defects.scale.folders import FileDetected, FileDone, detect_files
+from napari_ssim_defects.scale.folders import FileDone, detect_files
 
 TILE = 512
 TEXTURE = 1024
@@ -214,7 +214,7 @@ def measured(
         for message in detect_files(
             loaded, paths, out, threshold, SEGMENTATION, stride=stride, device="cpu"
         ):
-            if isinstance(message, FileDetected):
+            if isinstance(message, FileDone):
                 regions += message.regions
     for image in pixels:
         for inspected in loaded.detect(image, stride=stride, device="cpu"):

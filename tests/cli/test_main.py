@@ -386,7 +386,7 @@ def test_detect_remembers_no_pixels_of_images_that_are_done(
 
     def watched(*arguments: Any, **options: Any) -> Any:
         for message in real(*arguments, **options):
-            if isinstance(message, folders.FileDetected):
+            if isinstance(message, folders.FileDone):
                 residuals.append(weakref.ref(message.residual))
                 alive.append(sum(residual() is not None for residual in residuals))
             yield message

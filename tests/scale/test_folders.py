@@ -24,7 +24,6 @@ from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.io.writers.ome_tiff import write_ome_tiff
 from napari_ssim_defects.io.writers.tables import REGION_COLUMNS
 from napari_ssim_defects.scale.folders import (
-    FileDetected,
     FileDone,
     FileFailed,
     FileProgress,
@@ -45,17 +44,17 @@ def folder(tmp_path: Path) -> Path:
 
 def _run(
     model: DefectModel, paths: list[Path], folder: Path, threshold: float | None = None
-) -> list[FileProgress | FileDetected | FileFailed]:
+) -> list[FileProgress | FileDone | FileFailed]:
     threshold = model.auto_threshold if threshold is None else threshold
     return list(detect_files(model, paths, folder, threshold, SEGMENTATION, device="cpu"))
 
 
 def _detected(
     model: DefectModel, paths: list[Path], folder: Path, threshold: float | None = None
-) -> list[FileDetected]:
+) -> list[FileDone]:
     messages = _run(model, paths, folder, threshold)
     assert not [message for message in messages if isinstance(message, FileFailed)]
-    return [message for message in messages if isinstance(message, FileDetected)]
+    return [message for message in messages if isinstance(message, FileDone)]
 
 
 def _table(folder: Path) -> list[dict[str, str]]:
@@ -268,7 +267,7 @@ def test_bad_files_are_reported_and_the_others_go_on(
         assert f"'{message.path}'" in message.reason
         assert "\n" not in message.reason
         assert message.reason.endswith(".")
-    assert [m.path for m in messages if isinstance(m, FileDetected)] == good
+    assert [m.path for m in messages if isinstance(m, FileDone)] == good
     assert {row["image"] for row in _table(folder)} == {"good_1.png", "good_2.png"}
     assert len(_names(folder)) == 5
 
@@ -381,7 +380,7 @@ def _earlier(model: DefectModel, paths: list[Path], folder: Path, **changes: Any
     return [
         message.path.name
         for message in detect_files(model, paths, folder, **options)
-        if isinstance(message, FileDone)
+        if isinstance(message, FileDone) and message.earlier
     ]
 
 
@@ -390,7 +389,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_if_it_was_not(
 ) -> None:
     steps = detect_files(grey_model, several, folder, 0.5, SEGMENTATION, device="cpu")
     for message in steps:
-        if isinstance(message, FileDetected) and message.path == several[1]:
+        if isinstance(message, FileDone) and message.path == several[1]:
             break
     steps.close()  # type: ignore[attr-defined]
     assert not (folder / "regions.csv").exists()

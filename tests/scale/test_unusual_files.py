@@ -18,7 +18,6 @@ from napari_ssim_defects.core.images.intensity import IntensityRange
 from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.io.images.image_file import find_images, read_image
 from napari_ssim_defects.scale.folders import (
-    FileDetected,
     FileDone,
     FileFailed,
     FilesEvaluated,
@@ -35,10 +34,10 @@ MASK[20:40, 30:50] = 255
 
 def detected(
     model: DefectModel, path: Path, folder: Path, threshold: float | None = None
-) -> FileDetected:
+) -> FileDone:
     threshold = model.auto_threshold if threshold is None else threshold
     *_, last = detect_files(model, [path], folder, threshold, SEGMENTATION, device="cpu")
-    assert isinstance(last, FileDetected)
+    assert isinstance(last, FileDone)
     return last
 
 
@@ -48,7 +47,7 @@ def evaluated(model: DefectModel, paths: list[Path], masks: Path) -> FilesEvalua
     return last
 
 
-def residuals(message: FileDetected) -> np.ndarray[Any, Any]:
+def residuals(message: FileDone) -> np.ndarray[Any, Any]:
     return np.asarray(read_image(message.files["residual"][0]).data)
 
 
@@ -183,6 +182,7 @@ def test_what_was_said_is_said_again_when_nothing_is_left_to_do(
         grey_model, [path], tmp_path / "out", grey_model.auto_threshold, SEGMENTATION, device="cpu"
     )
     assert isinstance(again, FileDone)
+    assert again.earlier
     assert again.notices == first.notices != ()
 
 

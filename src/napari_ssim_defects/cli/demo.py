@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..core.common.errors import InputError
 from ..core.config import SegmentationConfig, TrainingConfig
-from ..core.evaluation.scores import evaluate
+from ..core.evaluation.scores import Evaluator
 from ..core.model.defect_model import DefectModel
 from ..core.training.messages import TrainingFinished, TrainingStep
 from ..core.training.train import train
@@ -22,7 +20,7 @@ from ..io.files.atomic import ensure_folder
 from ..io.writers.figures import OverviewRow, write_overview
 from ..io.writers.ome_tiff import write_ome_tiff
 from ..samples import DEFECTIVE_SEEDS, GOOD_SEEDS, NanofibreSample, nanofibres
-from ..scale.folders import FileDetected, FileFailed, FileProgress, detect_files
+from ..scale.folders import FileFailed, FileProgress, detect_files
 from .terminal import Bar
 
 __all__ = ["DemoResults", "run_demo"]
@@ -44,10 +42,8 @@ class DemoResults:
         Height and width of a pixel of the samples, and their unit.
     good
         The defect-free training samples.
-    defective
-        The inspected samples with their ground truth.
-    detected
-        What was found in them, in the same order.
+    rows
+        The other samples with their ground truth, and what was found in them.
     """
 
     summary: Mapping[str, Any]
@@ -56,8 +52,7 @@ class DemoResults:
     pixel_size: tuple[float, float]
     unit: str
     good: tuple[NanofibreSample, ...]
-    defective: tuple[NanofibreSample, ...]
-    detected: tuple[FileDetected, ...]
+    rows: tuple[OverviewRow, ...]
 
     @property
     def text(self) -> str:
@@ -90,26 +85,54 @@ def run_demo(folder: str | os.PathLike[str], minutes: float | None = None) -> De
     """
     start = time.perf_counter()
     folder = ensure_folder(folder)
-    kinds = ("good", "defective", "truth")
-    good_folder, defective_folder, truth_folder = (ensure_folder(folder / kind) for kind in kinds)
+    good, defective = _samples()
+    paths = _write_images(folder, good, defective)
+    model = _trained(good, minutes)
+    model_path = folder / "nanofibres.safetensors"
+    model.save(model_path)
+    rows = _detect(model, paths, defective, folder)
+    overview = folder / "overview.png"
+    write_overview(overview, rows, model.calibration.contrast_limits)
+    summary = {
+        **_scores(rows),
+        "threshold": model.auto_threshold,
+        "seconds": time.perf_counter() - start,
+        "folder": str(folder),
+        "overview": str(overview),
+    }
+    return DemoResults(summary, model, model_path, _PIXEL_SIZE, _UNIT, tuple(good), tuple(rows))
+
+
+def _samples() -> tuple[list[NanofibreSample], list[NanofibreSample]]:
+    """Draw defect-free samples, and others."""
+    samples = []
+    seeds = (*GOOD_SEEDS, *DEFECTIVE_SEEDS)
     with Bar("drawing nanofibres") as bar:
-        good: list[NanofibreSample] = []
-        defective: list[NanofibreSample] = []
-        seeds = (*GOOD_SEEDS, *DEFECTIVE_SEEDS)
         for number, seed in enumerate(seeds, start=1):
-            defects = seed in DEFECTIVE_SEEDS
-            (defective if defects else good).append(nanofibres(seed, defects=defects))
+            samples.append(nanofibres(seed, defects=seed in DEFECTIVE_SEEDS))
             bar.show(number / len(seeds), "")
+    return samples[: len(GOOD_SEEDS)], samples[len(GOOD_SEEDS) :]
+
+
+def _write_images(
+    folder: Path, good: Sequence[NanofibreSample], defective: Sequence[NanofibreSample]
+) -> list[Path]:
+    """Write all samples, and the masks of the defective ones; return where those images are."""
     write = partial(write_ome_tiff, pixel_size=_PIXEL_SIZE, unit=_UNIT)
+    good_folder, defective_folder, truth_folder = (
+        ensure_folder(folder / kind) for kind in ("good", "defective", "truth")
+    )
     for number, sample in enumerate(good, start=1):
         write(good_folder / f"good_{number}.ome.tif", sample.image)
-    paths = [
-        defective_folder / f"defective_{number}.ome.tif" for number in range(1, len(defective) + 1)
-    ]
-    for path, sample in zip(paths, defective, strict=True):
-        write(path, sample.image)
-        write(truth_folder / path.name, sample.labels)
+    paths = []
+    for number, sample in enumerate(defective, start=1):
+        paths.append(defective_folder / f"defective_{number}.ome.tif")
+        write(paths[-1], sample.image)
+        write(truth_folder / paths[-1].name, sample.labels)
+    return paths
 
+
+def _trained(good: Sequence[NanofibreSample], minutes: float | None) -> DefectModel:
     config = TrainingConfig.preset("quick", minutes=minutes)
     names = [f"good_{number}" for number in range(1, len(good) + 1)]
     with Bar("training") as bar:
@@ -117,72 +140,43 @@ def run_demo(folder: str | os.PathLike[str], minutes: float | None = None) -> De
             if isinstance(message, TrainingStep):
                 bar.show(message.fraction, f"loss {message.loss:.3f}")
     assert isinstance(message, TrainingFinished)
-    model = message.model
-    model_path = folder / "nanofibres.safetensors"
-    model.save(model_path)
+    return message.model
 
-    detected: list[FileDetected] = []
+
+def _detect(
+    model: DefectModel, paths: Sequence[Path], samples: Sequence[NanofibreSample], folder: Path
+) -> list[OverviewRow]:
+    """Detect defects in files that show samples, and write the results."""
+    rows: list[OverviewRow] = []
     with Bar("detecting") as bar:
-        for result in detect_files(
+        for message in detect_files(
             model, paths, folder, model.auto_threshold, SegmentationConfig(), overwrite=True
         ):
-            if isinstance(result, FileProgress):
-                bar.show(result.fraction, result.path.name)
-            elif isinstance(result, FileFailed):
-                raise InputError(result.reason)
-            elif isinstance(result, FileDetected):
-                detected.append(result)
-
-    overview = folder / "overview.png"
-    rows = [
-        OverviewRow(
-            name=result.path.name.removesuffix(".ome.tif"),
-            image=sample.image,
-            truth=sample.labels,
-            residual=result.residual,
-            labels=result.labels,
-        )
-        for sample, result in zip(defective, detected, strict=True)
-    ]
-    write_overview(overview, rows, model.calibration.contrast_limits)
-    summary = {
-        **_score(defective, detected),
-        "threshold": model.auto_threshold,
-        "seconds": time.perf_counter() - start,
-        "folder": str(folder),
-        "overview": str(overview),
-    }
-    return DemoResults(
-        summary,
-        model,
-        model_path,
-        _PIXEL_SIZE,
-        _UNIT,
-        tuple(good),
-        tuple(defective),
-        tuple(detected),
-    )
+            if isinstance(message, FileProgress):
+                bar.show(message.fraction, message.path.name)
+                continue
+            if isinstance(message, FileFailed):
+                raise InputError(message.reason)
+            assert message.residual is not None
+            assert message.labels is not None
+            sample, name = samples[len(rows)], message.path.name.removesuffix(".ome.tif")
+            rows.append(
+                OverviewRow(name, sample.image, sample.labels, message.residual, message.labels)
+            )
+    return rows
 
 
-def _score(
-    samples: list[NanofibreSample], detected: list[FileDetected]
-) -> dict[str, float | int | None]:
-    """Compare what was found with the generated truth."""
-    pairs = [
-        (sample.labels, result.labels) for sample, result in zip(samples, detected, strict=True)
-    ]
-    defects = sum(int(truth.max()) for truth, _ in pairs)
-    hit = sum(len(np.setdiff1d(truth[found > 0], 0)) for truth, found in pairs)
-    regions = sum(int(found.max()) for _, found in pairs)
-    true_regions = sum(len(np.setdiff1d(found[truth > 0], 0)) for truth, found in pairs)
-    both = sum(np.count_nonzero((truth > 0) & (found > 0)) for truth, found in pairs)
-    either = sum(np.count_nonzero((truth > 0) | (found > 0)) for truth, found in pairs)
-    scores = evaluate([result.residual for result in detected], [t > 0 for t, _ in pairs])
+def _scores(rows: Sequence[OverviewRow]) -> dict[str, float | int | None]:
+    """Compare what was found with the generated truth, as the command ``evaluate`` does."""
+    evaluator = Evaluator()
+    for row in rows:
+        evaluator.add(row.residual, row.truth > 0, row.labels > 0)
+    scores = evaluator.result()
     return {
-        "defects": defects,
-        "defects_found": hit,
-        "false_regions": regions - true_regions,
-        "iou": float(both / either),
+        "defects": scores.defects,
+        "defects_found": scores.found,
+        "false_regions": sum(image.false_regions for image in scores.per_image),
+        "iou": None if scores.confusion is None else scores.confusion.iou,
         "pixel_auroc": scores.auroc,
         "aupro": scores.aupro,
     }

@@ -52,7 +52,6 @@ def run_detect(
     from ..io.writers.report import REPORT_NAME
     from ..io.writers.results import TABLE_NAME
     from ..scale.folders import (
-        FileDetected,
         FileFailed,
         FileProgress,
         detect_files,
@@ -91,7 +90,7 @@ def run_detect(
                     "defective_fraction": message.defective_fraction,
                     "seconds": message.seconds,
                     "notices": list(message.notices),
-                    "earlier": not isinstance(message, FileDetected) and message.earlier,
+                    "earlier": message.earlier,
                 })  # fmt: skip
     order = {str(path): number for number, path in enumerate(paths)}
     done.sort(key=lambda file: order[file["image"]])  # not as they were finished

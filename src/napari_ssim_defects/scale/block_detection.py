@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -16,37 +15,18 @@ from ..core.config import SegmentationConfig
 from ..core.images.inspected_area import InspectedArea
 from ..core.images.planes import ImageLike, Planes
 from ..core.model.defect_model import DefectModel
-from ..core.segmentation.regions import Region, RegionSums
+from ..core.segmentation.regions import Region, RegionsFound, RegionSums
 from ..core.segmentation.segment import Segmented
 from ..io.files.atomic import ensure_folder
 from ..io.files.pyramid import BLOCK
 from ..io.files.scratch import ScratchPyramid
-from .lazy import LabelImage, segment_steps
+from .lazy import LabelImage, segment_in_blocks
 from .residual_store import ResidualStore
 
-__all__ = ["BlocksDetected", "detect_in_blocks", "outline_blocks"]
+__all__ = ["detect_in_blocks", "outline_blocks"]
 
 # Parts of the time: detection, and within the segmentation the search for regions.
 _INSPECTION, _SEGMENTATION = 0.95, 0.6
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BlocksDetected:
-    """Result of detection in a large image.
-
-    Attributes
-    ----------
-    residual
-        zarr array on disk, float32 of shape (..., H, W).
-    labels
-        Instance labels of the same shape, drawn when they are read.
-    regions
-        Plane and measurements of each region.
-    """
-
-    residual: Any
-    labels: LabelImage
-    regions: list[tuple[int, Region]]
 
 
 def detect_in_blocks(
@@ -59,7 +39,7 @@ def detect_in_blocks(
     stride: int | None = None,
     device: str | None = None,
     area: InspectedArea | None = None,
-) -> Generator[float, None, BlocksDetected]:
+) -> Generator[float, None, RegionsFound]:
     """Detect defects in an image block by block, with the same result as in memory.
 
     Networks process each pixel as often as in memory: the outputs of a tile are kept on disk for
@@ -101,8 +81,8 @@ def outline_blocks(
     keep: ScratchPyramid | None = None,
     *,
     area: InspectedArea | None = None,
-) -> Generator[float, None, BlocksDetected]:
-    """Outline and measure the regions in a residual on disk.
+) -> Generator[float, None, RegionsFound]:
+    """Outline and measure the regions in a residual on disk; labels are drawn when they are read.
 
     Parameters
     ----------
@@ -124,13 +104,15 @@ def outline_blocks(
     found: list[Segmented] = []
     regions: list[tuple[int, Region]] = []
     height, width = residual.shape[-2:]
-    planes = math.prod(residual.shape[:-2])
-    for step in segment_steps(blocks, threshold, segmentation, area=area):
-        number = len(found)
-        if isinstance(step, float):
-            yield (number + _SEGMENTATION * step) / planes
-            continue
-        place, plane = step
+    planes: int = math.prod(residual.shape[:-2])
+    for number, place in enumerate(np.ndindex(residual.shape[:-2])):
+
+        def segmenting(part: float, number: int = number) -> float:
+            return (number + _SEGMENTATION * part) / planes
+
+        here = None if area is None else area.plane(place)
+        steps = segment_in_blocks(blocks[place], threshold, segmentation, area=here)
+        plane = yield from relayed(steps, segmenting)
         found.append(plane)
         labels = LabelImage((height, width), [plane])
         sums = RegionSums(plane.count)
@@ -147,4 +129,4 @@ def outline_blocks(
             (number, replace(region, label=region.label + before))
             for region in sums.regions(set((np.flatnonzero(plane.review) + 1).tolist()))
         ]
-    return BlocksDetected(residual, LabelImage(residual.shape, found), regions)
+    return RegionsFound(residual, LabelImage(residual.shape, found), regions)

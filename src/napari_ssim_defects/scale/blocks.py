@@ -156,23 +156,11 @@ def residual_blocks(model: DefectModel, plane: Array, seen: dict[str, Array]) ->
     )
 
 
-def scored(
-    maps: Array, residual: ResidualConfig, inside: npt.NDArray[np.bool_] | None = None
-) -> Array:
-    """Return the residual of a plane, an array (H, W) of float32, from its `residual_blocks`.
-
-    Pixels ``inside``, bool (H, W), say what all of the plane is like; None: all.
-    """
+def scored(maps: Array, residual: ResidualConfig) -> Array:
+    """Return the residual of a plane, an array (H, W) of float32, from its `residual_blocks`."""
     excess: Any = ()
     if is_relative(residual):
-        sizes = maps.chunks[1:]
-        found = typical_tiles(_boxes(sizes), inside)
-        typical = [maps[:, *box.slices] for box in found]
-        if inside is not None:
-            typical = [
-                delayed(np.where)(inside[box.slices], part, np.float32(np.nan))
-                for part, box in zip(typical, found, strict=True)
-            ]
+        typical = [maps[:, *box.slices] for box in typical_tiles(_boxes(maps.chunks[1:]), None)]
         excess = delayed(plane_offsets)(typical, delayed(residual, traverse=False))
     return maps.map_blocks(score_of, residual, excess, dtype=np.float32, drop_axis=0)
 

@@ -106,7 +106,7 @@ def detect_on_cluster(
                 else:
                     record: Record = future.result()
                     journal.add(target.path, record)
-                    yield file_done(record, target.path, folder, earlier=False)
+                    yield file_done(record, target.path, folder)
                 future.release()
                 waiting = FileProgress(target.path, number / len(targets))
                 yield waiting

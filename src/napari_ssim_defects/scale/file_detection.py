@@ -6,19 +6,21 @@ import hashlib
 import importlib.util
 import math
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from ..core.common.errors import InputError
 from ..core.config import OutputConfig, OutputKind, SegmentationConfig
 from ..core.config.region import MaskRegion, RegionOfInterest
 from ..core.images.inspected_area import InspectedArea
-from ..core.images.planes import ImageLike, Planes, as_planes
+from ..core.images.planes import Planes, as_planes
 from ..core.model.defect_model import DefectModel
-from ..core.segmentation.regions import Region, measure_plane
+from ..core.segmentation.regions import Region, RegionsFound, measure_plane
 from ..core.segmentation.segment import segment_planes
 from ..io.files.scratch import scratch_folder
 from ..io.images.checks import as_grey, is_grey
@@ -45,9 +47,7 @@ __all__ = [
 ]
 
 _MOST_AXES = 5  # of a TIFF: TZCYX
-_LARGEST_IN_MEMORY = (
-    2**25
-)  # pixels that are processed in memory; larger images are processed in blocks
+_LARGEST_IN_MEMORY = 2**25  # pixels; larger images are processed in blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class FileProgress:
     fraction: float
 
 
-@dataclass(frozen=True, slots=True)
-class FileDetected:
-    """One file is done, on this computer.
+@dataclass(frozen=True, slots=True, eq=False)
+class FileDone:
+    """One file is done, here, on another computer or in an earlier run.
 
     Attributes
     ----------
@@ -68,42 +68,19 @@ class FileDetected:
         The image file.
     files
         What was written about it, by kind.
-    residual, labels
-        Residual and instance labels, float32 and int32 of shape (..., H, W). Of images that were
-        inspected in blocks they are dask arrays: labels are painted, and a residual is computed
-        again, where they are asked for.
     regions
         Number of regions, over all planes.
+    defective_fraction
+        Fraction of the pixels that lie in regions.
     seconds
         Time from reading to writing.
     notices
         Sentences about the image that a person should read.
-    """
-
-    path: Path
-    files: Mapping[OutputKind, tuple[Path, ...]]
-    residual: ImageLike
-    labels: ImageLike
-    regions: int
-    seconds: float
-    notices: tuple[str, ...] = ()
-
-    @property
-    def defective_fraction(self) -> float:
-        """Fraction of the pixels that lie in regions."""
-        return float(np.count_nonzero(self.labels) / self.labels.size)
-
-
-@dataclass(frozen=True, slots=True)
-class FileDone:
-    """One file is done, on another computer or in an earlier run.
-
-    Attributes
-    ----------
-    path, files, regions, defective_fraction, seconds, notices
-        As of `FileDetected`.
     earlier
         Whether it was finished in an earlier run, with the same model and settings.
+    residual, labels
+        Residual and instance labels, float32 and int32 of shape (..., H, W), of an image that was
+        just processed in the memory of this computer; else None.
     """
 
     path: Path
@@ -111,8 +88,14 @@ class FileDone:
     regions: int
     defective_fraction: float
     seconds: float
-    earlier: bool
     notices: tuple[str, ...] = ()
+    earlier: bool = False
+    residual: npt.NDArray[np.float32] | None = None
+    labels: npt.NDArray[np.int32] | None = None
+
+
+FileDetected = FileDone
+"""The name of `FileDone` in programs that were written before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +158,7 @@ class Target:
 
 def detect_file(
     model: DefectModel, detection: Detection, target: Target, writer: ResultWriter
-) -> Generator[float, None, tuple[FileDetected, Record]]:
+) -> Generator[float, None, tuple[FileDone, Record]]:
     """Detect defects in an image file and write the results, but for the table of regions.
 
     Large images are processed block by block, if the packages for that are installed. The written
@@ -199,7 +182,7 @@ def detect_file(
 
     Returns
     -------
-    FileDetected and Record
+    FileDone and Record
         The result, and its record for the journal.
 
     Raises
@@ -224,7 +207,17 @@ def detect_file(
     notices = file_notices(model, image, planes, area)
     key = detection.key(model, target)
 
-    def written(found: _Found) -> Record:
+    with ExitStack() as stack:
+        if detected_in_blocks(planes):
+            from .block_detection import detect_in_blocks
+
+            found = yield from detect_in_blocks(
+                model, planes, detection.threshold, detection.segmentation,
+                stack.enter_context(scratch_folder(writer.folder)),
+                stride=detection.stride, device=detection.device, area=area,
+            )  # fmt: skip
+        else:
+            found = yield from _detect_in_memory(model, detection, planes, area)
         result = Result(
             target.name, target.stem, spatial, found.residual, found.labels, found.regions, planes
         )
@@ -233,27 +226,21 @@ def detect_file(
             files = writer.write_files(result)
         except InputError as error:
             raise NotWritten(str(error)) from error
-        area = sum(region.area for _, region in found.regions)
-        return {
+        defective = sum(region.area for _, region in found.regions)
+        record: Record = {
             "key": key,
             "files": {kind: [path.name for path in paths] for kind, paths in files.items()},
             "regions": len(found.regions),
-            "defective_fraction": area / math.prod(planes.shape),
+            "defective_fraction": defective / math.prod(planes.shape),
             "seconds": time.perf_counter() - start,
             "rows": table_rows(result),
             "notices": notices,
             "thumbnail": thumbnail(planes, found.labels, found.regions),
         }
-
-    inspect = _in_memory
-    if detected_in_blocks(planes):
-        inspect = _in_blocks
-    found, record = yield from inspect(model, detection, planes, area, writer.folder, written)
-    done = file_done(record, target.path, writer.folder, earlier=False)
-    pixels = found.residual, found.labels
-    return FileDetected(
-        target.path, done.files, *pixels, done.regions, done.seconds, done.notices
-    ), record
+    done = file_done(record, target.path, writer.folder)
+    if isinstance(found.labels, np.ndarray):
+        done = replace(done, residual=found.residual, labels=found.labels)
+    return done, record
 
 
 def detected_in_blocks(planes: Planes) -> bool:
@@ -261,23 +248,9 @@ def detected_in_blocks(planes: Planes) -> bool:
     return math.prod(planes.shape) > _LARGEST_IN_MEMORY and _has_dask()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    """Pixels as `FileDetected` has them, and plane and measurements of each region."""
-
-    residual: ImageLike
-    labels: ImageLike
-    regions: list[tuple[int, Region]]
-
-
-def _in_memory(
-    model: DefectModel,
-    detection: Detection,
-    planes: Planes,
-    area: InspectedArea | None,
-    folder: Path,
-    written: Callable[[_Found], Record],
-) -> Generator[float, None, tuple[_Found, Record]]:
+def _detect_in_memory(
+    model: DefectModel, detection: Detection, planes: Planes, area: InspectedArea | None
+) -> Generator[float, None, RegionsFound]:
     detected = yield from model.detect_image(
         planes, stride=detection.stride, device=detection.device, area=area
     )
@@ -288,30 +261,7 @@ def _in_memory(
     for plane, (where, segmented) in enumerate(outlined):
         measured = measure_plane(labels[where], segmented, residual[where], len(regions))
         regions += [(plane, region) for region in measured]
-    found = _Found(residual, labels, regions)
-    return found, written(found)
-
-
-def _in_blocks(
-    model: DefectModel,
-    detection: Detection,
-    planes: Planes,
-    area: InspectedArea | None,
-    folder: Path,
-    written: Callable[[_Found], Record],
-) -> Generator[float, None, tuple[_Found, Record]]:
-    from .block_detection import detect_in_blocks
-    from .lazy import labels_of, lazy_stack
-
-    stride, device = detection.stride, detection.device
-    with scratch_folder(folder) as scratch:
-        blocks = yield from detect_in_blocks(
-            model, planes, detection.threshold, detection.segmentation, scratch,
-            stride=stride, device=device, area=area,
-        )  # fmt: skip
-        record = written(_Found(blocks.residual, blocks.labels, blocks.regions))
-    residual = lazy_stack(model, planes, stride=stride, device=device, area=area)
-    return _Found(residual, labels_of(blocks.labels), blocks.regions), record
+    return RegionsFound(residual, labels, regions)
 
 
 def file_planes(model: DefectModel, image: ImageFile) -> Planes:
@@ -366,16 +316,18 @@ def finished_earlier(
     return done if all(file.exists() for files in done.files.values() for file in files) else None
 
 
-def file_done(record: Record, path: Path, folder: Path, *, earlier: bool) -> FileDone:
+def file_done(record: Record, path: Path, folder: Path, *, earlier: bool = False) -> FileDone:
     """Return the result in a record."""
     return FileDone(
-        path,
-        {kind: tuple(folder / name for name in names) for kind, names in record["files"].items()},
-        record["regions"],
-        record["defective_fraction"],
-        record["seconds"],
-        earlier,
-        tuple(map(str, record.get("notices", ()))),
+        path=path,
+        files={
+            kind: tuple(folder / name for name in names) for kind, names in record["files"].items()
+        },
+        regions=record["regions"],
+        defective_fraction=record["defective_fraction"],
+        seconds=record["seconds"],
+        notices=tuple(map(str, record.get("notices", ()))),
+        earlier=earlier,
     )
 
 

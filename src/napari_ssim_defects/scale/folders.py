@@ -75,7 +75,7 @@ def detect_files(
     overwrite: bool = False,
     report: bool = False,
     cluster: str | None = None,
-) -> Iterator[FileProgress | FileDetected | FileDone | FileFailed]:
+) -> Iterator[FileProgress | FileDone | FileFailed]:
     """Detect defects in image files and write the results.
 
     Images that an earlier run finished with the same model and settings are skipped, unless they
@@ -115,8 +115,8 @@ def detect_files(
 
     Yields
     ------
-    FileProgress, FileDetected, FileDone or FileFailed
-        Progress within a file, then its end: detected here, done elsewhere or earlier, or failed.
+    FileProgress, FileDone or FileFailed
+        Progress within a file, then its end.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def detect_files(
         else:
             yield done
     failures: dict[Path, str] = {}
-    messages: Iterator[FileProgress | FileDetected | FileDone | FileFailed]
+    messages: Iterator[FileProgress | FileDone | FileFailed]
     if left and cluster is not None:
         from .cluster import detect_on_cluster
 
@@ -181,7 +181,7 @@ def _detect_here(
     targets: Sequence[Target],
     writer: ResultWriter,
     journal: Journal,
-) -> Iterator[FileProgress | FileDetected | FileFailed]:
+) -> Iterator[FileProgress | FileDone | FileFailed]:
     """Process one image after another: a network uses all processors by itself."""
     for index, target in enumerate(targets):
 
@@ -190,15 +190,15 @@ def _detect_here(
 
         try:
             steps = detect_file(model, detection, target, writer)
-            detected, record = yield from relayed(steps, progress)
+            done, record = yield from relayed(steps, progress)
         except NotWritten:
             raise
         except InputError as error:
             yield FileFailed(target.path, str(error))
             continue
         journal.add(target.path, record)
-        yield detected
-        del detected
+        yield done
+        del done
 
 
 @dataclass(frozen=True, slots=True)

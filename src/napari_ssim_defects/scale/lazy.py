@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -15,6 +15,7 @@ from dask.delayed import delayed
 
 from ..core.common.device import choose_device
 from ..core.common.errors import InputError
+from ..core.common.progress import drained
 from ..core.config import SegmentationConfig
 from ..core.detection.predictions import needed_predictions
 from ..core.images.inspected_area import InspectedArea
@@ -28,15 +29,11 @@ from .blocks import Array, joined, local_blocks, plane_blocks, residual_blocks, 
 
 __all__ = [
     "LabelImage",
-    "labels_of",
     "lazy_labels",
-    "lazy_plane",
     "lazy_residual",
-    "lazy_stack",
     "patch_grid",
     "prepare_model",
-    "segment_blocks",
-    "segment_steps",
+    "segment_in_blocks",
 ]
 
 
@@ -86,41 +83,16 @@ def lazy_residual(
     >>> bool((residual.compute() == last.model.residual(image, device="cpu")).all())
     True
     """
-    return lazy_stack(model, model.planes(image, channel_axis), stride=stride, device=device)
-
-
-def lazy_stack(
-    model: DefectModel,
-    planes: Planes,
-    *,
-    stride: int | None = None,
-    device: str | None = None,
-    area: InspectedArea | None = None,
-) -> Array:
-    """Return what `lazy_residual` does, of an image that is seen as planes, 0 outside an area."""
-    maps = [
-        lazy_plane(model, planes, index, stride=stride, device=device, area=area)
-        for index in range(len(planes))
-    ]
+    prepare_model(stride, device)
+    planes = model.planes(image, channel_axis)
+    maps = [_lazy_plane(model, planes, number, stride, device) for number in range(len(planes))]
     return da.stack(maps).reshape(planes.shape)
 
 
-def lazy_plane(
-    model: DefectModel,
-    planes: Planes,
-    index: int,
-    *,
-    stride: int | None = None,
-    device: str | None = None,
-    area: InspectedArea | None = None,
+def _lazy_plane(
+    model: DefectModel, planes: Planes, number: int, stride: int | None, device: str | None
 ) -> Array:
-    """Return the residual of one plane, as `lazy_stack` does of all of them."""
-    prepare_model(stride, device)
-    inside = None
-    if area is not None:
-        area = area.plane(planes.place(index))
-        planes, inside = planes.cut(area.box), area.inside
-    plane = plane_blocks(model, planes, index)
+    plane = plane_blocks(model, planes, number)
     reconstruct, kinds = needed_predictions([model.config.residual])
     seen: dict[str, Array] = {}
     if reconstruct:
@@ -128,14 +100,7 @@ def lazy_plane(
         seen["reconstruction"] = joined(tile_sums(model, plane, grid, device), grid)
     if kinds:
         seen["local"] = local_blocks(model, plane, kinds, device)
-    score = scored(residual_blocks(model, plane, seen), model.config.residual, inside)
-    if area is None:
-        return score
-    if inside is not None:
-        score = da.where(da.from_array(inside, chunks=score.chunks), score, np.float32(0))
-    box = area.box
-    rows, columns = (box.top, area.height - box.bottom), (box.left, area.width - box.right)
-    return da.pad(score, (rows, columns))
+    return scored(residual_blocks(model, plane, seen), model.config.residual)
 
 
 def prepare_model(stride: int | None, device: str | None) -> None:
@@ -151,57 +116,45 @@ def patch_grid(model: DefectModel, planes: Planes, stride: int | None) -> PatchG
     return PatchGrid.of((planes.height, planes.width), config.patch_size, stride or config.stride)
 
 
-def segment_blocks(
-    residual: Array, threshold: float, config: SegmentationConfig
-) -> Iterator[tuple[tuple[int, ...], Segmented]]:
-    """Segment a residual plane by plane and block by block; see `segment_planes`.
+def segment_in_blocks(
+    plane: Array,
+    threshold: float,
+    config: SegmentationConfig,
+    *,
+    whole: bool = False,
+    area: InspectedArea | None = None,
+) -> Generator[float, None, Segmented]:
+    """Segment a plane of a residual block by block, with the same result as in memory.
 
     Parameters
     ----------
-    residual
-        dask array, float32 of shape (..., H, W). Every block is computed once.
+    plane
+        dask array, float32 of shape (H, W).
     threshold, config
         As for `segment_planes`.
+    whole
+        Whether all blocks are computed at once, each of them once. If not, one row of them after
+        another, and some more than once: do so with what is on disk.
+    area
+        The pixels that regions may have; None: all.
 
     Yields
     ------
-    tuple of int and Segmented
-        Index of each plane, and its regions: the same as in memory. They take memory by their
-        contours, not by their pixels.
+    float
+        Fraction of the blocks that is done, in (0, 1].
 
     Raises
     ------
     InputError
         If the residual holds NaN, or the threshold is no number.
     """
-    for step in segment_steps(residual, threshold, config, whole=True):
-        if not isinstance(step, float):
-            yield step
-
-
-def segment_steps(
-    residual: Array,
-    threshold: float,
-    config: SegmentationConfig,
-    *,
-    whole: bool = False,
-    area: InspectedArea | None = None,
-) -> Iterator[float | tuple[tuple[int, ...], Segmented]]:
-    """Segment as `segment_blocks` does, and yield the fraction of each plane that is done.
-
-    Unless a plane is looked at as a ``whole``, that is told after each row of blocks, and blocks
-    are computed more than once: do so with what is on disk. Regions have pixels of the ``area``
-    only.
-    """
     if not np.isfinite(threshold):
         raise InputError("The residual must not hold NaN, and the threshold must be a number.")
     review = config.review_threshold
     thresholds = [threshold] if review is None else [threshold, review]
-    for index in np.ndindex(residual.shape[:-2]):
-        here = None if area is None else area.plane(index)
-        prepared = _BlocksAbove(residual[index].shape, thresholds, here)
-        yield from prepared.find(residual[index], config, whole=whole)
-        yield index, segment_prepared(prepared, threshold, config)
+    prepared = _BlocksAbove(plane.shape, thresholds, area)
+    yield from prepared.find(plane, config, whole=whole)
+    return segment_prepared(prepared, threshold, config)
 
 
 def lazy_labels(
@@ -240,14 +193,12 @@ def lazy_labels(
     """
     config = config or SegmentationConfig()
     refuse_reversed(threshold, config)
-    found = [plane for _, plane in segment_blocks(residual, threshold, config)]
-    return labels_of(LabelImage(residual.shape, found), residual.chunks)
-
-
-def labels_of(labels: LabelImage, chunks: tuple[tuple[int, ...], ...] | None = None) -> Array:
-    """Return labels as a dask array of these blocks; None: one plane, or part of it, a block."""
-    tile = (*(1 for _ in labels.shape[:-2]), tile_side(), tile_side())
-    return da.from_array(labels, chunks=chunks or tile, name=False)
+    found = [
+        drained(segment_in_blocks(residual[index], threshold, config, whole=True))
+        for index in np.ndindex(residual.shape[:-2])
+    ]
+    labels = LabelImage(residual.shape, found)
+    return da.from_array(labels, chunks=residual.chunks, name=False)
 
 
 class LabelImage:

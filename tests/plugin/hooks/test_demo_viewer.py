@@ -11,22 +11,21 @@ import pytest
 
 from napari_ssim_defects.cli.demo import DemoResults
 from napari_ssim_defects.core.segmentation.segment import segment
+from napari_ssim_defects.io.writers.figures import OverviewRow
 from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.samples import nanofibres
-from napari_ssim_defects.scale.folders import FileDetected
 
 
 @pytest.fixture
 def results(model: Any) -> DemoResults:
     samples = tuple(nanofibres(seed, defects=True, shape=(96, 80)) for seed in (1, 2))
-    detected = []
+    rows = []
     for sample in samples:
         residual = model.residual(sample.image)
         labels = segment(residual, float(np.quantile(residual, 0.8)), min_area=4)
-        nowhere = Path("nowhere")
-        detected.append(FileDetected(nowhere, {}, residual, labels, 1, 1.0))
+        rows.append(OverviewRow("fibres", sample.image, sample.labels, residual, labels))
     return DemoResults(
-        {}, model, Path("fibres.safetensors"), (0.05, 0.05), "µm", samples, samples, tuple(detected)
+        {}, model, Path("fibres.safetensors"), (0.05, 0.05), "µm", samples, tuple(rows)
     )
 
 
@@ -50,6 +49,6 @@ def test_results_become_layers_with_their_scale_and_the_panel_goes_on_from_them(
     assert state.model is results.model
     assert state.model_name == "fibres"
     assert state.heatmap is viewer.layers["defective 1 residual"]
-    assert len(viewer.layers["defective 1 defects"].features) == results.detected[0].labels.max()
+    assert len(viewer.layers["defective 1 defects"].features) == results.rows[0].labels.max()
     qtbot.waitUntil(lambda: state.summary is not None, timeout=20_000)
     viewer.close()

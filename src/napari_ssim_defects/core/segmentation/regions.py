@@ -10,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ..images.planes import ImageLike
+
 if TYPE_CHECKING:
     from .segment import Segmented
 
 __all__ = [
     "Region",
     "RegionSums",
+    "RegionsFound",
     "label_regions",
     "measure_plane",
     "measure_planes",
@@ -60,6 +63,24 @@ class Region:
     def verdict(self) -> str:
         """Its name in tables: ``"defect"`` or ``"review"``."""
         return "review" if self.review else "defect"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegionsFound:
+    """The regions of an image or a stack.
+
+    Attributes
+    ----------
+    residual, labels
+        Residual, and instance labels that go on from plane to plane: float32 and int32 of shape
+        (..., H, W), in memory or not.
+    regions
+        Plane and measurements of each region.
+    """
+
+    residual: ImageLike
+    labels: ImageLike
+    regions: list[tuple[int, Region]]
 
 
 def label_regions(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], int]:

@@ -406,7 +406,7 @@ def _lines(model: Path, recipe: DetectionRecipe) -> Iterator[str]:
     if not isinstance(recipe.threshold, FixedThreshold | None):
         yield "from napari_ssim_defects.core.model.thresholds import parse_threshold"
     yield "from napari_ssim_defects.io.images.image_file import find_images"
-    yield "from napari_ssim_defects.scale.folders import FileDetected, FileFailed, detect_files"
+    yield "from napari_ssim_defects.scale.folders import FileDone, FileFailed, detect_files"
     yield ""
     yield f"model = DefectModel.load({str(model)!r})"
     yield f"model = model.with_residual({recipe.residual!r})"
@@ -445,7 +445,7 @@ def _lines(model: Path, recipe: DetectionRecipe) -> Iterator[str]:
     if recipe.report:
         yield "    report=True,"
     yield "):"
-    yield "    if isinstance(message, FileDetected):"
+    yield "    if isinstance(message, FileDone):"
     yield '        print(f"{message.path.name}: {message.regions} regions")'
     yield "        for notice in message.notices:"
     yield "            print(notice)"

@@ -47,12 +47,10 @@ def add_results(viewer: Viewer, results: DemoResults) -> None:
     origin = model_origin(model, state.model_name, None)
     settings = {"threshold": threshold, **SegmentationConfig().model_dump()}
     heatmaps = []
-    for number, (sample, found) in enumerate(
-        zip(results.defective, results.detected, strict=True), start=1
-    ):
-        image = Image(sample.image, name=f"defective {number}", **spatial)
+    for number, found in enumerate(results.rows, start=1):
+        image = Image(found.image, name=f"defective {number}", **spatial)
         viewer.add_layer(image)
-        truth = Labels(sample.labels, name=f"defective {number} truth", visible=False, **spatial)
+        truth = Labels(found.truth, name=f"defective {number} truth", visible=False, **spatial)
         viewer.add_layer(truth)
         heatmap = layers.new_heatmap(
             found.residual, layers.source_of(image), model.calibration.contrast_limits, origin

@@ -131,7 +131,6 @@ def detect_in_files(
     from ...io.images.image_file import find_images, unread_notice
     from ...io.writers.report import REPORT_NAME
     from ...scale.folders import (
-        FileDetected,
         FileFailed,
         FileProgress,
         detect_files,
@@ -164,13 +163,12 @@ def detect_in_files(
             if isinstance(message, FileFailed):
                 summary = summary.with_failure(message.path, message.reason)
             else:
-                earlier = not isinstance(message, FileDetected) and message.earlier
                 summary = summary.with_notices(message.notices).with_image(
                     BatchImage(
                         message.path,
                         message.regions,
                         message.defective_fraction,
-                        earlier,
+                        message.earlier,
                         message.files.get("residual", (None,))[0],
                     )
                 )
