@@ -645,6 +645,19 @@ def test_image_on_another_scale_is_told_before_the_training(grating):
     assert "far outside those of the other images" in first.text
 
 
+@pytest.mark.parametrize("count", [2, 4])
+def test_images_of_two_bit_depths_are_refused_unless_their_numbers_are_alike(grating, count):
+    images = [(100 * grating() + 20).astype(np.uint8) for _ in range(count)]
+    tiny = TrainingConfig(patch_size=16, latent_dimension=2, patches=8, epochs=1)
+    images[-1] = images[-1].astype(np.uint16) * 257
+    with pytest.raises(InputError, match="lie far outside those of the other images"):
+        next(train(images, tiny, device="cpu"))
+    images[-1] = images[0].astype(np.float32)
+    messages = train(images, tiny, device="cpu")
+    assert not isinstance(next(messages), TrainingNotice)
+    messages.close()
+
+
 def test_an_image_that_is_too_small_is_told_the_patch_size_of_the_recipe(grating):
     config = TrainingConfig.preset("quick")
     with pytest.raises(InputError, match="room for a patch of 64 x 64 pixels"):

@@ -138,8 +138,11 @@ def test_data_bar_and_odd_intensities_are_told_where_one_detects(
 def test_data_bar_and_odd_intensities_are_told_where_one_trains(
     controller, state, viewer, images, wait_idle
 ):
-    layers = [viewer.add_image(barred(images.texture(i, (192, 80)))) for i in range(3)]
-    layers.append(viewer.add_image(barred(images.texture(4, (192, 80))) * np.uint16(257)))
+    scales = map(np.uint16, (1, 1, 1, 257))
+    layers = [
+        viewer.add_image(barred(images.texture(seed, (192, 80))) * scale)
+        for seed, scale in enumerate(scales)
+    ]
     state.training_layers = tuple(layers)
     controller.training.start()
     wait_idle()
@@ -151,6 +154,19 @@ def test_data_bar_and_odd_intensities_are_told_where_one_trains(
     controller.training.start()
     wait_idle()
     assert "data bar" not in " ".join(state.training_notices)
+
+
+def test_training_layers_of_two_bit_depths_are_refused_by_name(
+    controller, state, viewer, images, wait_idle
+):
+    layers = [viewer.add_image(images.texture(seed), name=f"good {seed}") for seed in range(3)]
+    layers.append(viewer.add_image(images.texture(4) * np.uint16(257), name="deep"))
+    state.training_layers = tuple(layers)
+    controller.training.start()
+    wait_idle()
+    assert state.status_is_error
+    assert "Intensities of 'deep' (" in state.status
+    assert state.model is None
 
 
 def test_folder_takes_a_region_and_proposes_one(

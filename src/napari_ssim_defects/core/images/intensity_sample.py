@@ -8,8 +8,9 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from ..common.errors import InputError
 from .intensity import IntensityRange
-from .planes import Planes
+from .planes import Planes, bit_depth
 
 __all__ = ["intensity_sample", "odd_intensities"]
 
@@ -68,6 +69,11 @@ def odd_intensities(
         The images.
     masks
         Per image, the pixels that count, as for `intensity_sample`; None: all.
+
+    Raises
+    ------
+    InputError
+        If there are any, and the images are of more than one bit depth.
     """
     if len(images) < 2:
         return []
@@ -81,10 +87,14 @@ def odd_intensities(
     limits = np.median([np.percentile(pixels, _USUAL) for _, pixels in pairs], axis=0)
     if limits[0] >= limits[1]:
         return []
-    notices = (
+    mixed = len({bit_depth(planes.dtype) for planes, _ in pairs}) > 1
+    found = (
         IntensityRange(
             (float(limits[0]),) * len(pixels), (float(limits[1]),) * len(pixels)
-        ).mismatch(pixels, planes.name, "those of the other images")
+        ).mismatch(pixels, planes.name, "those of the other images", other_depth=mixed)
         for planes, pixels in pairs
     )
-    return [notice for notice in notices if notice is not None]
+    notices = [notice for notice in found if notice is not None]
+    if mixed and notices:
+        raise InputError(notices[0])
+    return notices

@@ -129,9 +129,9 @@ def train(
     ------
     InputError
         If the images cannot be trained on: none, fewer than two dimensions, NaN, constant,
-        different channels, all smaller than a patch; if there are more or fewer masks or
-        names than images; if ``state`` is of other images or another config; or if AlexNet's
-        weights are needed and not to be had.
+        different channels, bit depths whose numbers differ, all smaller than a patch; if there are
+        more or fewer masks or names than images; if ``state`` is of other images or another
+        config; or if AlexNet's weights are needed and not to be had.
 
     References
     ----------
