@@ -16,6 +16,7 @@ from PIL import Image
 
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.io.images import image_file as images
+from napari_ssim_defects.io.images.checks import unseen_notice
 from napari_ssim_defects.io.images.image_file import open_image, read_image
 
 PAGE = Path(__file__).parents[2] / "docs" / "file-formats.md"
@@ -216,6 +217,17 @@ def test_png_of_several_channels_of_sixteen_bits_is_refused(tmp_path: Path, samp
     path.write_bytes(deep_png(samples))
     with pytest.raises(InputError, match=r"deep\.png' has several channels of 16 bits.*TIFF"):
         read_image(path)
+
+
+@pytest.mark.parametrize("samples", [2, 3, 4])
+def test_array_that_another_reader_made_of_it_is_told(tmp_path: Path, samples: int) -> None:
+    path = tmp_path / "deep.png"
+    path.write_bytes(deep_png(samples))
+    notice = unseen_notice(path, (4, 5, 3), "'layer'")
+    assert notice is not None
+    assert "deep.png' has several channels of 16 bits" in notice
+    assert unseen_notice(tmp_path / "gone.png", (4, 5, 3), "'layer'") is None
+    assert unseen_notice(path.rename(tmp_path / "deep.webp"), (4, 5, 3), "'layer'") is None
 
 
 def test_animation_is_refused(tmp_path: Path) -> None:

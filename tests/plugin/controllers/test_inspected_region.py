@@ -237,23 +237,41 @@ def test_layer_that_shows_a_part_of_its_file_is_told(
     assert not any("Folder" in text for text in state.training_notices)
 
 
-@pytest.mark.parametrize("kind", ["turned.tif", "turned.jpg", "negative.tif"])
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("turned.tif", "is not upright: 'turned.tif'"),
+        ("turned.jpg", "is not upright: 'turned.jpg'"),
+        ("negative.tif", "is a negative: in 'negative.tif'"),
+        ("palette.tif", "shows numbers of colours: 'palette.tif'"),
+        ("channels.tif", "has the channels of 'channels.tif' as planes; choose one by Split"),
+        ("colours.tif", "has the channels of 'colours.tif' as planes; choose one by Split"),
+    ],
+)
 def test_layer_that_is_not_what_its_file_shows_is_told(
-    controller, state, viewer, images, model, tmp_path, wait_idle, kind
+    controller, state, viewer, images, model, tmp_path, wait_idle, kind, what
 ):
     path = tmp_path / kind
+    grey = images.spoilt(0)
+    stacked = np.stack([grey, grey, grey])
     if kind == "negative.tif":
-        tifffile.imwrite(path, 255 - images.spoilt(0), photometric="miniswhite")
+        tifffile.imwrite(path, 255 - grey, photometric="miniswhite")
+    elif kind == "palette.tif":
+        palette = np.arange(768, dtype=np.uint16).reshape(3, 256)
+        tifffile.imwrite(path, grey, photometric="palette", colormap=palette)
+    elif kind == "channels.tif":
+        tifffile.imwrite(path, stacked[:2], imagej=True, metadata={"axes": "CYX"})
+    elif kind == "colours.tif":
+        tifffile.imwrite(path, stacked, photometric="rgb", planarconfig="separate")
     else:
         exif = Image.Exif()
         exif[274] = 6
         options = {"tiffinfo": {274: 6}} if kind.endswith("tif") else {"exif": exif}
-        Image.fromarray(images.spoilt(0)).save(path, **options)
+        Image.fromarray(grey).save(path, **options)
     state.model, state.detection_layers = model, (opened(viewer, path),)
     controller.detection.start()
     wait_idle()
-    what = "is a negative: in" if kind == "negative.tif" else "is not upright:"
-    assert any(f"{what} '{kind}'" in text for text in state.detection_notices)
+    assert any(what in text for text in state.detection_notices)
 
 
 def test_layer_that_shows_all_of_its_file_is_not_told(

@@ -16,7 +16,7 @@ from ...core.images.data_bar import data_bar
 from ...core.images.planes import Planes, as_planes
 from ..readers.raster import is_turned
 from ..readers.tiff import tiff_outline
-from .image_file import ImageFile, open_image
+from .image_file import SUFFIXES, ImageFile, open_image
 
 __all__ = [
     "as_grey",
@@ -29,6 +29,12 @@ __all__ = [
 
 _FOLDER = ", or choose the file in Folder"
 _FILES = 6  # that are opened to look for a data bar
+_ODDITIES = {
+    "negative": "{name} is a negative: in '{file}' zero is white; {advice}.",
+    "palette": "{name} shows numbers of colours: '{file}' has a palette; {advice}.",
+    "turned": "{name} is not upright: '{file}' says how to turn it; {advice}.",
+    "channels": "{name} has the channels of '{file}' as planes; choose one by Split Stack.",
+}
 _OPTION = 'leave it out by --roi {} (in a recipe, roi = "{}")'
 
 
@@ -86,7 +92,12 @@ def files_data_bar_notice(paths: Sequence[Path], advice: str = _OPTION) -> str |
 
 
 def unseen_notice(
-    file: Path, shape: Sequence[int], name: str, otherwise: str = _FOLDER
+    file: Path,
+    shape: Sequence[int],
+    name: str,
+    otherwise: str = _FOLDER,
+    *,
+    channels: bool = False,
 ) -> str | None:
     """Say that an array is not what its file shows; None if it is.
 
@@ -102,18 +113,23 @@ def unseen_notice(
         What the sentence calls it.
     otherwise
         What a person can do besides saving the image anew.
+    channels
+        Whether channels of the array are known to be channels.
     """
-    advice = f"save it as it is to be seen{otherwise}."
-    if file.suffix.lower() not in (".tif", ".tiff"):
-        return _turned(file, name, advice) if is_turned(file) else None
+    if file.suffix.lower() not in SUFFIXES or not file.exists():
+        return None  # the array is there, whatever has become of its file
     try:
-        shapes, turned, negative = tiff_outline(file)
-    except InputError:  # the array is there, whatever has become of its file
-        return None
+        if file.suffix.lower() in (".tif", ".tiff"):
+            shapes, oddity = tiff_outline(file)
+        else:
+            shapes, oddity = [tuple(shape)], "turned" if is_turned(file) else None
+    except InputError as error:  # it would not be read so, alone or in Folder
+        return str(error)
     if math.prod(shape) >= sum(map(math.prod, shapes)):
-        if negative:
-            return f"{name} is a negative: in '{file.name}' zero is white; {advice}"
-        return _turned(file, name, advice) if turned else None
+        if oddity is None or (oddity == "channels" and channels):
+            return None
+        advice = f"save it as it is to be seen{otherwise}"
+        return _ODDITIES[oddity].format(name=name, file=file.name, advice=advice)
     pixels = ", ".join(dict.fromkeys(map(_by, shapes)))
     otherwise = otherwise if len({*shapes}) == 1 else ""  # images that differ are refused
     held = f"{len(shapes)} images" if len(shapes) > 1 else "an image"
@@ -121,10 +137,6 @@ def unseen_notice(
         f"{name} ({_by(shape)} pixels) is not all of '{file.name}', which holds {held} of {pixels} "
         f"pixels; save each image as a file of its own{otherwise}."
     )
-
-
-def _turned(file: Path, name: str, advice: str) -> str:
-    return f"{name} is not upright: '{file.name}' says how to turn it; {advice}"
 
 
 def _by(shape: Sequence[int]) -> str:

@@ -54,12 +54,15 @@ def has_palette(path: Path) -> bool:
 
 
 def is_turned(path: Path) -> bool:
-    """Whether `read_raster` turns an image; False if it cannot be read."""
-    try:
-        with _opened(path) as image:
-            return _orientation(image) in range(2, 9)
-    except InputError:
-        return False
+    """Whether `read_raster` turns an image.
+
+    Raises
+    ------
+    InputError
+        As for `read_raster`, but for what is only found out when pixels are read.
+    """
+    with _opened(path) as image:
+        return _orientation(image) in range(2, 9)
 
 
 def read_raster_mask(path: Path) -> npt.NDArray[np.bool_]:

@@ -87,26 +87,35 @@ def read_tiff_mask(path: str | os.PathLike[str]) -> npt.NDArray[np.bool_]:
     return data if axis is None else np.asarray(data.any(axis=axis))
 
 
-def tiff_outline(path: str | os.PathLike[str]) -> tuple[list[tuple[int, ...]], bool, bool]:
+def tiff_outline(path: str | os.PathLike[str]) -> tuple[list[tuple[int, ...]], str | None]:
     """Return what is in a TIFF file; no pixel is read.
 
     Returns
     -------
     shapes
         Of each image, as it is stored.
-    turned, negative
-        Whether `read_tiff` turns the first image, and whether it inverts it.
+    oddity
+        How `read_tiff` changes the stored pixels of the first image: ``"negative"``, ``"palette"``
+        or ``"turned"``; ``"channels"``, if it takes planes for them; None: not at all.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged, or no TIFF image.
+        If the file is missing, damaged, no TIFF image, or its pages do not go together.
     """
     with _opened(Path(path)) as (tif, images, _):
-        first = images[0].keyframe
-        turned = first.tags.valueof(ORIENTATION) in range(2, 9)
-        negative = zero_is_white(first, is_imagej=bool(tif.is_imagej))
-        return [image.shape for image in images], turned, negative
+        series = images[0]
+        first, axes = series.keyframe, dict(zip(series.axes, series.shape, strict=True))
+        oddity = None
+        if zero_is_white(first, is_imagej=bool(tif.is_imagej)):
+            oddity = "negative"
+        elif first.photometric == _PALETTE and not tif.is_imagej:
+            oddity = "palette"
+        elif _orientation(Path(path), series) in range(2, 9):
+            oddity = "turned"
+        elif axes.get("C", 1) > 1 or "S" in series.axes[:-1]:
+            oddity = "channels"
+        return [image.shape for image in images], oddity
 
 
 def _read(file: Path, meaning: Meaning) -> tuple[npt.NDArray[Any], SpatialMetadata]:

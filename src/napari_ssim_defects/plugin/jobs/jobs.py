@@ -215,7 +215,9 @@ def detect_layers(
             odd = model.intensity_notice(planes if area is None else planes.cut(area.box))
             unseen = None
             if source.file is not None:
-                unseen = unseen_notice(source.file, source.image.shape, source.quoted)
+                unseen = unseen_notice(
+                    source.file, source.image.shape, source.quoted, channels=axis is not None
+                )
             yield Notices(tuple(text for text in (unseen, odd) if text is not None))
             if detected_in_blocks(planes):
                 large = known.get(source.key)
