@@ -99,7 +99,8 @@ def test_same_depth_on_another_scale_is_told_with_both_ranges(
 
 
 def test_what_a_mask_leaves_out_is_not_compared() -> None:
-    images = [GREY, GREY, np.vstack([GREY, np.full((200, 60), 4_000, np.uint16)])]
+    grey = GREY.astype(np.uint16)
+    images = [grey, grey, np.vstack([grey, np.full((200, 60), 4_000, np.uint16)])]
     planes = [as_planes(image, name=f"image {number}") for number, image in enumerate(images)]
     assert "image 2 (" in odd_intensities(planes)[0]
     mask = np.arange(240)[:, None] < np.full(60, 40)

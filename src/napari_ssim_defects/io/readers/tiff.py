@@ -113,7 +113,7 @@ def tiff_outline(path: str | os.PathLike[str]) -> tuple[list[tuple[int, ...]], s
             oddity = "palette"
         elif _orientation(Path(path), series) in range(2, 9):
             oddity = "turned"
-        elif axes.get("C", 1) > 1 or "S" in series.axes[:-1]:
+        elif axes.get("C", 1) > 1 or "S" in series.axes[:-1] or axes.get("S", 3) < 3:
             oddity = "channels"
         return [image.shape for image in images], oddity
 
