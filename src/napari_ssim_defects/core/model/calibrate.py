@@ -19,10 +19,12 @@ from ..detection.rarity import combined_rarity, fit_rarity, offsets
 from ..detection.residual import score_plane
 from ..images.planes import ImageLike, Planes
 from ..networks.autoencoder import Autoencoder
-from ..patches.areas import TrainingArea, read_areas, spread_over
+from ..patches.areas import TrainingArea, read_areas, spread_over, training_side
+from ..patches.patch_source import fixed_patches
 from .calibration import CalibratedResidual, CalibrationBuilder
 from .defect_model import DefectModel
 from .thresholds import ThresholdPolicy
+from .trial import try_on_painted
 
 __all__ = ["calibrate", "calibrate_residuals", "measured_areas", "usual_pixels"]
 
@@ -98,9 +100,16 @@ def calibrate(
         image_pixels=usual_pixels(stacks),
         images=len(areas),
     )
+    calibrated_model = model.with_calibrated_residuals(calibrated)
+    patches = fixed_patches(areas, training_side(areas, model.config), model.config, where)
+    painted = yield from relayed(
+        try_on_painted(model.network_on(where), patches, calibrated_model.config, where),
+        lambda _: CalibrationProgress(1.0),
+    )
     return replace(
-        model.with_calibrated_residuals(calibrated),
+        calibrated_model,
         threshold=threshold or model.threshold,
+        painted=painted,
         corrections=(),
     )
 

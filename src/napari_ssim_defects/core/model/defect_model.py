@@ -37,7 +37,7 @@ from ..networks.autoencoder import Autoencoder
 from .calibration import CalibratedResidual, Calibration
 from .corrections import Corrections, Mark, corrected
 from .thresholds import FalseRegionsThreshold, FixedThreshold, ThresholdPolicy
-from .verdict import Verdict, trained_on, verdict_of
+from .verdict import PaintedDefect, Verdict, trained_on, verdict_of
 
 __all__ = ["DefectModel", "HistoryEntry"]
 
@@ -81,8 +81,8 @@ class DefectModel:
         Losses over the training.
     warnings
         Warnings about the training for users of the model, as sentences.
-    skill
-        How well it told painted corruptions from good pixels (see `Verdict`); None if not tried.
+    painted
+        Painted defects that it was tried on (see `Verdict`); none if it was not tried.
     corrections
         Regions that a person marked as good or as defects (see `correct`).
     provenance
@@ -100,7 +100,7 @@ class DefectModel:
     threshold: ThresholdPolicy = _AUTOMATIC
     history: tuple[HistoryEntry, ...] = ()
     warnings: tuple[str, ...] = ()
-    skill: float | None = None
+    painted: tuple[PaintedDefect, ...] = ()
     corrections: tuple[Mark, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -157,7 +157,7 @@ class DefectModel:
     @property
     def verdict(self) -> Verdict | None:
         """Whether it can be relied on, as it is calibrated now; None if it was not tried."""
-        return verdict_of(self.skill, self.corrected.calibration, self.auto_threshold)
+        return verdict_of(self.painted, self.corrected.calibration, self.auto_threshold)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -184,7 +184,7 @@ class DefectModel:
             calibration=first.calibration,
             alternatives=tuple(others),
             threshold=threshold,
-            skill=self.skill if same else None,
+            painted=(),  # their levels are those of the calibration before
             corrections=self.corrections if same else (),
         )
 

@@ -13,7 +13,14 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as functional
 
-__all__ = ["corrupt", "vary"]
+__all__ = ["CORRUPTION_SEED", "corrupt", "vary"]
+
+CORRUPTION_SEED = 2018
+"""Seed of the corruptions that a model is tried on: the same in every training.
+
+They make most of the noise of what is measured on them, which is compared with fixed limits
+(benchmarks/EXPERIMENTS.md).
+"""
 
 _GOOD = 0.15  # part of the patches that stay as they are
 _SPOTS = (1, 0.6, 0.6, 0.4, 0.4)  # probability of a first corruption in the others, a second, ...

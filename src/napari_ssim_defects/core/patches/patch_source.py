@@ -11,14 +11,17 @@ import torch.nn.functional as functional
 
 from ..common.device import release_memory
 from ..common.errors import InputError, is_out_of_memory
-from ..config import AugmentationConfig
+from ..config import AugmentationConfig, TrainingConfig
 from .areas import TrainingArea, _corners
 from .symmetry import orientations_of, oriented
 
 __all__ = [
     "PatchSource",
+    "fixed_patches",
     "tiles",
 ]
+
+_FIXED_PATCHES = 64
 
 # A patch's position: index of the area, row and column of its upper left corner.
 _Positions = npt.NDArray[np.int64]
@@ -138,6 +141,15 @@ class PatchSource:
             align_corners=False,
         )
         return functional.grid_sample(squares, grid, mode="bilinear", align_corners=False)
+
+
+def fixed_patches(
+    areas: Sequence[TrainingArea], side: int, config: TrainingConfig, device: torch.device
+) -> torch.Tensor:
+    """Cut patches (N, C, S, S) of a side S from areas, always the same ones for a seed."""
+    source = PatchSource(areas, side, config.augmentation, device)
+    count = _FIXED_PATCHES * config.patch_size**2 // side**2
+    return source.cut(source.positions(count, np.random.default_rng(config.seed + 1)))
 
 
 def tiles(patches: torch.Tensor, side: int) -> torch.Tensor:

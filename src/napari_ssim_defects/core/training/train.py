@@ -18,7 +18,7 @@ from torch import nn
 
 from ..common.device import choose_device, place
 from ..common.memory import memory_kept
-from ..common.progress import PreparationProgress, relayed
+from ..common.progress import CalibrationProgress, PreparationProgress, relayed
 from ..config import AugmentationConfig, TrainingConfig
 from ..detection.rarity import weighted_by_skill
 from ..images.intensity import IntensityRange
@@ -26,6 +26,7 @@ from ..images.intensity_sample import odd_intensities
 from ..images.planes import ImageLike, Planes, bit_depth
 from ..model.calibrate import calibrate_residuals, measured_areas, usual_pixels
 from ..model.defect_model import DefectModel
+from ..model.trial import try_on_painted
 from ..networks.alexnet import AlexNetFeatures
 from ..networks.autoencoder import Autoencoder, initialise
 from ..networks.backbone import BackboneFeatures
@@ -42,7 +43,7 @@ from ..patches.areas import (
     training_planes,
     training_side,
 )
-from ..patches.patch_source import PatchSource
+from ..patches.patch_source import PatchSource, fixed_patches
 from ..patches.symmetry import find_symmetries
 from .checkpoint import Checkpoint, load_arrays
 from .loader import GPU_PREFETCH_BATCHES, BatchLoader, PatchSampler
@@ -69,7 +70,6 @@ STOP = "stop"
 
 _REPORT_SECONDS = 0.4
 _CHECKPOINT_SECONDS = 30.0
-_VALIDATION_PATCHES = 64
 _CALIBRATION_PIXELS, _TRAINED_PIXELS = 3_000_000, 6_000_000
 _CONFIG_DIGEST = "recipe"  # its name in the provenance
 
@@ -222,9 +222,7 @@ class _TrainingData:
 
     def validation_patches(self, config: TrainingConfig, device: torch.device) -> torch.Tensor:
         """Cut patches (N, C, S, S) to validate on, always the same ones."""
-        source = PatchSource(self.held_out or self.training, self.side, config.augmentation, device)
-        count = _VALIDATION_PATCHES * config.patch_size**2 // self.side**2
-        return source.cut(source.positions(count, np.random.default_rng(config.seed + 1)))
+        return fixed_patches(self.held_out or self.training, self.side, config, device)
 
 
 def _steps(
@@ -335,9 +333,6 @@ def _finished_model(
         validation.skills(network), lambda done: PreparationProgress(TRIAL, done)
     )
     weighted = weighted_by_skill(config.residual, skill, skills)
-    best = max(skills.values(), default=None)
-    if best is None:
-        best = validation.separation_skill(network)
     config = config.replace(residual=weighted, augmentation=augmentation)
     own, *others = yield from calibrate_residuals(
         network,
@@ -350,8 +345,13 @@ def _finished_model(
         images=len(data.areas),
         trained=data.seen,
     )
+    config = config.replace(residual=own.residual)  # a rarity has been measured by now
+    painted = yield from relayed(
+        try_on_painted(network, validation.patches, config, trainer.device),
+        lambda _: CalibrationProgress(1.0),
+    )
     return DefectModel(
-        config=config.replace(residual=own.residual),  # a rarity has been measured by now
+        config=config,
         network=network.to("cpu"),
         channels=data.planes[0].channels,
         channel_axis=data.planes[0].channel_axis,
@@ -360,7 +360,7 @@ def _finished_model(
         alternatives=tuple(others),
         history=trainer.loop.history,
         warnings=warnings,
-        skill=best,
+        painted=painted,
         provenance=origin,
     )
 

@@ -20,7 +20,7 @@ from ..detection.residual import residual_map, residual_maps
 from ..images.tiles import Box
 from ..networks.autoencoder import Autoencoder
 from ..networks.precision import autocast
-from ..patches.corruption import corrupt
+from ..patches.corruption import CORRUPTION_SEED, corrupt
 from ..patches.patch_source import tiles
 from .losses import Criterion, training_loss
 from .messages import TrainingPreview
@@ -31,9 +31,6 @@ __all__ = ["Validation"]
 _RECONSTRUCTED = 16  # patches: enough to measure the reconstruction skill
 _PREVIEW_PATCHES = 4
 _CORRUPTED = 192  # patches on which the skill of ensemble members is measured
-# The same corruptions in every training: they make most of the noise of a skill, and skills are
-# compared with fixed limits (benchmarks/EXPERIMENTS.md).
-_CORRUPTION_SEED = 2018
 _TRIED = 2  # squares whose scores are shown, painted and as they are
 _EVERY = 2  # pixels in each direction: neighbours hardly differ
 
@@ -122,7 +119,7 @@ class Validation:
         network.eval()
         device = self.patches.device
         kinds = needed_predictions(members)[1]
-        generator = torch.Generator(device).manual_seed(_CORRUPTION_SEED)
+        generator = torch.Generator(device).manual_seed(CORRUPTION_SEED)
         found: dict[SimpleResidual, list[npt.NDArray[np.float32]]] = {
             member: [] for member in members
         }
@@ -144,23 +141,6 @@ class Validation:
             return dict.fromkeys(members, 0.5)
         every = {member: np.stack(residuals).ravel() for member, residuals in found.items()}
         return {member: area_below_roc(each[truth], each[~truth]) for member, each in every.items()}
-
-    def separation_skill(self, network: Autoencoder) -> float:
-        """Return how well the reconstruction tells painted corruptions from good pixels."""
-        network.eval()
-        generator = torch.Generator(self.patches.device).manual_seed(_CORRUPTION_SEED)
-        painted, mask = corrupt(self._shown, generator)
-        outputs = reconstructor(network, self.config)
-        with torch.no_grad(), autocast(self.patches.device):
-            redrawn = torch.cat([outputs(part).float() for part in self._portions(painted)])
-        residuals = np.stack([
-            residual_map(x, y, self.config.reconstruction_residual)
-            for x, y in zip(painted.cpu().numpy(), redrawn.cpu().numpy(), strict=True)
-        ])  # fmt: skip
-        truth = mask[:, 0].cpu().numpy() > 0
-        if truth.all() or not truth.any():
-            return 0.5
-        return area_below_roc(residuals[truth], residuals[~truth])
 
     def warnings(self, skill: float) -> tuple[str, ...]:
         """Return warnings about a network of this `reconstruction_skill`."""
@@ -198,7 +178,8 @@ class Validation:
         self, network: Autoencoder
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | tuple[None, None]:
         """Return good squares and painted ones, and how probable the discriminator finds
-        defects."""
+        defects.
+        """
         if network.discriminator is None:
             return None, None
         network.eval()

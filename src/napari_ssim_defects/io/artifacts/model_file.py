@@ -71,7 +71,7 @@ def write_model(model: DefectModel, path: str | os.PathLike[str]) -> None:
             for entry in model.history
         ),
         warnings=model.warnings,
-        skill=model.skill,
+        painted=model.painted,
         corrections=model.corrections,
         parameters=sum(weights.numel() for weights in model.network.parameters()),
         provenance={name: _text(value) for name, value in model.provenance.items()},
@@ -175,7 +175,7 @@ def _model(header: Header, tensors: dict[str, np.ndarray]) -> DefectModel:
         threshold=header.threshold,
         history=tuple(HistoryEntry(*entry) for entry in header.history),
         warnings=header.warnings,
-        skill=header.skill,
+        painted=header.painted,
         corrections=header.corrections,
         provenance=header.provenance,
     )

@@ -15,7 +15,7 @@ from ...core.config import ResidualConfig, TrainingConfig
 from ...core.model.calibration import Calibration
 from ...core.model.corrections import Corrections, Mark, corrected
 from ...core.model.thresholds import ThresholdPolicy
-from ...core.model.verdict import Verdict, verdict_of
+from ...core.model.verdict import PaintedDefect, Verdict, verdict_of
 from ..files.safetensors_file import read_safetensors
 
 __all__ = [
@@ -70,7 +70,8 @@ class Header(BaseModel):
     threshold: ThresholdPolicy
     history: tuple[tuple[int, float, float, float | None], ...]
     warnings: tuple[str, ...] = ()
-    skill: Annotated[float, Field(ge=0, le=1)] | None = None
+    skill: float | None = None  # of models before painted defects were kept; not used
+    painted: tuple[PaintedDefect, ...] = ()
     corrections: tuple[Mark, ...] = ()
     parameters: Annotated[int, Field(ge=0)] | None = None
     provenance: dict[str, str]
@@ -111,7 +112,7 @@ class ModelSummary:
     @property
     def verdict(self) -> Verdict | None:
         """Whether the model can be relied on; None if it was not tried."""
-        return verdict_of(self.header.skill, self.corrected.calibration, self.auto_threshold)
+        return verdict_of(self.header.painted, self.corrected.calibration, self.auto_threshold)
 
 
 def read_header(path: str | os.PathLike[str]) -> tuple[Header, dict[str, np.ndarray]]:

@@ -9,6 +9,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
+from napari_ssim_defects.core.model.verdict import PaintedDefect
 from napari_ssim_defects.plugin.views.sections.detect import DetectView
 from napari_ssim_defects.plugin.views.widgets import unsaved
 
@@ -21,17 +22,18 @@ def view(controller: Any, qtbot: Any) -> DetectView:
     return view
 
 
-@pytest.mark.parametrize(
-    ("skill", "word"), [(0.99, "Reliable"), (0.85, "Usable"), (0.6, "Weak, train on")]
-)
-def test_a_model_comes_with_a_verdict(view, state, model, skill, word):
-    state.model = replace(model, skill=skill)
+@pytest.mark.parametrize(("found", "word"), [(9, "Reliable"), (5, "Usable"), (2, "Weak, train on")])
+def test_a_model_comes_with_a_verdict(view, state, model, found, word):
+    high = model.auto_threshold + 1
+    levels = [high if number < found else 0.0 for number in range(10)]
+    painted = [*(PaintedDefect(500, level) for level in levels), *[PaintedDefect(30, 0.0)] * 10]
+    state.model = replace(model, painted=tuple(painted))
     assert view.verdict.isVisible()
     assert f"<b>{word}</b>" in view.verdict.text()
 
 
 def test_a_model_that_was_not_tried_has_none(view, state, model):
-    state.model = replace(model, skill=None)
+    state.model = replace(model, painted=())
     assert not view.verdict.isVisible()
 
 
