@@ -17,12 +17,20 @@ from napari_ssim_defects.core.common.progress import drained
 from napari_ssim_defects.core.config import SegmentationConfig
 from napari_ssim_defects.core.model.calibrate import calibrate
 from napari_ssim_defects.core.model.calibration import Calibration
-from napari_ssim_defects.core.model.corrections import Mark, corrected, marks_of, with_marks
+from napari_ssim_defects.core.model.corrections import (
+    Mark,
+    corrected,
+    marked_good,
+    marks_of,
+    verdicts_of,
+    with_marks,
+)
 from napari_ssim_defects.core.model.thresholds import (
     FalsePositiveRateThreshold,
     FalseRegionsThreshold,
     FixedThreshold,
 )
+from napari_ssim_defects.core.segmentation.segment import segment_planes
 
 ONE = FalseRegionsThreshold()
 
@@ -119,11 +127,11 @@ def test_the_text_says_what_the_marks_cost(calibration):
     auto = ONE.of(calibration)
     marks = [mark("good", auto + 5), mark("good", auto + 4, place=40), mark("defect", auto + 2)]
     text = corrected(ONE, calibration, marks).text
-    assert text.startswith("Corrections: 2 regions good and 1 defect marked. Automatic threshold")
+    assert text.startswith("Corrections: 2 regions marked good, 1 defect marked. Automatic")
     assert "(without them " in text
-    assert "2 of those marked good still outlined, none of the marked defects missed" in text
+    assert "2 of those marked good above it, none of the marked defects missed" in text
     quiet = np.ceil(1000 * (auto + 5)) / 1000
-    assert f"From {quiet:.3f} on nothing marked good is outlined, but 1 marked defect" in text
+    assert f"From {quiet:.3f} on nothing marked good is above it, but 1 marked defect" in text
 
 
 def test_the_level_of_a_mark_is_where_its_outline_ends():
@@ -168,6 +176,33 @@ def test_a_new_mark_replaces_the_one_of_the_same_region_only():
     assert with_marks(first, [again]) == (*first[1:], again)
     around = Mark(verdict="good", level=2.5, image="a", box=(0, 0, 400, 400))
     assert with_marks(first, [around]) == (*first, around)
+
+
+@pytest.mark.parametrize(("threshold", "good"), [(1.0, True), (3.0, True), (0.5, False)])
+def test_a_region_stays_marked_while_it_shrinks_and_until_it_has_doubled(threshold, good):
+    residual = residual_with(2.0, 2.0)
+    residual[15:25, 10:14] = 4.0  # what is left at a higher threshold
+    residual[5:35, 8:22] += 0.6  # and what it grows to at a lower one
+    (mark,) = marks_of(residual, nsd.segment(residual, 1.0) == 1, "good")
+    labels = nsd.segment(residual, threshold)
+    ((_, found),) = segment_planes(residual, threshold, SegmentationConfig())
+    assert verdicts_of(labels, 0, [mark]) == ({1: "good"} if good else {})
+    assert marked_good(found, [mark]).tolist() == [good, False][: labels.max()]
+    assert found.kept(~marked_good(found, [mark])).count == labels.max() - good
+
+
+def test_a_defect_in_the_box_of_a_good_region_is_none_of_it():
+    residual = np.zeros((60, 60), np.float32)
+    residual[10:50, 10:14] = residual[46:50, 10:50] = 5.0  # an angle
+    good = residual > 0
+    residual[20:30, 25:35] = 5.0  # inside of it
+    (mark,) = marks_of(residual, good, "good")
+    labels = nsd.segment(residual, 1.0)
+    ((_, found),) = segment_planes(residual, 1.0, SegmentationConfig())
+    assert verdicts_of(labels, 0, [mark]) == {1: "good"}
+    assert marked_good(found, [mark]).tolist() == [True, False]
+    assert verdicts_of(labels[:40], 0, [mark]) == {}  # another image of that name
+    assert Mark.model_validate_json(mark.model_dump_json()) == mark
 
 
 def test_a_model_is_corrected_keeps_it_in_its_file_and_is_undone(grey_model, material, tmp_path):

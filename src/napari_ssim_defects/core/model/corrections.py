@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy import ndimage
 
 from ..common.array_checks import number_array, plane_shaped
 from ..common.errors import InputError
 from ..common.frozen_model import FrozenModel
 from ..config import SegmentationConfig
+from ..images.tiles import Box
 from ..segmentation.regions import label_regions
-from ..segmentation.segment import prepare
+from ..segmentation.runs import Runs
+from ..segmentation.segment import Segmented, prepare
 from .calibration import Calibration
 from .thresholds import FalseRegionsThreshold, ThresholdPolicy
 
@@ -30,13 +32,16 @@ __all__ = [
     "Mark",
     "MarkVerdict",
     "corrected",
+    "kept_regions",
+    "marked_good",
     "marks_of",
-    "same_region",
+    "plane_number",
+    "verdicts_of",
     "with_marks",
 ]
 
 MarkVerdict = Literal["good", "defect"]
-Box = tuple[int, int, int, int]
+_Place = Annotated[int, Field(ge=0, le=10**9)]
 
 _STEPS = 400  # thresholds that are compared below the automatic one
 _WORTH = 1.0  # false regions per good image that one more marked defect may cost
@@ -55,18 +60,47 @@ class Mark(FrozenModel):
         Name of its image, and number of the plane in it.
     box
         First row, first column, and one past the last row and column.
+    runs
+        Row, first column and one past the last of each run of its pixels; none: the whole box.
     """
 
     verdict: MarkVerdict
     level: Annotated[float, Field(ge=0, le=3e38)]  # what float32 holds
     image: Annotated[str, Field(max_length=10_000)] = ""
     plane: Annotated[int, Field(ge=0)] = 0
-    box: Box
+    box: tuple[_Place, _Place, _Place, _Place]
+    runs: tuple[tuple[_Place, _Place, _Place], ...] = ()
+
+    def pixels(self) -> npt.NDArray[np.bool_]:
+        """Return which pixels of the box are marked."""
+        top, left, bottom, right = self.box
+        inside = np.full((bottom - top, right - left), not self.runs)
+        for row, first, last in self.runs:
+            inside[row - top, first - left : last - left] = True
+        return inside
 
     def is_of(self, other: Mark) -> bool:
-        """Whether another mark is about the same region."""
-        here, there = (self.image, self.plane), (other.image, other.plane)
-        return here == there and same_region(self.box, other.box)
+        """Whether another mark is about the same region: more than half of it lies in this one."""
+        if (self.image, self.plane) != (other.image, other.plane):
+            return False
+        here, there = Box(*self.box), Box(*other.box)
+        both, theirs = here.clipped(there), other.pixels()
+        shared = self.pixels()[both.inside(here).slices] & theirs[both.inside(there).slices]
+        return bool(2 * np.count_nonzero(shared) > np.count_nonzero(theirs))
+
+    @model_validator(mode="after")
+    def _runs_in_box(self) -> Self:
+        top, left, bottom, right = self.box
+        if (
+            top >= bottom
+            or left >= right
+            or not all(
+                top <= row < bottom and left <= first < last <= right
+                for row, first, last in self.runs
+            )
+        ):
+            raise ValueError("its pixels must lie in its box")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +143,23 @@ class Corrections:
     @property
     def text(self) -> str:
         """What was marked, what that does to the threshold, and what it costs, in sentences."""
-        good = f"{_counted(self.good, 'region')} good" if self.good else ""
-        defects = _counted(self.defects, "defect") if self.defects else ""
+        good = f"{_counted(self.good, 'region')} marked good" if self.good else ""
+        defects = f"{_counted(self.defects, 'defect')} marked" if self.defects else ""
         costs = []
         if self.good:
-            costs.append(f"{self.good_outlined or 'none'} of those marked good still outlined")
+            costs.append(f"{self.good_outlined or 'none'} of those marked good above it")
         if self.defects:
             costs.append(f"{self.defects_missed or 'none'} of the marked defects missed")
         expected = self.calibration.regions_per_image(self.threshold)
         costs.append(f"at most {expected:.2g} false region{'s' * (expected > 1.05)} per good image")
         text = (
-            f"Corrections: {' and '.join(filter(None, (good, defects)))} marked. "
+            f"Corrections: {', '.join(filter(None, (good, defects)))}. "
             f"Automatic threshold {self.moved}: {', '.join(costs)}."
         )
         if self.quiet is not None:
             level, missed = self.quiet
             cost = f", but {_counted(missed, 'marked defect')} missed" if missed else ""
-            text += f" From {level:.3f} on nothing marked good is outlined{cost}."
+            text += f" From {level:.3f} on nothing marked good is above it{cost}."
         return text
 
 
@@ -220,14 +254,106 @@ def marks_of(
         inside = numbers[slices] == number
         level = _level(prepared[slices], inside, max(1, config.min_area))
         (top, bottom), (left, right) = ((part.start, part.stop) for part in slices)
-        box = top, left, bottom, right
-        marks.append(Mark(verdict=verdict, level=level, image=image, plane=plane, box=box))
+        runs = Runs.of(inside)
+        first = runs.start - runs.row * runs.pitch + left
+        lines = zip(runs.row + top, first, first + runs.length, strict=True)
+        marks.append(
+            Mark(
+                verdict=verdict,
+                level=level,
+                image=image,
+                plane=plane,
+                box=(top, left, bottom, right),
+                runs=tuple((int(row), int(start), int(stop)) for row, start, stop in lines),
+            )
+        )
     return tuple(marks)
 
 
-def same_region(box: Box, other: Box) -> bool:
-    """Whether two boxes are of one region, outlined differently: each holds the other's centre."""
-    return _holds(box, other) and _holds(other, box)
+def verdicts_of(
+    labels: npt.NDArray[np.integer], plane: int, marks: Iterable[Mark]
+) -> dict[int, MarkVerdict]:
+    """Return what regions of a plane are marked as: those that lie in a mark by more than half.
+
+    A region that was marked is the same one while it shrinks at a higher threshold, and until it
+    has grown to twice its size at a lower one.
+
+    Parameters
+    ----------
+    labels
+        Numbers of the regions, of shape (H, W).
+    plane
+        Number of the plane.
+    marks
+        Those of the image; of two on one region the last one counts.
+    """
+    found: dict[int, MarkVerdict] = {}
+    for mark in marks:
+        if mark.plane == plane:
+            found.update(dict.fromkeys(_regions_under(mark, labels), mark.verdict))
+    return found
+
+
+def _regions_under(mark: Mark, labels: npt.NDArray[np.integer]) -> list[int]:
+    box = Box(*mark.box)
+    here = labels[box.slices]
+    if here.shape != box.shape:  # of another image of that name
+        return []
+    numbers, counts = np.unique(here[mark.pixels()], return_counts=True)
+    return [
+        number
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True)
+        if number and 2 * count > np.count_nonzero(labels == number)
+    ]
+
+
+def marked_good(found: Segmented, marks: Iterable[Mark]) -> npt.NDArray[np.bool_]:
+    """Return which regions of a plane lie in one that was marked good by more than half.
+
+    Parameters
+    ----------
+    found
+        The regions.
+    marks
+        Those of its image and plane, of both kinds.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool of shape (``found.count``,).
+    """
+    good, areas = np.zeros(found.count, bool), found.areas()
+    for mark in marks:
+        box = Box(*mark.box)
+        if box.bottom <= found.runs.height and box.right <= found.runs.width:
+            part = found.labels_in(box)[mark.pixels()]
+            under = 2 * np.bincount(part, minlength=found.count + 1)[1:] > areas
+            good[under] = mark.verdict == "good"
+    return good
+
+
+def kept_regions(
+    found: Segmented, marks: Iterable[Mark], index: tuple[int, ...], shape: tuple[int, ...]
+) -> Segmented:
+    """Leave out the regions of a plane that are good by the marks of an image.
+
+    Parameters
+    ----------
+    found
+        The regions.
+    marks
+        Those of the image, in all planes.
+    index, shape
+        Index of the plane in the image, of shape (..., H, W).
+    """
+    plane = plane_number(index, shape)
+    here = [mark for mark in marks if mark.plane == plane]
+    return found.kept(~marked_good(found, here)) if here else found
+
+
+def plane_number(index: tuple[int, ...], shape: tuple[int, ...]) -> int:
+    """Return the number of a plane of an image (..., H, W), from 0."""
+    return int(np.ravel_multi_index(index, shape[:-2])) if index else 0
 
 
 def with_marks(known: Iterable[Mark], new: Sequence[Mark]) -> tuple[Mark, ...]:
@@ -267,12 +393,6 @@ def _lowered(
     false = np.array([calibration.regions_per_image(float(each)) for each in candidates])
     cost = missed + np.maximum(false - allowed, 0) / _WORTH
     return float(candidates[np.argmin(cost)])
-
-
-def _holds(box: Box, other: Box) -> bool:
-    """Whether a box holds the centre of another."""
-    row, column = (other[0] + other[2]) / 2, (other[1] + other[3]) / 2
-    return box[0] <= row <= box[2] and box[1] <= column <= box[3]
 
 
 def _counted(number: int, noun: str) -> str:

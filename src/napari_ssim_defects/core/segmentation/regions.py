@@ -48,6 +48,8 @@ class Region:
         Of the ellipse with the same second moments; 0 = circle, towards 1 = line.
     review
         Whether it is to be reviewed rather than a defect: it lies between two thresholds.
+    good
+        Whether a person has said that it is good.
     """
 
     label: int
@@ -58,11 +60,12 @@ class Region:
     max_residual: float
     eccentricity: float
     review: bool = False
+    good: bool = False
 
     @property
     def verdict(self) -> str:
-        """Its name in tables: ``"defect"`` or ``"review"``."""
-        return "review" if self.review else "defect"
+        """Its name in tables: ``"defect"``, ``"review"`` or ``"good"``."""
+        return "good" if self.good else "review" if self.review else "defect"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -115,6 +115,12 @@ class Segmented:
         runs = Runs(place[first], place[last] + 1, self.runs.height, self.runs.width)
         return Segmented(runs, region.astype(np.int64), self.review[numbers])
 
+    def kept(self, keep: npt.NDArray[np.bool_]) -> Segmented:
+        """Return some of the regions; ``keep`` is bool (``count``,)."""
+        number = np.cumsum(keep) - 1
+        runs = keep[self.region]
+        return Segmented(self.runs[runs], number[self.region[runs]], self.review[keep])
+
     def kinds(self) -> npt.NDArray[np.uint8]:
         """Return, for each pixel of ``runs.pixels()``, 1 in a defect and 2 in one to review."""
         kind = (1 + self.review[self.region]).astype(np.uint8)

@@ -56,7 +56,9 @@ class CorrectionController(SectionController):
         else:
             kinds = "good" if verdict == "good" else "a defect" if len(new) == 1 else "defects"
             regions = f"{len(new)} region{'s' * (len(new) != 1)}"
-            self._take(model, known, f"Marked {regions} as {kinds}.")
+            out = "it is" if len(new) == 1 else "they are"
+            left = f": {out} left out of this image's results" if verdict == "good" else ""
+            self._take(model, known, f"Marked {regions} as {kinds}{left}.")
 
     def undo(self) -> None:
         """Take back all marks of the current model."""

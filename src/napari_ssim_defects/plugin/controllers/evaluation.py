@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from napari.layers import Labels, Layer
 from ...core.common.errors import InputError
 from ...core.config import SegmentationConfig
 from ..jobs import jobs
-from ..layers import is_mask, refuse_large, source_name
+from ..layers import is_mask, marks_on, refuse_large, source_name
 from ..layers.provenance import inspected_area, provenance
 from ..layers.regions_of_interest import region_mask
 from ..state.panel_state import EvaluationSummary
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ...core.evaluation.scores import Evaluation, ImageScores
     from ...core.images.inspected_area import InspectedArea
     from ...core.model.calibration import Calibration
+    from ...core.model.corrections import Mark
 
 __all__ = ["EvaluationController", "is_truth"]
 
@@ -67,6 +68,7 @@ class EvaluationController(SectionController):
                 state.segmentation,
                 provenance(state.heatmap).get("calibration"),
                 inspected_area(state.heatmap),
+                marks_on(state.heatmap, state.model),
             ),
             partial(self._on_message, source_name(state.heatmap)),
         )
@@ -89,6 +91,7 @@ def evaluation(
     config: SegmentationConfig,
     calibration: Calibration | None = None,
     area: InspectedArea | None = None,
+    marks: Sequence[Mark] = (),
 ) -> Generator[jobs.Fraction | EvaluationSummary, None, None]:
     """Score a residual plane by plane; `EvaluationSummary` comes last.
 
@@ -105,9 +108,12 @@ def evaluation(
         FROC curve. None: there is none.
     area
         The pixels that were inspected, which count; None: all.
+    marks
+        What a person has said of regions of the image: what is good counts as not outlined.
     """
     from ...core.evaluation.froc import froc_thresholds
     from ...core.evaluation.scores import Evaluator
+    from ...core.model.corrections import kept_regions
     from ...core.segmentation.segment import segment_planes
 
     truth = np.broadcast_to(truth, residual.shape)
@@ -118,6 +124,7 @@ def evaluation(
     for number, (index, found) in enumerate(planes):
         yield jobs.Fraction((number + 0.5) / count)
         here = None if area is None else area.plane(index)
+        found = kept_regions(found, marks, index, residual.shape)
         evaluator.add(residual[index], truth[index], found.labels() > 0, here)
         names.append(f"plane {', '.join(map(str, index))}")
         yield jobs.Fraction((number + 1) / count)

@@ -145,6 +145,7 @@ class ExportController(SectionController):
             review=frozenset() if labels is None else regions_to_review(labels),
             painted=labels is not None and layers.is_painted(labels),
             threshold=made.get("threshold", self._preview.threshold_of(heatmap)),
+            marks=layers.marks_on(heatmap, self._state.model),
             segmentation=SegmentationConfig(**{name: made[name] for name in names})
             if made
             else self._state.segmentation,

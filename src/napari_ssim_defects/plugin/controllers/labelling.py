@@ -74,6 +74,7 @@ class LabellingController(SectionController):
             segmentation,
             pixel_size(heatmap),
             inspected_area(heatmap),
+            layers.marks_on(heatmap, self._state.model),
         )
         return {"threshold": threshold, **segmentation.model_dump()}, job
 
@@ -88,7 +89,8 @@ class LabellingController(SectionController):
         layer = self._put(message, heatmap, settings)
         if heatmap is not current and current is not None:
             self._show(current)  # the new layer lies over it
-        counts.append(len(message.measured.features["index"]))
+        verdicts = message.measured.features["verdict"]
+        counts.append(len(verdicts) - verdicts.count("good"))
         number = sum(counts)
         where = f"'{layer.name}'" if len(counts) == 1 else f"{len(counts)} images"
         self._runner.say(f"Created {number} region{'s' * (number != 1)} in {where}.")

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from napari.layers import Labels
 
 from ...core.common.errors import InputError
-from ...core.model.corrections import same_region
+from ...core.model.corrections import verdicts_of
 from ...core.segmentation.regions import Region, measure_planes
 from ...io.writers.tables import REGION_COLUMNS, tab_separated, write_csv
 from ..jobs import workers
 from ..jobs.jobs import Done, Fraction
-from ..layers import is_committed, set_visible, source_name
+from ..layers import is_committed, marks_on, set_visible, show_verdicts, source_name
 from ..layers.large import large_labels
 from ..layers.provenance import provenance, update_provenance
 from ..layers.region_features import RegionsMeasured, Spacing, checksum, regions_to_review
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from ...core.model.corrections import Mark
-    from ...core.model.defect_model import DefectModel
 
 __all__ = [
     "MeasuredLabels",
@@ -329,7 +328,7 @@ class RegionTableController(SectionController):
         self._connect(panel.viewer.layers.events.removed, self._on_removed)
         self._connect(panel.viewer.layers.selection.events.active, self._on_active)
         self._connect(panel.state.events.labels_layer, self._show)
-        self._connect(panel.state.events.model, self._show)
+        self._connect(panel.state.events.model, self._on_model)
         self._connect(panel.state.events.model, self._later.request)
 
     def close(self) -> None:
@@ -408,6 +407,7 @@ class RegionTableController(SectionController):
             return
         self._measured[layer] = MeasuredLabels(layer, self._runner.fail)
         layer.events.features.connect(self._on_features)
+        self._judge(layer)
         self._state.labels_layer = layer
         self._later.request()
 
@@ -419,13 +419,35 @@ class RegionTableController(SectionController):
 
     def _on_features(self, event: Any) -> None:
         self._later.request()
+        self._judge(event.source)
         if event.source is self._state.labels_layer:
             self._show()
+
+    def _on_model(self) -> None:
+        for layer in self._measured:
+            self._judge(layer)
+        self._show()
+
+    def _judge(self, layer: Labels) -> None:
+        """Say in the features of a layer what of it was marked good, and show it."""
+        features = layer.features
+        if not {"index", "verdict"} <= set(features):
+            return
+        marked = _marked(layer, marks_on(layer, self._state.model))
+        review = regions_to_review(layer)
+        verdicts = [
+            "good" if mark == "good" else "review" if label in review else "defect"
+            for label, mark in zip(features["index"], marked, strict=True)
+        ]
+        if verdicts != features["verdict"].tolist():
+            layer.features = {**features, "verdict": verdicts}
+            show_verdicts(layer)
 
     def _show(self) -> None:
         state = self._state
         layer = state.labels_layer
-        state.regions = None if layer is None else _table(layer, _marks(layer, state.model))
+        marks = () if layer is None else marks_on(layer, state.model)
+        state.regions = None if layer is None else _table(layer, marks)
         key = state.selected_region
         if key is not None and (state.regions is None or state.regions.row(key) is None):
             state.selected_region = None
@@ -433,7 +455,7 @@ class RegionTableController(SectionController):
     def _gather(self) -> None:
         """Show the regions of all layers."""
         model = self._state.model
-        tables = [(layer, _table(layer, _marks(layer, model))) for layer in self._measured]
+        tables = [(layer, _table(layer, marks_on(layer, model))) for layer in self._measured]
         self._state.all_regions = tuple(
             (layer, table) for layer, table in tables if table is not None
         )
@@ -450,29 +472,22 @@ def _table(layer: Labels, marks: Sequence[Mark]) -> RegionTable | None:
     _, unit = pixel_size(layer)
     known = {name: values for name, values in columns.items() if name in REGION_COLUMNS}
     if marks:
-        known[MARK] = _marked(known, marks)
+        known[MARK] = _marked(layer, marks)
     return RegionTable(known, unit if unit and "area" in known else "")
 
 
-def _marks(layer: Labels, model: DefectModel | None) -> list[Mark]:
-    """Return the marks of a model on the image of a layer that it made."""
-    if model is None or not model.corrections:
-        return []
-    if model.provenance.get("created", "") != provenance(layer).get("model_created", ""):
-        return []
-    image = source_name(layer)
-    return [mark for mark in model.corrections if mark.image == image]
-
-
-def _marked(columns: Columns, marks: Sequence[Mark]) -> npt.NDArray[Any]:
-    """Return how each region is marked: ``"good"``, ``"defect"`` or ``""``."""
-    place = [columns[side].tolist() for side in ("top", "left", "bottom", "right")]
-    planes = columns["plane"].tolist() if "plane" in columns else [0] * len(place[0])
-    result = np.full(len(planes), "", dtype=object)
-    for row, (plane, *box) in enumerate(zip(planes, *place, strict=True)):
-        for mark in marks:
-            if mark.plane == plane and same_region(mark.box, tuple(box)):
-                result[row] = mark.verdict
+def _marked(layer: Labels, marks: Sequence[Mark]) -> npt.NDArray[Any]:
+    """Return how each region of a layer is marked: ``"good"``, ``"defect"`` or ``""``."""
+    features = layer.features
+    result = np.full(len(features), "", dtype=object)
+    planes = features["plane"] if "plane" in features else np.zeros(len(features), int)
+    for plane in {mark.plane for mark in marks}:
+        shape = layer.data.shape
+        if plane < int(np.prod(shape[:-2])):
+            index = np.unravel_index(plane, shape[:-2]) if layer.ndim > 2 else ()
+            verdicts = verdicts_of(np.asarray(layer.data[index]), plane, marks)
+            for row in np.flatnonzero(planes == plane):
+                result[row] = verdicts.get(int(features["index"][row]), "")
     return result
 
 

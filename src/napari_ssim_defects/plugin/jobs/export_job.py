@@ -17,6 +17,7 @@ from .jobs import Done, Fraction, Labelled, label_residual, outline_regions
 
 if TYPE_CHECKING:
     from ...core.images.planes import ImageLike, Planes
+    from ...core.model.corrections import Mark
     from ...core.segmentation.regions import Region
     from ...io.files.spatial import SpatialMetadata
     from ..layers import Source
@@ -45,6 +46,8 @@ class Exportable:
         Committed regions, int32 of the same shape; None: segment it now.
     review, painted
         Which of them are to be reviewed, and whether a person has changed them.
+    marks
+        What a person has said of regions of the image.
     threshold, segmentation
         How they were segmented, or are to be.
     large, large_labels
@@ -62,6 +65,7 @@ class Exportable:
     painted: bool
     threshold: float
     segmentation: SegmentationConfig
+    marks: tuple[Mark, ...] = ()
     large: LargeResidual | None = None
     large_labels: LargeLabels | None = None
 
@@ -131,6 +135,7 @@ def export_results(
 
 def _regions(item: Exportable) -> Generator[Fraction | Labelled | LargeLabels, None, None]:
     """Measure the committed regions, or segment now."""
+    from ...core.model.corrections import verdicts_of
     from ...core.segmentation.regions import measure_regions
 
     if item.large is not None:
@@ -141,17 +146,39 @@ def _regions(item: Exportable) -> Generator[Fraction | Labelled | LargeLabels, N
         return
     if item.labels is None:
         area = item.origin.get("area")
-        yield from label_residual(item.residual, item.threshold, item.segmentation, area)
+        config = item.segmentation
+        for message in label_residual(item.residual, item.threshold, config, area, item.marks):
+            yield _without_good(message) if isinstance(message, Labelled) else message
         return
     regions: list[tuple[int, Region]] = []
     planes = list(np.ndindex(item.residual.shape[:-2]))
     for plane, index in enumerate(planes):
+        verdicts = verdicts_of(item.labels[index], plane, item.marks)
         regions += [
-            (plane, replace(region, review=region.label in item.review))
+            (
+                plane,
+                replace(
+                    region,
+                    review=region.label in item.review,
+                    good=verdicts.get(region.label) == "good",
+                ),
+            )
             for region in measure_regions(item.labels[index], item.residual[index])
         ]
         yield Fraction((plane + 1) / len(planes))
-    yield Labelled(item.labels, tuple(regions))
+    yield _without_good(Labelled(item.labels, tuple(regions)))
+
+
+def _without_good(found: Labelled) -> Labelled:
+    """Leave out of the labels what is good; the table lists it."""
+    labels = found.labels
+    good = [(plane, region.label) for plane, region in found.regions if region.good]
+    if good:
+        labels = np.array(labels)
+        for plane, label in good:
+            here = labels[np.unravel_index(plane, labels.shape[:-2])] if labels.ndim > 2 else labels
+            here[here == label] = 0
+    return Labelled(labels, found.regions)
 
 
 def _planes(item: Exportable) -> Planes | None:

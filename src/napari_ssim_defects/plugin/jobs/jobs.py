@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from .torch_loading import load_torch
 if TYPE_CHECKING:
     from ...core.images.inspected_area import InspectedArea
     from ...core.images.planes import ImageLike, Planes
+    from ...core.model.corrections import Mark
     from ...core.model.defect_model import DefectModel
     from ...core.segmentation.regions import Region
     from ...core.segmentation.segment import Segmented, ThresholdIndex
@@ -338,8 +339,13 @@ def label_residual(
     threshold: float,
     config: SegmentationConfig,
     area: InspectedArea | None = None,
+    marks: Sequence[Mark] = (),
 ) -> Generator[Fraction | Labelled, None, None]:
-    """Segment and measure a residual plane by plane; `Labelled` comes last."""
+    """Segment and measure a residual plane by plane; `Labelled` comes last.
+
+    By the marks of its image regions are good; they have numbers like the others.
+    """
+    from ...core.model.corrections import marked_good
     from ...core.segmentation.regions import measure_plane
     from ...core.segmentation.segment import segment_planes
 
@@ -347,8 +353,12 @@ def label_residual(
     regions: list[tuple[int, Region]] = []
     count = int(np.prod(residual.shape[:-2]))
     for number, (index, found) in enumerate(segment_planes(residual, threshold, config, area)):
+        good = marked_good(found, [mark for mark in marks if mark.plane == number])
         measured = measure_plane(labels[index], found, residual[index], len(regions))
-        regions += [(number, region) for region in measured]
+        regions += [
+            (number, replace(region, good=bool(is_good)))
+            for region, is_good in zip(measured, good, strict=True)
+        ]
         yield Fraction((number + 1) / count)
     yield Labelled(labels, tuple(regions))
 
@@ -430,6 +440,7 @@ def create_labels(
     config: SegmentationConfig,
     spacing: Spacing,
     area: InspectedArea | None = None,
+    marks: Sequence[Mark] = (),
 ) -> Generator[Fraction | Created, None, None]:
     """Segment and measure a residual (..., H, W).
 
@@ -443,13 +454,15 @@ def create_labels(
         Of its pixels.
     area
         The pixels that were inspected, of a residual in memory; None: all.
+    marks
+        What a person has said of regions of the image.
     """
     if isinstance(residual, LargeResidual):
         found = yield from outline_regions(residual, threshold, config)
         features = region_features(found.regions, len(found.shape), spacing)
         yield Created(found, RegionsMeasured(features, 0))
         return
-    for message in label_residual(residual, threshold, config, area):
+    for message in label_residual(residual, threshold, config, area, marks):
         if isinstance(message, Labelled):
             measured = RegionsMeasured.of(message.labels, message.regions, spacing)
             yield Created(message.labels, measured)

@@ -9,6 +9,7 @@ from .build import (
     new_preview,
     new_reconstruction,
     show_growth,
+    show_verdicts,
     update_heatmap,
     update_labels,
 )
@@ -25,6 +26,7 @@ from .derived import (
     source_name,
 )
 from .large import large_labels, large_residual, refuse_large
+from .marks import marks_on
 from .spatial import Source, source_of
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "is_painted",
     "large_labels",
     "large_residual",
+    "marks_on",
     "new_heatmap",
     "new_image",
     "new_labels",
@@ -47,6 +50,7 @@ __all__ = [
     "refuse_large",
     "set_visible",
     "show_growth",
+    "show_verdicts",
     "source_name",
     "source_of",
     "update_heatmap",

@@ -30,6 +30,9 @@ from .spatial import Source, spatial_metadata, without_axis
 if TYPE_CHECKING:
     from ...io.files.spatial import SpatialMetadata
 
+GOOD_COLOUR = (140, 140, 140)
+"""Grey, RGB: what a person has marked good."""
+
 __all__ = [
     "new_heatmap",
     "new_image",
@@ -37,6 +40,7 @@ __all__ = [
     "new_preview",
     "new_reconstruction",
     "show_growth",
+    "show_verdicts",
     "update_heatmap",
     "update_labels",
 ]
@@ -154,13 +158,7 @@ def new_preview(mask: Any, heatmap: Image) -> Labels:
         mask,
         multiscale=isinstance(mask, list),
         name=f"{source_name(heatmap)} threshold",
-        colormap=DirectLabelColormap(
-            color_dict={
-                None: "transparent",
-                1: np.divide(DEFECT_COLOUR, 255),
-                2: np.divide(REVIEW_COLOUR, 255),
-            }
-        ),
+        colormap=_colours(None, {1: DEFECT_COLOUR, 2: REVIEW_COLOUR}),
         opacity=0.6,
         metadata={PROVENANCE: {**provenance(heatmap), "kind": "preview"}},
         **spatial_metadata(heatmap),
@@ -200,7 +198,24 @@ def new_labels(
         **spatial_metadata(heatmap),
     )
     layer.editable = large is None
+    show_verdicts(layer)
     return layer
+
+
+def show_verdicts(layer: Labels) -> None:
+    """Show committed regions in the colours of their verdicts, as the outlines have them."""
+    features = layer.features
+    colours = {
+        int(label): REVIEW_COLOUR if verdict == "review" else GOOD_COLOUR
+        for label, verdict in zip(features["index"], features["verdict"], strict=True)
+        if verdict != "defect"
+    }
+    wanted = _colours(DEFECT_COLOUR, colours)
+    known = getattr(layer.colormap, "color_dict", {})
+    if known.keys() != wanted.color_dict.keys() or any(
+        not np.array_equal(known[label], colour) for label, colour in wanted.color_dict.items()
+    ):  # napari tells of another label that is selected when colours are set
+        layer.colormap = wanted
 
 
 def update_labels(
@@ -222,6 +237,7 @@ def update_labels(
             setattr(layer, name, value)
     layer.data = labels
     layer.features = measured.features
+    show_verdicts(layer)
     set_visible(layer, True)
 
 
@@ -234,6 +250,13 @@ def _labels_metadata(
             "kind": "labels",
             "checksum": measured.checksum,
             "measured": measured.checksum,  # the pixels that the features were measured on
+            "review": frozenset(
+                label
+                for label, verdict in zip(
+                    measured.features["index"], measured.features["verdict"], strict=True
+                )
+                if verdict == "review"
+            ),
             # Regions that a person paints are measured on it, even after the heatmap was removed.
             "residual": heatmap.data,
             **settings,
@@ -243,6 +266,18 @@ def _labels_metadata(
 
 def _origin(kind: str, source: Source, origin: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "source": source.name, "source_id": source.key, **origin}
+
+
+def _colours(
+    others: tuple[int, int, int] | None, colours: Mapping[int, tuple[int, int, int]]
+) -> DirectLabelColormap:
+    """Return the colours of labels, RGB to 255; None: transparent."""
+    known: dict[int | None, Any] = {
+        label: np.divide(colour, 255) for label, colour in colours.items()
+    }
+    known[None] = "transparent" if others is None else np.divide(others, 255)
+    known[0] = "transparent"
+    return DirectLabelColormap(color_dict=known)
 
 
 def _overlay() -> Colormap:

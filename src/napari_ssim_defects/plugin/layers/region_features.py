@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ...core.segmentation.regions import Region
 from ...io.writers.tables import REGION_COLUMNS, region_rows
+from .provenance import provenance
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -90,7 +91,5 @@ def checksum(labels: npt.NDArray[Any]) -> int:
 
 def regions_to_review(layer: Labels) -> frozenset[int]:
     """Return the committed regions that are to be reviewed rather than defects."""
-    features = layer.features
-    if not {"index", "verdict"} <= set(features):
-        return frozenset()
-    return frozenset(map(int, features["index"][features["verdict"] == "review"]))
+    review: frozenset[int] = provenance(layer).get("review", frozenset())
+    return review

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from ...core.images.planes import ImageLike
+    from ...core.model.corrections import Mark
     from ...core.segmentation.segment import Segmented, ThresholdIndex
 
 __all__ = [
@@ -39,21 +40,24 @@ PlaneIndex = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Numbers of regions and of their pixels: of defects, and of what is to be reviewed."""
+    """Numbers of regions and of their pixels: of defects, and of what is to be reviewed.
+
+    ``good`` is the number of regions that are left out because a person has marked them good.
+    """
 
     regions: int = 0
     pixels: int = 0
     review_regions: int = 0
     review_pixels: int = 0
+    good: int = 0
 
     @classmethod
-    def of(cls, found: Segmented) -> Counts:
+    def of(cls, found: Segmented, good: int) -> Counts:
         """Count the regions of a plane."""
         areas, review = found.areas(), found.review
         reviewed = int(np.count_nonzero(review))
-        return cls(
-            found.count - reviewed, int(areas[~review].sum()), reviewed, int(areas[review].sum())
-        )
+        defects, others = int(areas[~review].sum()), int(areas[review].sum())
+        return cls(found.count - reviewed, defects, reviewed, others, good)
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -61,6 +65,7 @@ class Counts:
             self.pixels + other.pixels,
             self.review_regions + other.review_regions,
             self.review_pixels + other.review_pixels,
+            self.good + other.good,
         )
 
 
@@ -107,6 +112,7 @@ class HeatmapPreview:
         self._painted: dict[PlaneIndex, npt.NDArray[np.int64] | None] = {}
         self._ready: dict[PlaneIndex, ThresholdIndex] = {}
         self._found: dict[PlaneIndex, Counts] = {}
+        self._marks: tuple[Mark, ...] = ()
 
     @property
     def counts(self) -> tuple[Counts | None, bool]:
@@ -141,6 +147,15 @@ class HeatmapPreview:
             set_visible(self._layer, True)
         self._later.request()
         self._on_counted(self)
+
+    def mark(self, marks: tuple[Mark, ...]) -> None:
+        """Leave out what was marked good; marks are those of the image."""
+        if marks != self._marks:
+            self._marks = marks
+            self._found.clear()
+            self._draw(self._visible_plane)
+            self._later.request()
+            self._on_counted(self)
 
     def show_plane(self) -> None:
         """Draw the plane that has become visible, if it is out of date."""
@@ -218,6 +233,9 @@ class HeatmapPreview:
         layer.refresh(extent=False, highlight=False, thumbnail=False)
 
     def _paint(self, plane: PlaneIndex, found: Segmented) -> None:
+        from ...core.model.corrections import kept_regions
+
+        before, found = found.count, kept_regions(found, self._marks, plane, self._residual.shape)
         flat = self._buffer[plane].reshape(-1)
         painted = self._painted.get(plane, np.zeros(0, dtype=np.int64))
         if painted is None:
@@ -227,7 +245,7 @@ class HeatmapPreview:
         pixels = found.runs.pixels()
         flat[pixels] = found.kinds()
         self._painted[plane] = pixels
-        self._found[plane] = Counts.of(found)
+        self._found[plane] = Counts.of(found, before - found.count)
 
     def _complete(self) -> None:
         """Find the regions of the planes that are not done, in a thread."""
@@ -324,6 +342,9 @@ class LargePreview:
             level.set(threshold, settings.review_threshold)
         set_visible(layer, True)
         self._refresh()
+
+    def mark(self, marks: tuple[Mark, ...]) -> None:
+        """Do nothing: there are no regions to mark before they are created."""
 
     def show_plane(self) -> None:
         """Do nothing: napari asks for what has become visible."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..jobs import workers
 from ..layers import created_labels, is_heatmap
 from ..layers.large import large_residual
+from ..layers.marks import marks_on
 from ..layers.provenance import inspected_values, provenance
 from ..layers.spatial import pixel_area
 from ..state.panel_state import PanelState, RegionSummary
@@ -69,6 +70,7 @@ class SegmentationPreview:
         state.events.segmentation.connect(self._on_settings)
         state.events.threshold.connect(self._on_settings)
         state.events.shared_threshold.connect(self._on_settings)
+        state.events.model.connect(self._on_model)
         viewer.dims.events.current_step.connect(self._on_plane)
         viewer.layers.events.removed.connect(self._on_layer_removed)
 
@@ -80,6 +82,7 @@ class SegmentationPreview:
         self._state.events.segmentation.disconnect(self._on_settings)
         self._state.events.threshold.disconnect(self._on_settings)
         self._state.events.shared_threshold.disconnect(self._on_settings)
+        self._state.events.model.disconnect(self._on_model)
         self._later.cancel()
         for preview in self._previews.values():
             preview.close()
@@ -89,6 +92,7 @@ class SegmentationPreview:
         preview = self._previews.get(id(heatmap))
         if preview is not None:
             preview.reload()
+            preview.mark(marks_on(heatmap, self._state.model))
         if heatmap is self._state.heatmap:
             self._on_heatmap()
 
@@ -172,8 +176,13 @@ class SegmentationPreview:
             if known is None:
                 known = self._previews[id(heatmap)] = self._new_preview(heatmap)
                 known.threshold = state.threshold
+                known.mark(marks_on(heatmap, state.model))
             known.show(self.threshold_of(heatmap), state.segmentation)
         self._estimate()
+
+    def _on_model(self) -> None:
+        for preview in self._previews.values():
+            preview.mark(marks_on(preview.heatmap, self._state.model))
 
     def _estimate(self) -> None:
         """Estimate the part above the threshold if regions are not counted while it moves."""
@@ -240,6 +249,7 @@ class SegmentationPreview:
             text,
             counts.review_regions,
             counts.review_pixels,
+            counts.good,
             complete,
         )
 

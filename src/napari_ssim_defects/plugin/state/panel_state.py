@@ -83,6 +83,8 @@ class RegionSummary:
         The same in world units with the unit, for example ``"12.5 µm²"``; "" without units.
     review_regions, review_pixels
         The same of what lies between two thresholds.
+    good
+        Number of regions that do not count because they were marked good.
     complete
         Whether all planes are counted; else the visible one only.
     """
@@ -92,6 +94,7 @@ class RegionSummary:
     area: str
     review_regions: int = 0
     review_pixels: int = 0
+    good: int = 0
     complete: bool = True
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from qtpy.QtCore import QItemSelectionModel, Qt
 
 from napari_ssim_defects.core.config import SegmentationConfig
@@ -86,7 +87,7 @@ def test_a_good_region_is_shown_and_said_and_raises_the_automatic_threshold(view
     assert told.threshold > before
     assert state.auto_threshold == state.threshold == told.threshold
     assert state.heatmap.metadata["napari-ssim-defects"]["auto_threshold"] == told.threshold
-    assert state.status.startswith("Marked 3 regions as good. Automatic threshold")
+    assert state.status.startswith("Marked 3 regions as good: they are left out of this image's")
     assert "(without them" in state.status
     assert view.corrections.isVisible()
     assert view.corrections.text() == told.text
@@ -188,3 +189,91 @@ def test_regions_of_another_model_are_not_marked(view, regions, state):
     assert state.status_is_error
     assert "was not made by the current model" in state.status
     assert state.model.corrections == ()
+
+
+def outlined(viewer: Any) -> Any:
+    return viewer.layers["bad threshold"].data
+
+
+def verdicts(state: Any) -> list[str]:
+    return state.regions.columns["verdict"].tolist()
+
+
+def test_a_region_marked_good_is_neither_outlined_nor_counted_until_that_is_undone(
+    view, regions, viewer, state, qtbot
+):
+    state.threshold += 1e-4  # outlines follow a threshold that is touched
+    qtbot.waitUntil(lambda: state.summary is not None, timeout=5000)
+    before, here = state.summary.regions, regions.data == state.regions.columns["label"][0]
+    assert outlined(viewer)[here].any()
+    choose(view, 0)
+    view.good_button.click()
+    assert not outlined(viewer)[here].any()
+    assert (state.summary.regions, state.summary.good) == (before - 1, 1)
+    assert verdicts(state) == ["good", *["defect"] * (len(state.regions) - 1)]
+    assert regions.features["verdict"].tolist() == verdicts(state)
+    assert view.model.data(view.model.index(0, 0), Qt.ItemDataRole.ForegroundRole) is not None
+    assert view.model.data(view.model.index(1, 0), Qt.ItemDataRole.ForegroundRole) is None
+    assert tuple(regions.get_color(1)[:3]) != tuple(regions.get_color(2)[:3])
+    view.undo_button.click()
+    assert outlined(viewer)[here].any()
+    assert (state.summary.regions, state.summary.good) == (before, 0)
+    assert set(verdicts(state)) == {"defect"}
+
+
+def test_a_region_marked_good_is_no_false_region_in_evaluate(
+    view, regions, viewer, controller, state, wait_idle
+):
+    truth = viewer.add_labels(np.zeros_like(regions.data), name="truth")
+    state.truth_layer = truth
+    counts = []
+    for marked_now in (False, True):
+        if marked_now:
+            choose(view, 0)
+            view.good_button.click()
+            state.threshold = state.model.corrected.before
+        controller.evaluation.start()
+        wait_idle()
+        counts.append(int(state.evaluation.rows[0][-1]))
+    assert counts[1] == counts[0] - 1
+
+
+@pytest.mark.parametrize("created", [True, False])
+def test_a_region_marked_good_is_exported_as_good_and_in_no_label(
+    view, regions, viewer, controller, state, wait_idle, tmp_path, created
+):
+    here = regions.data == state.regions.columns["label"][0]
+    choose(view, 0)
+    view.good_button.click()
+    state.threshold = state.model.corrected.before
+    if not created:
+        viewer.layers.remove(regions)
+    controller.export.start(tmp_path / "results")
+    wait_idle()
+    assert not state.status_is_error
+    labels = tifffile.imread(tmp_path / "results" / "bad.labels.ome.tif")
+    assert labels.any()
+    assert not labels[here].any()
+    lines = (tmp_path / "results" / "regions.csv").read_text().splitlines()
+    assert [line.endswith("good") for line in lines[1:]].count(True) == 1
+
+
+def test_labels_that_are_created_again_know_what_is_good(
+    view, regions, controller, state, wait_idle
+):
+    choose(view, 0)
+    view.good_button.click()
+    controller.labelling.start()
+    wait_idle()
+    assert verdicts(state).count("good") == 1
+    assert state.status.endswith("; 1 marked good.")
+
+
+def test_a_mark_is_of_its_image_only(view, regions, viewer, state, images, detected, qtbot):
+    choose(view, 0)
+    view.good_button.click()
+    told = state.model
+    (heatmap,) = detected(viewer.add_image(images.spoilt(6), name="same pixels, another image"))
+    state.model, state.heatmap = told, heatmap
+    qtbot.waitUntil(lambda: state.summary is not None, timeout=5000)
+    assert state.summary.good == 0

@@ -20,7 +20,7 @@ from qtpy.QtCore import (
     Qt,
     Signal,
 )
-from qtpy.QtGui import QKeyEvent, QKeySequence, QShowEvent
+from qtpy.QtGui import QColor, QKeyEvent, QKeySequence, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
@@ -55,6 +55,7 @@ _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 
 _SELECT = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
 _ADD = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
+_GREYED = QColor(128, 128, 128)
 _HEIGHT = 180  # pixels; some seven rows
 
 
@@ -101,7 +102,13 @@ _WHICH = (
     _Column("label", "Label", "", str, "Number of the region in the Labels layer."),
     _Column("plane", "Plane", "", str, "Plane of the stack, from 0."),
     _Column(MARK, "Marked", "", str, "What you said of the region: good, or a defect."),
-    _Column("verdict", "Verdict", "", str, "A defect, or to be reviewed (two thresholds)."),
+    _Column(
+        "verdict",
+        "Verdict",
+        "",
+        str,
+        "A defect, to be reviewed, or marked good.",
+    ),
 )
 _RESIDUAL = (
     _Column("max_residual", "Max", "", _thousandths, "Largest residual in the region."),
@@ -146,6 +153,7 @@ class RegionModel(QAbstractTableModel):
         super().__init__(parent)
         self._table = _NOTHING
         self._columns: tuple[_Column, ...] = ()
+        self._good: npt.NDArray[np.bool_] = np.zeros(0, dtype=bool)
         self._order: npt.NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         self._sorted_by, self._descending = "label", False
 
@@ -154,12 +162,13 @@ class RegionModel(QAbstractTableModel):
         self.beginResetModel()
         self._table = _NOTHING if table is None else table
         there = self._table.columns
-        verdicts = there.get("verdict")
-        no_review = verdicts is None or not (verdicts == "review").any()
+        verdicts = there.get("verdict", np.full(len(self._table), "defect"))
+        all_defects = bool((verdicts == "defect").all())
+        self._good = np.asarray(verdicts == "good")
         self._columns = tuple(
             column
             for column in (*_WHICH, *(_UNITS if in_units and self._table.unit else _PIXELS))
-            if column.name in there and not (column.name == "verdict" and no_review)
+            if column.name in there and not (column.name == "verdict" and all_defects)
         )
         self._sort()
         self.endResetModel()
@@ -191,6 +200,8 @@ class RegionModel(QAbstractTableModel):
             return column.text(self._table.columns[column.name][self._order[index.row()]])
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _LEFT if column.name in ("verdict", MARK) else _RIGHT
+        if role == Qt.ItemDataRole.ForegroundRole and self._good[self._order[index.row()]]:
+            return _GREYED
         return None
 
     def headerData(
@@ -269,8 +280,9 @@ class RegionTableView(QWidget):
         self.save_button.setToolTip("Save the table as it is sorted to a CSV file.")
         self.good_button = QPushButton("This is good")
         self.good_button.setToolTip(
-            "The chosen regions are good material: they count as false regions, and when many are "
-            "marked the automatic threshold rises. Once more takes the mark back. (G)"
+            "The chosen regions are good material: they are left out of outlines, scores and "
+            "exports of this image. They count as false regions, and when many are marked the "
+            "automatic threshold rises. Once more takes the mark back. (G)"
         )
         self.defect_button = QPushButton("This is a defect")
         self.defect_button.setToolTip(

@@ -314,4 +314,6 @@ class SegmentView(QWidget):
         text = f"{regions}, {found.pixels:,} px{area}"
         if self._state.segmentation.review_threshold is not None:
             text += f"; {found.review_regions:,} to review, {found.review_pixels:,} px"
+        if found.good:
+            text += f"; {found.good:,} marked good"
         self.summary.setText(text if found.complete else f"{text} in this plane")
