@@ -66,6 +66,7 @@ class SegmentationPreview:
         self._later = workers.Later(self._remove_next, _DRAWN)
         self._loading = False
         self._proposed: float | None = None  # the last automatic threshold that was taken
+        self._maker: str | None = None  # the model whose heatmaps have the threshold of the state
         state.events.heatmap.connect(self._on_heatmap)
         state.events.segmentation.connect(self._on_settings)
         state.events.threshold.connect(self._on_settings)
@@ -125,9 +126,12 @@ class SegmentationPreview:
 
     def threshold_of(self, heatmap: Any) -> float:
         """Return the threshold of a heatmap: the state's, or its own."""
-        preview = self._previews.get(id(heatmap))
-        if self._state.shared_threshold or heatmap is self._state.heatmap or preview is None:
-            return self._state.threshold
+        state, preview = self._state, self._previews.get(id(heatmap))
+        mine = _maker(heatmap) == self._maker
+        if heatmap is state.heatmap or (mine and (state.shared_threshold or preview is None)):
+            return state.threshold
+        if preview is None:
+            return float(provenance(heatmap).get("auto_threshold", state.threshold))
         return preview.threshold
 
     def hide(self, heatmap: Any) -> None:
@@ -153,8 +157,9 @@ class SegmentationPreview:
         self._loading = True
         try:
             # Another model: its residuals differ in scale.
-            if auto is not None and auto != self._proposed:
+            if auto is not None and (auto, _maker(heatmap)) != (self._proposed, self._maker):
                 state.threshold = self._proposed = auto
+            self._maker = _maker(heatmap)
             if known is not None and not state.shared_threshold:
                 state.threshold = known.threshold
         finally:
@@ -174,8 +179,9 @@ class SegmentationPreview:
         for heatmap in shown:
             known = self._previews.get(id(heatmap))
             if known is None:
+                threshold = self.threshold_of(heatmap)
                 known = self._previews[id(heatmap)] = self._new_preview(heatmap)
-                known.threshold = state.threshold
+                known.threshold = threshold
                 known.mark(marks_on(heatmap, state.model))
             known.show(self.threshold_of(heatmap), state.segmentation)
         self._estimate()
@@ -223,6 +229,9 @@ class SegmentationPreview:
         if self._state.heatmap is removed:
             others = [layer for layer in self._viewer.layers if is_heatmap(layer)]
             self._state.heatmap = others[-1] if others else None
+            if not others:  # other images may come, to which no threshold was fitted
+                self._maker = None
+                self._state.threshold = 0.0
 
     def _remove_next(self) -> None:
         self._leaving.pop(0).remove()
@@ -254,6 +263,11 @@ class SegmentationPreview:
         )
 
 
+def _maker(heatmap: Any) -> str:
+    """Return when the model was made that made a heatmap."""
+    return str(provenance(heatmap).get("model_created", ""))
+
+
 def _histogram(
     residual: npt.NDArray[np.float32], high: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
@@ -271,4 +285,4 @@ def _good_histogram(
     if calibration is None:
         return None
     above = np.array([calibration.false_positive_rate(float(edge)) for edge in edges])
-    return -np.diff(above) * calibration.pixels, edges
+    return (above[:-1] - above[1:]) * calibration.pixels, edges

@@ -270,11 +270,11 @@ class SegmentView(QWidget):
         for button in (self.create_button, self.all_button):
             button.setEnabled(there and not state.busy)
         if state.histogram is not None:
-            counts, edges = state.histogram
+            _, edges = state.histogram
             # Where all of an image is good, the threshold lies beyond its largest residual.
             self.slider.set_range(0.0, max(float(edges[-1]), state.auto_threshold or 0.0))
-            self.slider.set_histogram(counts, edges)
-            self.slider.set_reference_histogram(*(state.good_histogram or (None, None)))
+        self.slider.set_histogram(*(state.histogram or (None, None)))
+        self.slider.set_reference_histogram(*(state.good_histogram or (None, None)))
         regions = state.auto_regions
         text = "auto" if regions is None else f"{regions:.2g} false per image"
         self.slider.set_marker(state.auto_threshold, text)
