@@ -6,19 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..core.config.residual_kinds import RESIDUAL_NAMES
 from ..core.model.verdict import trained_on
 from ..io.artifacts.model_header import ModelSummary, read_summary
 
 __all__ = ["run_info"]
-
-_KINDS = {
-    "ssim": "structure (SSIM)",
-    "squared_error": "squared error",
-    "reconstruction_probability": "reconstruction probability",
-    "discriminator": "discriminator",
-    "texture": "texture",
-    "features": "features",
-}
 
 
 def run_info(path: Path) -> tuple[dict[str, Any], str]:
@@ -63,10 +55,14 @@ def _lines(path: Path, model: ModelSummary) -> list[str]:
         f"Preset {config.name}, {steps}, patches of {config.patch_size} px, {kind} images."
     )
     if residual.kind == "rarity":
-        views = ", ".join(f"{_KINDS[v.residual.kind]} ({v.weight:.0%})" for v in residual.members)
+        total = sum(member.weight for member in residual.members)
+        views = ", ".join(
+            f"{RESIDUAL_NAMES[member.residual.kind]} ({member.weight / total:.0%})"
+            for member in residual.members
+        )
         lines.append(f"A residual of 3 is that of one good pixel in a thousand; judged by {views}.")
     else:
-        lines.append(f"Judged by {_KINDS[residual.kind]}.")
+        lines.append(f"Judged by {RESIDUAL_NAMES[residual.kind]}.")
     regions = model.corrected.calibration.regions_per_image(model.auto_threshold)
     lines.append(
         f"Automatic threshold {model.auto_threshold:.4g}: at most {regions:.2g} false "

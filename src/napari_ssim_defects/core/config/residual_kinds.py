@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, field_validator
 from ..common.frozen_model import FrozenModel, Shown
 
 __all__ = [
+    "RESIDUAL_NAMES",
     "DiscriminatorResidual",
     "EnsembleMember",
     "FeaturesResidual",
@@ -246,6 +247,16 @@ def parts(residual: ResidualConfig) -> tuple[SimpleResidual, ...]:
         return tuple(member.residual for member in residual.members)
     return (residual,)
 
+
+RESIDUAL_NAMES: dict[str, str] = {
+    "ssim": "structure (SSIM)",
+    "squared_error": "squared error",
+    "reconstruction_probability": "reconstruction probability",
+    "discriminator": "discriminator",
+    "texture": "texture",
+    "features": "features",
+}
+"""What people are told that a model judges by."""
 
 ResidualKind = Literal[
     "ssim",

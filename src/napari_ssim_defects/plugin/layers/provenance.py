@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Layer
 
+from ...core.config.residual_kinds import RESIDUAL_NAMES, parts
+
 if TYPE_CHECKING:
     from ...core.images.inspected_area import InspectedArea
     from ...core.model.defect_model import DefectModel
@@ -67,19 +69,14 @@ def model_origin(model: DefectModel, name: str, stride: int | None) -> dict[str,
 
 
 def model_details(model: DefectModel) -> str:
-    """Describe a model in one line: method, patches, images and when it was trained."""
-    method = {
-        "ssim": "SSIM",
-        "l2": "squared error",
-        "vae": "variational",
-        "fmae": "feature matching",
-    }[model.config.system]
+    """Describe a model in one line: what it judges by, patches, images and when it was trained."""
+    judges = " and ".join(RESIDUAL_NAMES[part.kind] for part in parts(model.config.residual))
     kind = {1: "grey", 3: "RGB"}.get(model.channels, f"{model.channels} channels")
-    parts = [f"{method}, {kind}, patches of {model.config.patch_size} px"]
+    details = [f"judged by {judges}, {kind}, patches of {model.config.patch_size} px"]
     images = model.provenance.get("training images")
     if images:
-        parts.append(f"trained on {images}")
+        details.append(f"trained on {images}")
     created = model.provenance.get("created", "")[:10]
     if created:
-        parts.append(created)
-    return "; ".join(parts)
+        details.append(created)
+    return "; ".join(details)

@@ -301,6 +301,16 @@ def test_the_share_above_the_threshold_is_shown(slider: ThresholdSlider) -> None
     slider.resize(350, 180)
     assert label.height() < 2 * label.fontMetrics().height()  # one line in a panel of 350 pixels
     assert "0.10 % of defect-free images" in label.toolTip()
+    slider.set_reference_histogram([7e5, 3e5, 0], [0.0, 0.1, 0.2, 1.0])
+    slider.set_value(0.2)
+    assert label.text().endswith(" above, false positives: none of 1,000,000 good pixels")
+
+
+def test_a_share_is_never_negative() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(200):  # sums of fractions are not exact
+        counts = generator.random(50)
+        assert Histogram(counts, np.arange(51.0)).share_above(50.0) >= 0
 
 
 @pytest.mark.parametrize(

@@ -120,3 +120,17 @@ class TestUnsavedModels:
         train.train_button.click()
         wait_idle()
         assert not asked
+
+
+def test_while_a_model_is_trained_the_verdict_on_the_last_one_is_not_shown(view, state, model):
+    state.model = replace(model, skill=0.99)
+    state.activity = "training"
+    assert not view.verdict.isVisible()
+    assert view.model_label.text() == "A model is being trained."
+    state.activity = "idle"
+    assert view.verdict.isVisible()
+
+
+def test_the_panel_says_what_a_model_judges_by(view, state, model):
+    state.model = model
+    assert "judged by structure (SSIM)" in view.model_label.text()

@@ -51,7 +51,12 @@ class Histogram:
         total = float(self.counts.sum())
         if total <= 0:
             return 0.0
-        return max(0.0, 1.0 - float(np.interp(value, self.edges, self._below)) / total)
+        return self.number_above(value) / total
+
+    def number_above(self, value: float) -> float:
+        """Return how many of the values are at or above a value, spread evenly in bins."""
+        above = self._below[-1] - np.interp(value, self.edges, self._below)
+        return max(0.0, float(above))  # never a rounding error below
 
     def columns(self, low: float, high: float, number: int) -> NDArray[np.float64]:
         """Return the largest count in each of ``number`` equal intervals of a range."""

@@ -191,10 +191,12 @@ class ThresholdSlider(QWidget):
             )
             if histogram is not None
         }
-        reference = shares.get("defect-free images")
+        good = self._plot.reference
         text = f"{next(iter(shares.values()))} above" if shares else ""
-        if reference is not None and len(shares) > 1:
-            text += f", false positives {reference}"
+        if good is not None and len(shares) > 1:
+            none = f": none of {good.counts.sum():,.0f} good pixels"
+            share = f" {shares['defect-free images']}"
+            text += f", false positives{none if good.number_above(value) < 0.5 else share}"
         self._share.setText(text)
         lines = [f"{share} of {whose}" for whose, share in shares.items()]
         self._share.setToolTip("\n".join(["At or above the threshold:", *lines]) if lines else "")

@@ -108,7 +108,12 @@ class DetectView(QWidget):
             lambda checked: setattr(state, "keep_reconstruction", checked)
         )
         self.detect_button.clicked.connect(self._on_detect)
-        for signal in (state.events.model, state.events.model_name, state.events.model_path):
+        for signal in (
+            state.events.model,
+            state.events.model_name,
+            state.events.model_path,
+            state.events.activity,
+        ):
             signal.connect(self._show_model)
         for signal in (
             state.events.detection_layers,
@@ -144,7 +149,13 @@ class DetectView(QWidget):
     @while_alive
     def _show_model(self) -> None:
         state = self._state
-        self.verdict.show_verdict(None if state.model is None else state.model.verdict)
+        training = state.activity == "training"
+        known = state.model is not None and not training  # else the verdict would seem to be of it
+        self.verdict.show_verdict(state.model.verdict if known else None)
+        if training:
+            self.model_label.setText("A model is being trained.")
+            self.model_label.setToolTip("")
+            return
         if state.model is None:
             self.model_label.setText("No model yet: train one, or open a model file.")
             self.model_label.setToolTip("")
