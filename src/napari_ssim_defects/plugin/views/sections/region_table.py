@@ -55,7 +55,6 @@ _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 
 _SELECT = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
 _ADD = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
-_GREYED = QColor(128, 128, 128)
 _HEIGHT = 180  # pixels; some seven rows
 
 
@@ -102,13 +101,7 @@ _WHICH = (
     _Column("label", "Label", "", str, "Number of the region in the Labels layer."),
     _Column("plane", "Plane", "", str, "Plane of the stack, from 0."),
     _Column(MARK, "Marked", "", str, "What you said of the region: good, or a defect."),
-    _Column(
-        "verdict",
-        "Verdict",
-        "",
-        str,
-        "A defect, to be reviewed, or marked good.",
-    ),
+    _Column("verdict", "Verdict", "", str, "A defect, to be reviewed, or marked good."),
 )
 _RESIDUAL = (
     _Column("max_residual", "Max", "", _thousandths, "Largest residual in the region."),
@@ -163,12 +156,12 @@ class RegionModel(QAbstractTableModel):
         self._table = _NOTHING if table is None else table
         there = self._table.columns
         verdicts = there.get("verdict", np.full(len(self._table), "defect"))
-        all_defects = bool((verdicts == "defect").all())
         self._good = np.asarray(verdicts == "good")
+        unsaid = {"verdict"} if (verdicts == "defect").all() else set()
         self._columns = tuple(
             column
             for column in (*_WHICH, *(_UNITS if in_units and self._table.unit else _PIXELS))
-            if column.name in there and not (column.name == "verdict" and all_defects)
+            if column.name in there.keys() - unsaid
         )
         self._sort()
         self.endResetModel()
@@ -201,7 +194,7 @@ class RegionModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _LEFT if column.name in ("verdict", MARK) else _RIGHT
         if role == Qt.ItemDataRole.ForegroundRole and self._good[self._order[index.row()]]:
-            return _GREYED
+            return QColor("grey")
         return None
 
     def headerData(
@@ -280,9 +273,8 @@ class RegionTableView(QWidget):
         self.save_button.setToolTip("Save the table as it is sorted to a CSV file.")
         self.good_button = QPushButton("This is good")
         self.good_button.setToolTip(
-            "The chosen regions are good material: they are left out of outlines, scores and "
-            "exports of this image. They count as false regions, and when many are marked the "
-            "automatic threshold rises. Once more takes the mark back. (G)"
+            "Leave the chosen regions out of the results of this image. They count as false ones: "
+            "many of them raise the automatic threshold. Once more takes the mark back. (G)"
         )
         self.defect_button = QPushButton("This is a defect")
         self.defect_button.setToolTip(
