@@ -28,7 +28,7 @@ from ..io.images.image_file import ImageFile, inspected_area, open_image
 from ..io.readers.raster import has_palette
 from ..io.writers.journal import Journal, Record
 from ..io.writers.report import thumbnail
-from ..io.writers.results import Result, ResultWriter, table_rows
+from ..io.writers.results import Result, ResultWriter, made_by, table_rows
 
 __all__ = [
     "Detection",
@@ -219,8 +219,9 @@ def detect_file(
         else:
             found = yield from _detect_in_memory(model, detection, planes, area)
         result = Result(
-            target.name, target.stem, spatial, found.residual, found.labels, found.regions, planes
-        )
+            target.name, target.stem, spatial, found.residual, found.labels, found.regions, planes,
+            made_by(model.provenance, detection.threshold),
+        )  # fmt: skip
         writer.refuse_unfit(result)
         try:
             files = writer.write_files(result)

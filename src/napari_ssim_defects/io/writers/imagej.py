@@ -28,7 +28,10 @@ _LARGEST = 1e9
 
 
 def write_imagej_tiff(
-    path: str | os.PathLike[str], data: npt.ArrayLike, spatial: SpatialMetadata
+    path: str | os.PathLike[str],
+    data: npt.ArrayLike,
+    spatial: SpatialMetadata,
+    description: str = "",
 ) -> None:
     """Write an image, a residual, a mask or labels as ImageJ TIFF, whole or not at all.
 
@@ -45,6 +48,8 @@ def write_imagej_tiff(
     spatial
         Its axes, with the distances and units that Fiji is to show. Axes in front are brought into
         ImageJ's order, time before depth.
+    description
+        Text that Image › Show Info shows.
 
     Raises
     ------
@@ -59,6 +64,8 @@ def write_imagej_tiff(
     axes = "".join(spatial.axes[axis] for axis in order)
     resolution, metadata = _calibration(spatial, name)
     metadata |= _display_range(array)
+    if description:
+        metadata["Info"] = description
     with (
         atomic_path(path) as temporary,
         open_checked(temporary) as stream,

@@ -23,7 +23,7 @@ from .ome_zarr import refuse_axes, refuse_without_zarr, write_ome_zarr
 from .overlay import display_limits, reduced, write_overlay
 from .tables import REGION_COLUMNS, region_rows, write_csv
 
-__all__ = ["TABLE_NAME", "Result", "ResultWriter", "table_rows"]
+__all__ = ["TABLE_NAME", "Result", "ResultWriter", "made_by", "table_rows"]
 
 TABLE_NAME = "regions.csv"
 """The table of the regions of all images."""
@@ -52,6 +52,8 @@ class Result:
         Plane and measurements of each region.
     planes
         The image itself, for pictures; None if it is not at hand.
+    description
+        How it was made; TIFF files hold it.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Result:
     labels: ImageLike
     regions: Sequence[tuple[int, Region]]
     planes: Planes | None = None
+    description: str = ""
 
 
 class ResultWriter:
@@ -180,13 +183,13 @@ class ResultWriter:
 
     def write_files(self, result: Result) -> dict[OutputKind, tuple[Path, ...]]:
         """Write the files as `write` does, without adding regions to the table."""
-        spatial = result.spatial
+        spatial, text = result.spatial, result.description
         files = self.paths(result.stem, result.residual.shape[:-2])
         for kind, paths in files.items():
             if kind == "overlay":
                 self._write_overlays(result, paths)
             elif self._outputs.format == "imagej":
-                write_imagej_tiff(paths[0], np.asarray(_pixels(kind, result)), spatial)
+                write_imagej_tiff(paths[0], np.asarray(_pixels(kind, result)), spatial, text)
             elif self._outputs.format == "zarr":
                 write_ome_zarr(paths[0], _pixels(kind, result), spatial)
             else:
@@ -196,6 +199,7 @@ class ResultWriter:
                     pixel_size=spatial.scale,
                     unit=spatial.units,
                     axes=spatial.axes,
+                    description=text,
                 )
         return files
 
@@ -224,6 +228,22 @@ class ResultWriter:
         for index, path in enumerate(paths):
             plane, found = reduced(result.planes, index, result.labels, _LARGEST_PICTURE)
             write_overlay(path, plane, found, limits, review)
+
+
+def made_by(provenance: Mapping[str, str], threshold: float, name: str = "") -> str:
+    """Say which model made a result, and at which threshold.
+
+    Examples
+    --------
+    >>> made_by({"created": "2024-05-06T07:08", "training images": "'a.png'"}, 4.5, "fibres")
+    "Made by napari-ssim-defects at threshold 4.5, with model fibres of 2024-05-06T07:08 ('a.png')."
+    """
+    images = provenance.get("training images", "")
+    model = " ".join(
+        filter(None, ("model", name, f"of {provenance.get('created', 'no known time')}"))
+    )
+    trained = f" ({images})" if images else ""
+    return f"Made by napari-ssim-defects at threshold {threshold:.6g}, with {model}{trained}."
 
 
 def table_rows(result: Result) -> list[dict[str, object]]:

@@ -11,7 +11,7 @@ from napari.utils.notifications import show_info
 from ...core.common.errors import InputError
 from .. import layers
 from ..jobs import jobs, workers
-from ..layers.provenance import model_origin
+from ..layers.provenance import is_by, model_origin
 from ..layers.regions_of_interest import region_mask
 from ..layers.spatial import visible_plane
 from ..state.preferences import preferences
@@ -213,9 +213,12 @@ class DetectionController(SectionController):
                 message.residual, source, limits, origin, message.channel_axis
             )
             self._viewer.add_layer(heatmap)
-            self._state.export_layers = (*self._state.export_layers, heatmap)
+            chosen = True
         else:
+            chosen = not is_by(self._state.model, heatmap)  # when it is not the one from before
             layers.update_heatmap(heatmap, message.residual, source, limits, origin)
+        if chosen and heatmap not in self._state.export_layers:
+            self._state.export_layers = (*self._state.export_layers, heatmap)
         self._preview.reload(heatmap)
         self._state.heatmap = heatmap
 

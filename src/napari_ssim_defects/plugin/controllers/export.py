@@ -13,12 +13,12 @@ from ...io.artifacts.recipe import detection_line, detection_program
 from .. import layers
 from ..jobs.export_job import Exportable, export_results
 from ..jobs.recipe_checks import RecipeReady, make_recipe
-from ..layers.provenance import provenance
+from ..layers.provenance import is_by, provenance
 from ..layers.region_features import regions_to_review
 from ..layers.spatial import file_metadata
 from ..state.panel_state import Activity
 from ..state.preferences import preferences
-from .section import SectionController
+from .section import Panel, SectionController
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -38,6 +38,17 @@ class ExportController(SectionController):
     """Writes the chosen results in a thread."""
 
     holds = ("export_layers",)
+
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
+        self._connect(panel.state.events.model, self._on_model)
+
+    def _on_model(self) -> None:
+        """Choose no more what another model has made."""
+        state = self._state
+        state.export_layers = tuple(
+            layer for layer in state.export_layers if is_by(state.model, layer)
+        )
 
     def start(self, folder: str | Path | None = None) -> None:
         """Write the chosen results of the chosen heatmaps to a folder."""

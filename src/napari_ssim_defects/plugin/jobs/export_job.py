@@ -91,7 +91,7 @@ def export_results(
     InputError
         If a file cannot be written, or is there already and must stay.
     """
-    from ...io.writers.results import Result, ResultWriter, table_rows
+    from ...io.writers.results import Result, ResultWriter, made_by, table_rows
 
     writer = ResultWriter(folder, outputs)
     # A heatmap whose image is gone has no picture; all else of it is written.
@@ -119,7 +119,12 @@ def export_results(
                 else:
                     yield Fraction((number + message.value) / len(items))
         planes = _planes(item)
-        result = Result(name, stem, item.spatial, item.residual, labels, regions, planes)
+        made = {
+            "created": item.origin.get("model_created", ""),
+            "training images": item.origin.get("training_images", ""),
+        }
+        text = made_by(made, item.threshold, item.origin.get("model", ""))
+        result = Result(name, stem, item.spatial, item.residual, labels, regions, planes, text)
         wanted = writer if planes is not None or not bare else without
         if wanted is not None:
             written += sum(map(len, wanted.write(result).values()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari.layers import Layer
 
 from .derived import source_name
-from .provenance import provenance
+from .provenance import is_by
 
 if TYPE_CHECKING:
     from ...core.model.corrections import Mark
@@ -20,7 +20,7 @@ def marks_on(layer: Layer, model: DefectModel | None) -> tuple[Mark, ...]:
     """Return the marks of a model on the image of a layer, if it is the one that made the layer."""
     if model is None or not model.corrections:
         return ()
-    if model.provenance.get("created", "") != provenance(layer).get("model_created", ""):
+    if not is_by(model, layer):
         return ()
     image = source_name(layer)
     return tuple(mark for mark in model.corrections if mark.image == image)

@@ -19,6 +19,7 @@ __all__ = [
     "PROVENANCE",
     "inspected_area",
     "inspected_values",
+    "is_by",
     "model_details",
     "model_origin",
     "provenance",
@@ -45,6 +46,12 @@ def inspected_values(heatmap: Layer) -> npt.NDArray[np.float32]:
     """Return the residual of a heatmap in memory, float32; NaN where it was not inspected."""
     values, area = np.asarray(heatmap.data, np.float32), inspected_area(heatmap)
     return values if area is None else np.where(area.mask(), values, np.float32(np.nan))
+
+
+def is_by(model: DefectModel | None, layer: Layer) -> bool:
+    """Whether a model has made a layer; of none it is not known, and counts as yes."""
+    made = provenance(layer).get("model_created", "")
+    return model is None or model.provenance.get("created", "") == made
 
 
 def update_provenance(layer: Layer, **values: Any) -> None:

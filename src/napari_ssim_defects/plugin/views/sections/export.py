@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from ....core.config import OutputKind
 from ...controllers.panel_controller import Controller
 from ...layers import is_heatmap
+from ...layers.provenance import is_by
 from ..widgets.fields import Choice, form, heading, while_alive
 from ..widgets.layer_picker import LayerPicker
 from ..widgets.unsaved import unless_unsaved
@@ -55,7 +56,10 @@ class ExportView(QWidget):
         self._state = controller.state
         tip = "The images whose results are written."
         self.picker = LayerPicker(
-            controller.viewer.layers, is_heatmap, hint="None yet: Detect makes them"
+            controller.viewer.layers,
+            is_heatmap,
+            hint="None yet: Detect makes them",
+            note=lambda layer: "" if is_by(self._state.model, layer) else " (another model)",
         )
         self.picker.setToolTip(tip)
         self.kinds = {kind: QCheckBox(text) for kind, (text, _) in _KINDS.items()}
@@ -142,6 +146,7 @@ class ExportView(QWidget):
             state.events.outputs,
             state.events.replace_files,
             state.events.activity,
+            state.events.model,
         ):
             signal.connect(self._show)
 
@@ -178,6 +183,7 @@ class ExportView(QWidget):
         state = self._state
         if tuple(self.picker.selected()) != state.export_layers:
             self.picker.set_selected(state.export_layers)
+        self.picker.renew()
         self.folder.setText(str(self._controller.folder()))
         for kind, box in self.kinds.items():
             box.blockSignals(True)  # the boxes change one after another, and only all of them count

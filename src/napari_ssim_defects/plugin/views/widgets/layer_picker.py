@@ -44,6 +44,8 @@ class LayerPicker(QWidget):
         Qt's parent.
     hint
         What is shown while no layer is acceptable.
+    note
+        What is said of a layer behind its name; asked when the list changes, and by `renew`.
     """
 
     selection_changed = Signal()
@@ -55,8 +57,10 @@ class LayerPicker(QWidget):
         parent: QWidget | None = None,
         *,
         hint: str = "Open an image first",
+        note: Callable[[Layer], str] = lambda _: "",
     ) -> None:
         super().__init__(parent)
+        self._note = note
         self._accepts = accepts
         self._rows: list[weakref.ref[Layer]] = []
         self._announced: list[weakref.ref[Layer]] = []
@@ -142,7 +146,7 @@ class LayerPicker(QWidget):
             self._list.clear()
             self._rows = refs
             for layer in layers:
-                item = QListWidgetItem(layer.name)
+                item = QListWidgetItem(layer.name + self._note(layer))
                 item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
                 item.setCheckState(CHECKED if layer in ticked else UNCHECKED)
                 item.setToolTip(_description(layer))
@@ -157,12 +161,18 @@ class LayerPicker(QWidget):
         self._footer.setVisible(len(layers) > 1)
         self._announce()
 
+    def renew(self) -> None:
+        """Ask again what is to be said of the layers."""
+        for ref in self._rows:
+            if (layer := ref()) is not None:
+                self._rename(layer)
+
     @while_alive
     def _rename(self, layer: Layer) -> None:
         ref = weakref.ref(layer)
         if ref in self._rows:
             item = self._item(self._rows.index(ref))
-            item.setText(layer.name)
+            item.setText(layer.name + self._note(layer))
             item.setToolTip(_description(layer))
 
     def _describe(self, item: QListWidgetItem) -> None:

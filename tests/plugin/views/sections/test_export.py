@@ -1,0 +1,66 @@
+"""What is offered for export, and where to, in a viewer with a window."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import tifffile
+
+from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
+from napari_ssim_defects.plugin.views.sections.export import ExportView
+
+
+@pytest.fixture
+def viewer(make_napari_viewer: Any) -> Any:
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def controller(viewer: Any) -> Any:
+    return controller_of(viewer)
+
+
+@pytest.fixture
+def view(viewer: Any, controller: Any) -> ExportView:
+    view = ExportView(controller)
+    viewer.window.add_dock_widget(view, name="export")
+    return view
+
+
+def rows(view: ExportView) -> list[str]:
+    return [view.picker._list.item(row).text() for row in range(view.picker._list.count())]
+
+
+def test_heatmaps_of_another_model_are_marked_and_not_chosen(
+    view, viewer, controller, state, images, detected, wait_idle
+):
+    first, second = (viewer.add_image(images.spoilt(n), name=f"image {n}") for n in (1, 2))
+    heatmaps = detected(first, second)
+    assert view.picker.selected() == heatmaps
+    made = {**state.model.provenance, "created": "another day"}
+    state.model = replace(state.model, provenance=made)
+    assert view.picker.selected() == []
+    assert rows(view) == ["image 2 residual (another model)", "image 1 residual (another model)"]
+    state.detection_layers = (second,)
+    controller.detection.start()
+    wait_idle()
+    assert rows(view) == ["image 2 residual", "image 1 residual (another model)"]
+    assert [layer.name for layer in view.picker.selected()] == ["image 2 residual"]
+
+
+@pytest.mark.parametrize("kind", ["ome", "imagej"])
+def test_exported_files_say_model_and_threshold(
+    view, viewer, controller, state, images, detected, wait_idle, tmp_path, kind
+):
+    detected(viewer.add_image(images.spoilt(1), name="bad"))
+    state.threshold = 1.25
+    state.outputs = state.outputs.replace(format=kind)
+    controller.export.start(tmp_path / "results")
+    wait_idle()
+    (path,) = (tmp_path / "results").glob("bad.labels*.tif")
+    with tifffile.TiffFile(path) as file:
+        text = file.ome_metadata or file.imagej_metadata["Info"]
+    assert "at threshold 1.25" in text
+    assert state.model.provenance["created"] in text
