@@ -92,7 +92,7 @@ def run_demo(folder: str | os.PathLike[str], minutes: float | None = None) -> De
     model.save(model_path)
     rows = _detect(model, paths, defective, folder)
     overview = folder / "overview.png"
-    write_overview(overview, rows, model.calibration.contrast_limits)
+    write_overview(overview, rows, model.contrast_limits)
     summary = {
         **_scores(rows),
         "threshold": model.auto_threshold,

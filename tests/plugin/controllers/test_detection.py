@@ -13,7 +13,7 @@ def test_heatmaps_of_all_images_have_the_contrast_of_the_model(viewer, images, d
     bad = viewer.add_image(images.spoilt(6), name="bad")
     heatmaps = detected(good, bad)
     for layer in heatmaps:
-        assert tuple(layer.contrast_limits) == pytest.approx(model.calibration.contrast_limits)
+        assert tuple(layer.contrast_limits) == pytest.approx(model.contrast_limits)
 
 
 def test_low_residuals_leave_the_image_in_sight(viewer, images, detected):
@@ -74,7 +74,7 @@ def test_detecting_again_updates_the_layer_that_is_there(viewer, images, detecte
     assert second is first
     assert sum(layer.name.endswith("residual") for layer in viewer.layers) == 1
     assert not np.array_equal(first.data, before)
-    assert tuple(first.contrast_limits) == pytest.approx(state.model.calibration.contrast_limits)
+    assert tuple(first.contrast_limits) == pytest.approx(state.model.contrast_limits)
     assert first.metadata["napari-ssim-defects"]["stride"] == 8
 
 

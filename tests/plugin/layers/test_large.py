@@ -63,7 +63,7 @@ def test_the_heatmap_has_the_values_that_it_has_in_memory(
     assert tuple(heatmap.scale) == (0.5, 0.25)
     assert tuple(heatmap.translate) == (3, 4)
     assert heatmap.units == layer.units
-    assert tuple(heatmap.contrast_limits) == pytest.approx(model.calibration.contrast_limits)
+    assert tuple(heatmap.contrast_limits) == pytest.approx(model.contrast_limits)
     assert heatmap.contrast_limits_range[1] >= heatmap.data[0][:].max()
 
 

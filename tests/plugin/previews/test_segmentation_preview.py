@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from napari_ssim_defects.core.segmentation.segment import segment
 
@@ -51,7 +52,7 @@ def test_the_labels_follow_the_slider_at_once(state, viewer, heatmap, settled):
     for quantile in (0.9, 0.8, 0.97):
         state.threshold = float(np.quantile(heatmap.data, quantile))
         expected = regions(heatmap.data, state)
-        np.testing.assert_array_equal(preview_of(viewer).data, expected > 0)
+        np.testing.assert_array_equal(preview_of(viewer).data > 0, expected > 0)
         assert state.summary.regions == expected.max()
 
 
@@ -85,7 +86,7 @@ def test_post_processing_is_followed(state, viewer, heatmap, settled, change):
     state.segmentation = state.segmentation.replace(**change)
     settled()
     expected = segment(heatmap.data, state.threshold, **state.segmentation.model_dump())
-    np.testing.assert_array_equal(preview_of(viewer).data, expected > 0)
+    np.testing.assert_array_equal(preview_of(viewer).data > 0, expected > 0)
 
 
 def test_one_layer_is_reused_while_the_slider_moves(state, viewer, heatmap, settled):
@@ -112,15 +113,19 @@ def test_stacks_show_the_visible_plane_at_once_and_count_all(
     settled()
     viewer.dims.set_current_step(0, 2)
     state.threshold = float(np.quantile(heatmap.data, 0.9))
-    np.testing.assert_array_equal(preview_of(viewer).data[2], regions(heatmap.data[2], state) > 0)
+    np.testing.assert_array_equal(
+        preview_of(viewer).data[2] > 0, regions(heatmap.data[2], state) > 0
+    )
     assert not state.summary.complete
     assert state.summary.regions == regions(heatmap.data[2], state).max()
     viewer.dims.set_current_step(0, 0)
-    np.testing.assert_array_equal(preview_of(viewer).data[0], regions(heatmap.data[0], state) > 0)
+    np.testing.assert_array_equal(
+        preview_of(viewer).data[0] > 0, regions(heatmap.data[0], state) > 0
+    )
     settled()
     expected = segment(heatmap.data, state.threshold, **state.segmentation.model_dump())
     assert state.summary.regions == expected.max()
-    np.testing.assert_array_equal(preview_of(viewer).data, expected > 0)
+    np.testing.assert_array_equal(preview_of(viewer).data > 0, expected > 0)
 
 
 def test_created_labels_are_numbered_measured_and_in_place(
@@ -241,11 +246,11 @@ def test_the_preview_goes_on_after_labels_were_created_and_leaves_them_alone(
     for quantile in (0.8, 0.97):
         state.threshold = float(np.quantile(heatmap.data, quantile))
         expected = regions(heatmap.data, state)
-        np.testing.assert_array_equal(preview_of(viewer).data, expected > 0)
+        np.testing.assert_array_equal(preview_of(viewer).data > 0, expected > 0)
     state.segmentation = state.segmentation.replace(opening=0)
     settled()
     assert preview_of(viewer).visible
-    np.testing.assert_array_equal(preview_of(viewer).data, regions(heatmap.data, state) > 0)
+    np.testing.assert_array_equal(preview_of(viewer).data > 0, regions(heatmap.data, state) > 0)
     np.testing.assert_array_equal(viewer.layers["image defects"].data, created)
 
 
@@ -279,9 +284,9 @@ def test_too_much_above_the_threshold_is_shown_bare_and_completed_at_rest(
     settled()
     state.threshold = float(np.quantile(heatmap.data, 0.8))
     assert state.summary is None
-    np.testing.assert_array_equal(preview_of(viewer).data, heatmap.data > state.threshold)
+    np.testing.assert_array_equal(preview_of(viewer).data > 0, heatmap.data > state.threshold)
     settled()
-    np.testing.assert_array_equal(preview_of(viewer).data, regions(heatmap.data, state) > 0)
+    np.testing.assert_array_equal(preview_of(viewer).data > 0, regions(heatmap.data, state) > 0)
 
 
 def test_what_lies_between_two_thresholds_is_shown_in_another_colour(
@@ -297,9 +302,9 @@ def test_what_lies_between_two_thresholds_is_shown_in_another_colour(
         )
         shown = preview_of(viewer).data
         np.testing.assert_array_equal(shown > 0, regions(heatmap.data, state) > 0)
-        assert np.count_nonzero(shown == 2) == state.summary.review_pixels
+        assert np.isin(shown, (2, 4)).sum() == state.summary.review_pixels
         assert hysteresis or state.summary.review_pixels > 0
-        assert np.count_nonzero(shown == 1) == state.summary.pixels > 0
+        assert np.isin(shown, (1, 3)).sum() == state.summary.pixels > 0
 
 
 @pytest.fixture
@@ -330,3 +335,27 @@ def test_heatmaps_side_by_side_share_a_threshold_or_have_their_own(state, viewer
     assert state.threshold == shared
     state.heatmap = first
     assert state.threshold == float(np.quantile(first.data, 0.97))
+
+
+def test_outlines_leave_what_they_surround_in_sight(state, viewer, heatmap, settled):
+    state.threshold = float(np.quantile(heatmap.data, 0.9))
+    data = preview_of(viewer).data
+    inside = ndimage.binary_erosion(data > 0)
+    np.testing.assert_array_equal(data, np.where(inside, 1, 3 * (data > 0)))
+    colours = preview_of(viewer).colormap.color_dict
+    assert colours[1][3] < 0.3 < 0.9 < colours[3][3]
+
+
+def test_colours_of_a_heatmap_reach_beyond_its_threshold(state, viewer, heatmap, settled, qtbot):
+    low, high = state.model.contrast_limits
+    assert high >= 1.5 * state.model.auto_threshold
+    state.threshold = 2 * high
+    qtbot.waitUntil(lambda: heatmap.contrast_limits[1] == 3 * high, timeout=5000)
+    state.threshold = high / 9
+    qtbot.waitUntil(lambda: heatmap.contrast_limits[1] == high, timeout=5000)
+    heatmap.contrast_limits = mine = (low, high / 2)  # by hand
+    state.threshold = high / 8
+    qtbot.wait(500)
+    assert tuple(heatmap.contrast_limits) == mine
+    state.threshold = high
+    qtbot.waitUntil(lambda: heatmap.contrast_limits[1] == 1.5 * high, timeout=5000)

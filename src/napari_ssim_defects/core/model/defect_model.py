@@ -155,6 +155,12 @@ class DefectModel:
         return corrected(self.threshold, self.calibration, self.corrections)
 
     @property
+    def contrast_limits(self) -> tuple[float, float]:
+        """Display range of residuals: good images are dark, and the threshold lies well inside."""
+        low, high = self.calibration.contrast_limits
+        return low, max(high, 1.5 * self.auto_threshold)
+
+    @property
     def verdict(self) -> Verdict | None:
         """Whether it can be relied on, as it is calibrated now; None if it was not tried."""
         return verdict_of(self.painted, self.corrected.calibration, self.auto_threshold)

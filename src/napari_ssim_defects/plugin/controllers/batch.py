@@ -148,7 +148,7 @@ class BatchController(SectionController):
         self._viewer.add_layer(shown)
         source = layers.source_of(shown)
         heatmap = layers.new_heatmap(
-            message.residual, source, model.calibration.contrast_limits,
+            message.residual, source, model.contrast_limits,
             {**self._origin, "area": message.area}, message.channel_axis,
         )  # fmt: skip
         self._viewer.add_layer(heatmap)

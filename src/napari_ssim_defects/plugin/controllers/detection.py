@@ -90,7 +90,7 @@ class DetectionController(SectionController):
                 chosen.data_folder / "scratch",
                 regions,
             ),
-            partial(self._on_message, state.model.calibration.contrast_limits, origin),
+            partial(self._on_message, state.model.contrast_limits, origin),
         )
 
     def _on_message(

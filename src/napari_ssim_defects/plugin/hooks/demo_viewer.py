@@ -53,7 +53,7 @@ def add_results(viewer: Viewer, results: DemoResults) -> None:
         truth = Labels(found.truth, name=f"defective {number} truth", visible=False, **spatial)
         viewer.add_layer(truth)
         heatmap = layers.new_heatmap(
-            found.residual, layers.source_of(image), model.calibration.contrast_limits, origin
+            found.residual, layers.source_of(image), model.contrast_limits, origin
         )
         viewer.add_layer(heatmap)
         regions = [(0, region) for region in measure_regions(found.labels, found.residual)]

@@ -30,6 +30,10 @@ from .spatial import Source, spatial_metadata, without_axis
 if TYPE_CHECKING:
     from ...io.files.spatial import SpatialMetadata
 
+_SCALE = 1.5  # of the colours of a heatmap, to its threshold
+_COVER = 0.6  # opacity of regions, and of what lies inside their outlines
+_INSIDE = 0.15
+
 GOOD_COLOUR = (140, 140, 140)
 """Grey, RGB: what a person has marked good."""
 
@@ -40,6 +44,7 @@ __all__ = [
     "new_preview",
     "new_reconstruction",
     "show_growth",
+    "show_threshold",
     "show_verdicts",
     "update_heatmap",
     "update_labels",
@@ -122,6 +127,30 @@ def update_heatmap(
     layer.contrast_limits = limits
 
 
+def show_threshold(
+    heatmap: Image, threshold: float, known: tuple[float, float] | None = None
+) -> tuple[float, float] | None:
+    """Let the colours of a heatmap reach well beyond its threshold.
+
+    Limits that a person has set stay as long as they contain it.
+
+    Parameters
+    ----------
+    heatmap, threshold
+        The heatmap, and its threshold.
+    known
+        What was returned the last time.
+    """
+    usual = provenance(heatmap).get("contrast_limits")
+    now = tuple(heatmap.contrast_limits)
+    if usual is None or (now not in (tuple(usual), known) and threshold < now[1]):
+        return known
+    wanted = (usual[0], max(usual[1], _SCALE * threshold))
+    if now != wanted:
+        heatmap.contrast_limits = wanted
+    return wanted
+
+
 def new_reconstruction(
     reconstruction: npt.NDArray[np.float32], source: Source, origin: Mapping[str, Any]
 ) -> Image:
@@ -148,18 +177,28 @@ def new_preview(mask: Any, heatmap: Image) -> Labels:
     Parameters
     ----------
     mask
-        uint8 of the heatmap's shape: 1 in defects, 2 in what is to be reviewed. The layer
-        shares this buffer, so writing to it and refreshing the layer makes the slider instant.
-        For a large heatmap, a list of ever smaller arrays, of which only visible parts are read.
+        uint8 of the heatmap's shape: 1 in defects, 2 in what is to be reviewed, and 3 and 4 on the
+        outlines of both. The layer shares this buffer, so writing to it and refreshing the layer
+        makes the slider instant. For a large heatmap, a list of ever smaller arrays, of which only
+        visible parts are read, without outlines.
     heatmap
         The layer that is being segmented.
     """
+    large = isinstance(mask, list)
+    inside, outline = (_COVER, _COVER) if large else (_INSIDE, 1.0)
+    colours: dict[int | None, Any] = {
+        None: "transparent",
+        1: (*np.divide(DEFECT_COLOUR, 255), inside),
+        2: (*np.divide(REVIEW_COLOUR, 255), inside),
+        3: (*np.divide(DEFECT_COLOUR, 255), outline),
+        4: (*np.divide(REVIEW_COLOUR, 255), outline),
+    }
     layer = Labels(
         mask,
-        multiscale=isinstance(mask, list),
+        multiscale=large,
         name=f"{source_name(heatmap)} threshold",
-        colormap=_colours(None, {1: DEFECT_COLOUR, 2: REVIEW_COLOUR}),
-        opacity=0.6,
+        colormap=DirectLabelColormap(color_dict=colours),
+        opacity=1.0,
         metadata={PROVENANCE: {**provenance(heatmap), "kind": "preview"}},
         **spatial_metadata(heatmap),
     )
@@ -205,12 +244,13 @@ def new_labels(
 def show_verdicts(layer: Labels) -> None:
     """Show committed regions in the colours of their verdicts, as the outlines have them."""
     features = layer.features
-    colours = {
-        int(label): REVIEW_COLOUR if verdict == "review" else GOOD_COLOUR
+    colours: dict[int | None, Any] = {
+        int(label): np.divide(REVIEW_COLOUR if verdict == "review" else GOOD_COLOUR, 255)
         for label, verdict in zip(features["index"], features["verdict"], strict=True)
         if verdict != "defect"
     }
-    wanted = _colours(DEFECT_COLOUR, colours)
+    colours |= {None: np.divide(DEFECT_COLOUR, 255), 0: "transparent"}
+    wanted = DirectLabelColormap(color_dict=colours)
     known = getattr(layer.colormap, "color_dict", {})
     if known.keys() != wanted.color_dict.keys() or any(
         not np.array_equal(known[label], colour) for label, colour in wanted.color_dict.items()
@@ -266,18 +306,6 @@ def _labels_metadata(
 
 def _origin(kind: str, source: Source, origin: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "source": source.name, "source_id": source.key, **origin}
-
-
-def _colours(
-    others: tuple[int, int, int] | None, colours: Mapping[int, tuple[int, int, int]]
-) -> DirectLabelColormap:
-    """Return the colours of labels, RGB to 255; None: transparent."""
-    known: dict[int | None, Any] = {
-        label: np.divide(colour, 255) for label, colour in colours.items()
-    }
-    known[None] = "transparent" if others is None else np.divide(others, 255)
-    known[0] = "transparent"
-    return DirectLabelColormap(color_dict=known)
 
 
 def _overlay() -> Colormap:

@@ -71,7 +71,7 @@ def model_origin(model: DefectModel, name: str, stride: int | None) -> dict[str,
         "detected": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "auto_threshold": model.auto_threshold,
         "calibration": model.corrected.calibration,
-        "contrast_limits": model.calibration.contrast_limits,
+        "contrast_limits": model.contrast_limits,
     }
 
 

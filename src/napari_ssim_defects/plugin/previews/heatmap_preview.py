@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 _REST = 80  # milliseconds without a new threshold after which what is left is done in a thread
+_OUTLINED = 500_000  # pixels of regions; more would take too long while a threshold moves
+_LINE = 800  # pixels of an image for each pixel that an outline is wide
 _LIVE_SEGMENTS = 120_000  # of 16 pixels: above the threshold there may be two million of them
 _MORPHOLOGY = {"opening", "closing"}  # what is done before the threshold
 
@@ -113,6 +115,7 @@ class HeatmapPreview:
         self._ready: dict[PlaneIndex, ThresholdIndex] = {}
         self._found: dict[PlaneIndex, Counts] = {}
         self._marks: tuple[Mark, ...] = ()
+        self.limits: tuple[float, float] | None = None  # of colours, that were set for it
 
     @property
     def counts(self) -> tuple[Counts | None, bool]:
@@ -242,8 +245,10 @@ class HeatmapPreview:
             flat[:] = 0
         else:
             flat[painted] = 0
-        pixels = found.runs.pixels()
-        flat[pixels] = found.kinds()
+        pixels, kinds = found.runs.pixels(), found.kinds()
+        flat[pixels] = kinds
+        if len(pixels) <= _OUTLINED:
+            flat[pixels[_on_outline(flat, pixels, kinds, self._residual.shape[-2:])]] += 2
         self._painted[plane] = pixels
         self._found[plane] = Counts.of(found, before - found.count)
 
@@ -301,6 +306,33 @@ class HeatmapPreview:
             self._job = None
 
 
+def _on_outline(
+    plane: npt.NDArray[np.uint8],
+    pixels: npt.NDArray[np.int64],
+    kinds: npt.NDArray[np.uint8],
+    shape: tuple[int, ...],
+) -> npt.NDArray[np.bool_]:
+    """Return which pixels of regions lie at their rims, as wide as the image needs to show it.
+
+    Parameters
+    ----------
+    plane
+        Flat plane in which the pixels have their kinds, and all others another one.
+    pixels, kinds
+        Places in it, and kind of each.
+    shape
+        Height and width.
+    """
+    height, width = shape
+    line = 1 + max(shape) // _LINE
+    row, column = np.divmod(pixels, width)
+    inside = (row >= line) & (row < height - line) & (column >= line) & (column < width - line)
+    for step in {line, 1}:
+        for away in (step, -step, step * width, -step * width):
+            inside &= plane.take(pixels + away, mode="clip") == kinds
+    return ~inside
+
+
 class LargePreview:
     """Compares the visible part of a large heatmap with a threshold, in a Labels layer.
 
@@ -319,6 +351,7 @@ class LargePreview:
     def __init__(self, viewer: ViewerModel, heatmap: Image) -> None:
         self.heatmap = heatmap
         self.threshold = 0.0
+        self.limits: tuple[float, float] | None = None
         self._viewer = viewer
         self._layer: Labels | None = None
         self._levels: list[_Above] = []

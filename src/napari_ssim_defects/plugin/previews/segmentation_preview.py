@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..jobs import workers
-from ..layers import created_labels, is_heatmap
+from ..layers import created_labels, is_heatmap, show_threshold
 from ..layers.large import large_residual
 from ..layers.marks import marks_on
 from ..layers.provenance import inspected_values, provenance
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SegmentationPreview"]
 
 _BINS = 256
+_REST = 250  # milliseconds without another threshold after which the colours reach beyond it
 _HISTOGRAM_PIXELS = 1_000_000
 # Milliseconds in which the canvas is drawn without a layer before the next one is removed: when two
 # go at once, napari 0.9 on Mesa's software OpenGL crashes as soon as another layer comes.
@@ -64,6 +65,7 @@ class SegmentationPreview:
         self._previews: dict[int, HeatmapPreview | LargePreview] = {}
         self._leaving: list[HeatmapPreview | LargePreview] = []
         self._later = workers.Later(self._remove_next, _DRAWN)
+        self._rested = workers.Later(self._show_limits, _REST)
         self._loading = False
         self._proposed: float | None = None  # the last automatic threshold that was taken
         self._maker: str | None = None  # the model whose heatmaps have the threshold of the state
@@ -85,6 +87,7 @@ class SegmentationPreview:
         self._state.events.shared_threshold.disconnect(self._on_settings)
         self._state.events.model.disconnect(self._on_model)
         self._later.cancel()
+        self._rested.cancel()
         for preview in self._previews.values():
             preview.close()
 
@@ -185,6 +188,11 @@ class SegmentationPreview:
                 known.mark(marks_on(heatmap, state.model))
             known.show(self.threshold_of(heatmap), state.segmentation)
         self._estimate()
+        self._rested.request()
+
+    def _show_limits(self) -> None:
+        for preview in self._previews.values():
+            preview.limits = show_threshold(preview.heatmap, preview.threshold, preview.limits)
 
     def _on_model(self) -> None:
         for preview in self._previews.values():
@@ -205,7 +213,9 @@ class SegmentationPreview:
         heatmap = self._state.heatmap
         large = large_residual(heatmap)
         values = inspected_values(heatmap) if large is None else large.known
-        self._state.histogram = _histogram(values, heatmap.contrast_limits_range[1])
+        highest = float(np.nanmax(values, initial=0.0)) if large is None else large.highest
+        _, usual = provenance(heatmap).get("contrast_limits", (0.0, 0.0))
+        self._state.histogram = _histogram(values, max(highest, usual) or 1.0)
 
     def _shown(self) -> list[Any]:
         """Return the heatmap of the state, and after it the others in sight."""
