@@ -129,3 +129,8 @@ def test_policy_is_kept_in_the_model_file(grey_model, tmp_path):
 def test_calibrating_without_images_is_refused(grey_model):
     with pytest.raises(InputError, match="no image to calibrate with"):
         next(calibrate(grey_model, []))
+
+
+def test_calibrating_with_other_names_than_images_is_refused(grey_model, material):
+    with pytest.raises(InputError, match="1 image but 2 names"):
+        next(calibrate(grey_model, [material(7)], names=["a", "b"]))

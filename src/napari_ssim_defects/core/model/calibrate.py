@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from operator import add
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +20,20 @@ from ..detection.rarity import combined_rarity, fit_rarity, offsets
 from ..detection.residual import score_plane
 from ..images.planes import ImageLike, Planes
 from ..networks.autoencoder import Autoencoder
-from ..patches.areas import TrainingArea, read_areas, spread_over, training_side
+from ..patches.areas import (
+    TrainingArea,
+    read_areas,
+    refuse_other_number,
+    spread_over,
+    training_side,
+)
 from ..patches.patch_source import fixed_patches
 from .calibration import CalibratedResidual, CalibrationBuilder
 from .defect_model import DefectModel
 from .thresholds import ThresholdPolicy
 from .trial import try_on_painted
 
-__all__ = ["calibrate", "calibrate_residuals", "measured_areas", "usual_pixels"]
+__all__ = ["GoodImages", "calibrate", "calibrate_residuals", "usual_pixels"]
 
 # Contrast about the mean, and brightness: less than the discriminator is taught to take for good.
 _LIGHTS = ((1.15, 0.0), (0.87, 0.0), (1.0, 0.1), (1.0, -0.1))
@@ -77,11 +84,12 @@ def calibrate(
     Raises
     ------
     InputError
-        If there are no images, or one cannot be used.
+        If there are no images, one cannot be used, or there are more or fewer names or masks.
     """
     if not len(images):
         raise InputError("There is no image to calibrate with; choose one without defects.")
     names = names or [f"image {number}" for number in range(1, len(images) + 1)]
+    refuse_other_number(names, len(images), "name")
     where = choose_device(device)
     stacks = [
         model.planes(image, channel_axis, name) for image, name in zip(images, names, strict=True)
@@ -92,13 +100,10 @@ def calibrate(
     ]
     calibrated = yield from calibrate_residuals(
         model.network_on(where),
-        areas,
+        GoodImages(areas, held_out=True, image_pixels=usual_pixels(stacks), images=len(areas)),
         model.config,
         [each.residual for each in model.calibrated_residuals],
         where,
-        held_out=True,
-        image_pixels=usual_pixels(stacks),
-        images=len(areas),
     )
     calibrated_model = model.with_calibrated_residuals(calibrated)
     patches = fixed_patches(areas, training_side(areas, model.config), model.config, where)
@@ -119,53 +124,63 @@ def usual_pixels(stacks: Sequence[Planes]) -> int:
     return int(np.median([stack.height * stack.width for stack in stacks]))
 
 
-def measured_areas(
-    areas: Sequence[TrainingArea],
-    trained: Sequence[TrainingArea],
-    residual: ResidualConfig,
-    images: int,
-) -> list[TrainingArea]:
-    """Return whatever `calibrate_residuals` predicts for a residual, as often as it does."""
-    if residual.kind != "rarity":
-        return list(areas)
-    return [*areas, *trained, *len(_LIGHTS) * _lit(areas, trained, images)]
+@dataclass(frozen=True, eq=False)
+class GoodImages:
+    """Good material that residuals are calibrated on.
 
-
-def _lit(
-    areas: Sequence[TrainingArea], trained: Sequence[TrainingArea], images: int
-) -> list[TrainingArea]:
-    """Return the areas that are seen in other lights."""
-    return spread_over(trained or areas, _LIGHT_PIXELS) if images < _FEW_IMAGES else []
-
-
-def calibrate_residuals(
-    network: Autoencoder,
-    areas: Sequence[TrainingArea],
-    config: TrainingConfig,
-    residuals: Sequence[ResidualConfig],
-    device: torch.device,
-    *,
-    held_out: bool,
-    image_pixels: int,
-    images: int,
-    trained: Sequence[TrainingArea] = (),
-) -> Generator[CalibrationProgress, None, list[CalibratedResidual]]:
-    """Measure the residuals of a network on normalised defect-free areas, and calibrate them.
-
-    Parameters
+    Attributes
     ----------
-    network, config, device
-        As for `predict_plane`.
     areas
-        What is measured.
-    residuals
-        What to calibrate.
+        What is measured, in normalised intensities.
     held_out
         Whether the areas were kept out of the training.
     image_pixels, images
         Pixels of a usual good image, and number of good images.
     trained
         Areas of the training: a rarity's thresholds of regions must hold in the median of them too.
+    """
+
+    areas: Sequence[TrainingArea]
+    held_out: bool
+    image_pixels: int
+    images: int
+    trained: Sequence[TrainingArea] = ()
+
+    @cached_property
+    def relit(self) -> list[tuple[int, TrainingArea]]:
+        """Areas in other light, with its number: a rarity's thresholds must hold there too."""
+        if self.images >= _FEW_IMAGES:
+            return []
+        return [
+            (light, TrainingArea(pixels, area.allowed))
+            for area in spread_over(self.trained or self.areas, _LIGHT_PIXELS)
+            for light, pixels in enumerate(_in_other_lights(area.pixels))
+        ]
+
+    def predicted(self, residual: ResidualConfig) -> list[TrainingArea]:
+        """Return what `calibrate_residuals` predicts for a residual, as often as it does."""
+        if residual.kind != "rarity":
+            return list(self.areas)
+        return [*self.areas, *self.trained, *(area for _, area in self.relit)]
+
+
+def calibrate_residuals(
+    network: Autoencoder,
+    good: GoodImages,
+    config: TrainingConfig,
+    residuals: Sequence[ResidualConfig],
+    device: torch.device,
+) -> Generator[CalibrationProgress, None, list[CalibratedResidual]]:
+    """Measure the residuals of a network on good material, and calibrate them.
+
+    Parameters
+    ----------
+    network, config, device
+        As for `predict_plane`.
+    good
+        What is measured.
+    residuals
+        What to calibrate.
 
     Returns
     -------
@@ -173,68 +188,87 @@ def calibrate_residuals(
         One per residual, in their order; rarities with their levels measured.
     """
     rarities = [residual for residual in residuals if residual.kind == "rarity"]
-    simple: list[ResidualConfig] = [residual for residual in residuals if residual.kind != "rarity"]
     members = [member.residual for rarity in rarities for member in rarity.members]
-    simple += [member for member in dict.fromkeys(members) if member not in simple]
-    builders: dict[ResidualConfig, CalibrationBuilder] = {
-        kind: CalibrationBuilder(image_pixels, images) for kind in simple
-    }
-    maps: dict[ResidualConfig, list[npt.NDArray[np.float32]]] = {member: [] for member in members}
-    lit = _lit(areas, trained, images)
-    again = len(areas) + len(trained) + len(lit) * len(_LIGHTS)
-    done, work = 0, len(areas) + len(rarities) * again
+    simple = [residual for residual in residuals if residual.kind != "rarity"]
+    simple = list(dict.fromkeys([*simple, *members]))
+    for_rarity = len(good.trained) + len(good.relit)
+    work = len(good.areas) + len(rarities) * for_rarity
 
-    def progress(fraction: float) -> CalibrationProgress:
-        return CalibrationProgress((done + fraction) / work)
+    def progress(before: float, done: float) -> CalibrationProgress:
+        return CalibrationProgress((before + done) / work)
 
-    for area in areas:
+    steps = _measured_maps(network, good, config, simple, device)
+    maps = yield from relayed(steps, partial(progress, 0))
+    calibrated: dict[ResidualConfig, CalibratedResidual] = {}
+    for residual in residuals:
+        if residual.kind != "rarity":
+            builder = CalibrationBuilder(good.image_pixels, good.images)
+            for measured in maps[residual]:
+                builder.add(measured)
+            calibrated[residual] = CalibratedResidual(residual, builder.result(good.held_out))
+    for number, rarity in enumerate(rarities):
+        before = len(good.areas) + number * for_rarity
+        of_members = [maps[member.residual] for member in rarity.members]
+        calibrated[rarity] = yield from relayed(
+            _calibrated_rarity(network, good, config, rarity, of_members, device),
+            partial(progress, before),
+        )
+    return [calibrated[residual] for residual in residuals]
+
+
+def _measured_maps(
+    network: Autoencoder,
+    good: GoodImages,
+    config: TrainingConfig,
+    residuals: Sequence[ResidualConfig],
+    device: torch.device,
+) -> Generator[float, None, dict[ResidualConfig, list[npt.NDArray[np.float32]]]]:
+    """Return the map of each area by each residual; yields the number of areas that are done."""
+    maps: dict[ResidualConfig, list[npt.NDArray[np.float32]]] = {kind: [] for kind in residuals}
+    for number, area in enumerate(good.areas):
         # Residuals that need the same reconstruction share it.
         for sampled in (False, True):
             sharing = [
                 residual
-                for residual in simple
+                for residual in residuals
                 if (residual.kind == "reconstruction_probability") == sampled
             ]
             if not sharing:
                 continue
             scored = config.replace(residual=sharing[0])
             steps = predict_plane(network, area.pixels, scored, config.stride, device, sharing)
-            outputs = yield from relayed(steps, progress)
+            outputs = yield from relayed(steps, partial(add, number))
             for residual in sharing:
-                found = _good_only(area, score_plane(area.pixels, outputs, residual))
-                builders[residual].add(found)
-                if residual in maps:
-                    maps[residual].append(found)
-                yield progress(1)
-        done += 1
-    fitted: dict[ResidualConfig, RarityResidual] = {}
-    for rarity in rarities:
-        seen = [maps[member.residual] for member in rarity.members]
-        fitted[rarity] = fit_rarity(rarity, seen)
-        builders[rarity] = builder = CalibrationBuilder(image_pixels, images)
-        for together in zip(*seen, strict=True):
-            excess = offsets(together, fitted[rarity])
-            builder.add(combined_rarity(together, fitted[rarity], excess))
-            done += 1
-            yield progress(0)
-        others: list[tuple[TrainingArea, npt.NDArray[np.float32], Callable[..., None]]] = [
-            (area, area.pixels, builder.add_trained) for area in trained
-        ]
-        others += [
-            (area, varied, partial(builder.add_varied, light=light))
-            for area in lit
-            for light, varied in enumerate(_in_other_lights(area.pixels))
-        ]
-        for area, pixels, add in others:
-            steps = predict_plane(network, pixels, config, config.stride, device, [fitted[rarity]])
-            outputs = yield from relayed(steps, progress)
-            add(_good_only(area, score_plane(pixels, outputs, fitted[rarity])))
-            done += 1
-            yield progress(0)
-    return [
-        CalibratedResidual(fitted.get(residual, residual), builders[residual].result(held_out))
-        for residual in residuals
-    ]
+                maps[residual].append(_good_only(area, score_plane(area.pixels, outputs, residual)))
+                yield number + 1
+    return maps
+
+
+def _calibrated_rarity(
+    network: Autoencoder,
+    good: GoodImages,
+    config: TrainingConfig,
+    rarity: RarityResidual,
+    maps: Sequence[Sequence[npt.NDArray[np.float32]]],
+    device: torch.device,
+) -> Generator[float, None, CalibratedResidual]:
+    """Calibrate a rarity by the maps of its members; yields how many more areas are done."""
+    fitted = fit_rarity(rarity, maps)
+    builder = CalibrationBuilder(good.image_pixels, good.images)
+    for together in zip(*maps, strict=True):
+        builder.add(combined_rarity(together, fitted, offsets(together, fitted)))
+        yield 0.0
+    others = [*((None, area) for area in good.trained), *good.relit]
+    for number, (light, area) in enumerate(others):
+        steps = predict_plane(network, area.pixels, config, config.stride, device, [fitted])
+        outputs = yield from relayed(steps, partial(add, number))
+        measured = _good_only(area, score_plane(area.pixels, outputs, fitted))
+        if light is None:
+            builder.add_trained(measured)
+        else:
+            builder.add_varied(measured, light)
+        yield number + 1.0
+    return CalibratedResidual(fitted, builder.result(good.held_out))
 
 
 def _good_only(area: TrainingArea, residual: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

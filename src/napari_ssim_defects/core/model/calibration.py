@@ -286,15 +286,15 @@ class CalibrationBuilder:
         if self._trained:
             regions = np.maximum(regions, np.quantile(self._trained, 0.5, axis=0, method="lower"))
         return Calibration(
-            _TAIL,
-            thresholds,
-            values.size,
-            held_out,
-            _AREAS,
-            self._area_thresholds,
-            _REGION_RATES,
-            regions,
-            image_pixels,
+            tail=_TAIL,
+            thresholds=thresholds,
+            pixels=values.size,
+            held_out=held_out,
+            areas=_AREAS,
+            area_thresholds=self._area_thresholds,
+            region_rates=_REGION_RATES,
+            region_thresholds=regions,
+            image_pixels=image_pixels,
         )
 
 

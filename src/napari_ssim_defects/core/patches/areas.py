@@ -22,6 +22,7 @@ __all__ = [
     "TrainingArea",
     "fingerprint",
     "read_areas",
+    "refuse_other_number",
     "refuse_single_patches",
     "split",
     "spread_over",
@@ -91,7 +92,7 @@ def training_planes(
         raise InputError("There is no training image; choose at least one without defects.")
     if names is None:
         names = [f"training image {number}" for number in range(1, len(images) + 1)]
-    _check_number(names, len(images), "name")
+    refuse_other_number(names, len(images), "name")
     planes = [
         image if isinstance(image, Planes) else as_planes(image, channel_axis, name=name)
         for image, name in zip(images, names, strict=True)
@@ -134,7 +135,7 @@ def read_areas(
     """
     if masks is None:
         masks = [None] * len(stacks)
-    _check_number(masks, len(stacks), "mask")
+    refuse_other_number(masks, len(stacks), "mask")
     areas = []
     outside = sum(math.prod(stack.shape) for stack in stacks if not _in_memory(stack))
     for stack, mask in zip(stacks, masks, strict=True):
@@ -233,7 +234,8 @@ def refuse_single_patches(config: TrainingConfig, side: int) -> None:
         )
 
 
-def _check_number(given: Sequence[Any], images: int, what: str) -> None:
+def refuse_other_number(given: Sequence[Any], images: int, what: str) -> None:
+    """Refuse more or fewer masks, say, than there are images."""
     if len(given) != images:
         raise InputError(
             f"There {'is' if images == 1 else 'are'} {images} image{'s' * (images != 1)} but "

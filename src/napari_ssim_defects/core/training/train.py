@@ -8,8 +8,9 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
+from threading import Event
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ from ..detection.rarity import weighted_by_skill
 from ..images.intensity import IntensityRange
 from ..images.intensity_sample import odd_intensities
 from ..images.planes import ImageLike, Planes, bit_depth
-from ..model.calibrate import calibrate_residuals, measured_areas, usual_pixels
+from ..model.calibrate import GoodImages, calibrate_residuals, usual_pixels
 from ..model.defect_model import DefectModel
 from ..model.trial import try_on_painted
 from ..networks.alexnet import AlexNetFeatures
@@ -145,17 +146,11 @@ def train(
         yield TrainingNotice(text)
     if state is not None:
         state.refuse_other(config, data.fingerprint)
-    control = _Control()
-    with closing(_steps(data, config, where, alexnet, state, control)) as steps:
+    stopped = Event()
+    with closing(_steps(data, config, where, alexnet, state, stopped)) as steps:
         for message in steps:
-            control.stopped |= (yield message) == STOP
-
-
-@dataclass
-class _Control:
-    """Whether `STOP` was sent."""
-
-    stopped: bool = False
+            if (yield message) == STOP:
+                stopped.set()
 
 
 @dataclass(frozen=True)
@@ -209,16 +204,16 @@ class _TrainingData:
         return cls(planes, mark, intensity, areas, training, held_out, side)
 
     @cached_property
-    def calibrated(self) -> Sequence[TrainingArea]:
-        """The areas that residuals are calibrated on."""
-        return spread_over(self.held_out, _CALIBRATION_PIXELS) or spread_over(
-            self.areas, _CALIBRATION_PIXELS
+    def good(self) -> GoodImages:
+        """What residuals are calibrated on."""
+        return GoodImages(
+            spread_over(self.held_out, _CALIBRATION_PIXELS)
+            or spread_over(self.areas, _CALIBRATION_PIXELS),
+            held_out=bool(self.held_out),
+            image_pixels=usual_pixels(self.planes),
+            images=len(self.areas),
+            trained=spread_over(self.training, _TRAINED_PIXELS) if self.held_out else (),
         )
-
-    @cached_property
-    def seen(self) -> Sequence[TrainingArea]:
-        """The areas of the training whose residuals are looked at besides."""
-        return spread_over(self.training, _TRAINED_PIXELS) if self.held_out else ()
 
     def validation_patches(self, config: TrainingConfig, device: torch.device) -> torch.Tensor:
         """Cut patches (N, C, S, S) to validate on, always the same ones."""
@@ -231,9 +226,9 @@ def _steps(
     device: torch.device,
     alexnet: str | os.PathLike[str] | None,
     state: Checkpoint | None,
-    control: _Control,
+    stopped: Event,
 ) -> Generator[TrainingMessage, None, None]:
-    """Prepare, fit and finish; ``control`` may end the fit early."""
+    """Prepare, fit and finish; the fit ends early when it is ``stopped``."""
     patches = data.validation_patches(config, device)
     features = None
     if config.system == "fmae":
@@ -261,15 +256,12 @@ def _steps(
                 planes=len(data.areas),
                 fraction=trainer.fraction,
                 measuring_seconds=measuring_seconds(
-                    network,
-                    measured_areas(data.calibrated, data.seen, config.residual, len(data.areas)),
-                    config,
-                    device,
+                    network, data.good.predicted(config.residual), config, device
                 ),
             )
-            yield from _fit(trainer, data.fingerprint, control)
-        model = yield from _finished_model(data, trainer, augmentation, control)
-    yield TrainingFinished(model, control.stopped, trainer.share)
+            yield from _fit(trainer, data.fingerprint, stopped)
+        model = yield from _finished_model(data, trainer, augmentation, stopped.is_set())
+    yield TrainingFinished(model, stopped.is_set(), trainer.share)
 
 
 def _prepared_network(
@@ -289,16 +281,16 @@ def _prepared_network(
     return network, augmentation
 
 
-def _fit(trainer: Trainer, fingerprint: str, control: _Control) -> Iterator[TrainingMessage]:
+def _fit(trainer: Trainer, fingerprint: str, stopped: Event) -> Iterator[TrainingMessage]:
     """Make the steps; report, validate and keep checkpoints."""
     checkpoint_at = trainer.loop.elapsed
-    while trainer.fraction < 1 and not control.stopped:
-        yield_at = trainer.loop.elapsed + _REPORT_SECONDS
-        trainer.step()
-        while trainer.fraction < 1 and trainer.loop.elapsed < yield_at:
-            if trainer.validation_due:
-                break
+    while trainer.fraction < 1 and not stopped.is_set():
+        report_at = trainer.loop.elapsed + _REPORT_SECONDS
+        while True:
             trainer.step()
+            due = trainer.fraction >= 1 or trainer.loop.elapsed >= report_at
+            if due or trainer.validation_due:
+                break
         recovered = trainer.recover()
         if trainer.validation_due and not recovered:
             trainer.validate()
@@ -307,43 +299,28 @@ def _fit(trainer: Trainer, fingerprint: str, control: _Control) -> Iterator[Trai
         if recovered or not trainer.reportable:
             continue
         yield trainer.report()
-        if trainer.loop.elapsed >= checkpoint_at or trainer.fraction >= 1 or control.stopped:
+        if trainer.loop.elapsed >= checkpoint_at or trainer.fraction >= 1 or stopped.is_set():
             checkpoint_at = trainer.loop.elapsed + _CHECKPOINT_SECONDS
             yield TrainingCheckpoint(trainer.state(fingerprint))
 
 
 def _finished_model(
-    data: _TrainingData, trainer: Trainer, augmentation: AugmentationConfig, control: _Control
+    data: _TrainingData, trainer: Trainer, augmentation: AugmentationConfig, stopped: bool
 ) -> Generator[TrainingMessage, None, DefectModel]:
     """Calibrate the residuals of the best weights, and make a model of them."""
-    config, network, validation = trainer.config, trainer.network, trainer.validation
     origin = _provenance(data.planes, trainer.device, trainer.loop.elapsed)
-    origin[_CONFIG_DIGEST] = _digest(config, data.fingerprint)
+    origin[_CONFIG_DIGEST] = _digest(trainer.config, data.fingerprint)
     trainer.restore_best()
-    skill = validation.reconstruction_skill(validation.reconstruct(network))
-    warnings = validation.warnings(skill)
-    if trainer.share < 1 and not control.stopped:
-        warnings += (
-            f"The training was ended by its limit of {config.minutes:g} minutes after "
-            f"{trainer.share:.0%} of its steps; resume it to go on.",
-        )
+    network, validation = trainer.network, trainer.validation
+    reconstruction_skill = validation.reconstruction_skill(validation.reconstruct(network))
+    warnings = _warnings(trainer, reconstruction_skill, stopped)
     for text in warnings:
         yield TrainingNotice(text)
-    skills = yield from relayed(
-        validation.skills(network), lambda done: PreparationProgress(TRIAL, done)
-    )
-    weighted = weighted_by_skill(config.residual, skill, skills)
-    config = config.replace(residual=weighted, augmentation=augmentation)
+    skills = yield from relayed(validation.skills(network), partial(PreparationProgress, TRIAL))
+    weighted = weighted_by_skill(trainer.config.residual, reconstruction_skill, skills)
+    config = trainer.config.replace(residual=weighted, augmentation=augmentation)
     own, *others = yield from calibrate_residuals(
-        network,
-        data.calibrated,
-        config,
-        config.residuals,
-        trainer.device,
-        held_out=bool(data.held_out),
-        image_pixels=usual_pixels(data.planes),
-        images=len(data.areas),
-        trained=data.seen,
+        network, data.good, config, config.residuals, trainer.device
     )
     config = config.replace(residual=own.residual)  # a rarity has been measured by now
     painted = yield from relayed(
@@ -362,6 +339,18 @@ def _finished_model(
         warnings=warnings,
         painted=painted,
         provenance=origin,
+    )
+
+
+def _warnings(trainer: Trainer, skill: float, stopped: bool) -> tuple[str, ...]:
+    """Return what users of the model should know about its training."""
+    warnings = trainer.validation.warnings(skill)
+    if trainer.share == 1 or stopped:
+        return warnings
+    return (
+        *warnings,
+        f"The training was ended by its limit of {trainer.config.minutes:g} minutes after "
+        f"{trainer.share:.0%} of its steps; resume it to go on.",
     )
 
 
