@@ -113,29 +113,28 @@ class BatchLoader:
     batches
         Where the patches come from.
     criterion
-        Corrupts them; its generator is seeded by its config and the number of patches seen.
+        Corrupts them, with its generator as it is then: seed it by `step_seed` before.
     at_once
         Largest number of batches that are corrupted at once.
     """
 
     def __init__(self, batches: PatchSampler, criterion: Criterion, at_once: int = 1) -> None:
         self._batches = batches
-        self._criterion = criterion
+        self.criterion = criterion
         self._at_once = at_once if criterion.needs_corruption else 1
         self._ready: deque[tuple[torch.Tensor, CorruptedBatch | None]] = deque()
         self._next = (0, 0)  # what the first that is ready follows, and its largest size
 
-    def after(self, seen: int, size: int) -> tuple[torch.Tensor, CorruptedBatch | None]:
+    def load(self, seen: int, size: int) -> tuple[torch.Tensor, CorruptedBatch | None]:
         """Return the batch that follows ``seen`` patches, of at most ``size``, and its corruption.
 
         Patches are float32 of shape (N, C, S, S), channels last in memory. They depend on the seed
-        and on the arguments only, and so does everything else that is random in a step. Corruptions
-        of several batches at once also depend on which of these was asked for first.
+        and on the arguments only. Corruptions of several batches at once also depend on which of
+        these was asked for first.
         """
-        self._criterion.generator.manual_seed(step_seed(self._criterion.config.seed, seen))
         if not self._ready or self._next != (seen, size):
             self._ready.clear()
-            self._ready.extend(self._load(seen, size))
+            self._ready.extend(self._draw(seen, size))
         patches, corruption = self._ready.popleft()
         self._next = (seen + len(patches), size)
         return patches, corruption
@@ -146,16 +145,16 @@ class BatchLoader:
         self._ready.clear()
         return less
 
-    def _load(self, seen: int, size: int) -> list[tuple[torch.Tensor, CorruptedBatch | None]]:
+    def _draw(self, seen: int, size: int) -> list[tuple[torch.Tensor, CorruptedBatch | None]]:
         drawn = [self._batches.after(seen, size)]
         after = seen + len(drawn[0])
         while len(drawn) < min(self._at_once, _PIXELS // drawn[0][:, 0].numel()):
             drawn.append(self._batches.after(after, size))
             after += len(drawn[-1])
         patches = torch.cat(drawn).contiguous(memory_format=torch.channels_last)
-        if not self._criterion.needs_corruption:
+        if not self.criterion.needs_corruption:
             return [(patches, None)]
-        corruption = self._criterion.corrupt(patches)
+        corruption = self.criterion.corrupt(patches)
         counts = [len(batch) for batch in drawn]
         parts = (
             tensor.split(counts)

@@ -26,7 +26,7 @@ from .checkpoint import (
     load_moments,
     to_arrays,
 )
-from .loader import BatchLoader
+from .loader import BatchLoader, step_seed
 from .losses import Criterion
 from .messages import TrainingNotice, TrainingPreview, TrainingStep
 from .resources import ThreadRace
@@ -141,7 +141,9 @@ class Trainer:
             torch.set_num_threads(self.race.threads)
         start = time.perf_counter()
         with self._less_memory_if_needed():
-            patches, corruption = self.loader.after(self.loop.seen, self.loop.batch_size)
+            # All that is random in a step follows from the number of patches seen before it.
+            self.criterion.generator.manual_seed(step_seed(self.config.seed, self.loop.seen))
+            patches, corruption = self.loader.load(self.loop.seen, self.loop.batch_size)
             factor = self.loop.schedule.rate(self.config.schedule, self._used)
             for group in self._optimiser.param_groups:
                 group["lr"] = self.loop.learning_rate * factor * group["lr_factor"]
