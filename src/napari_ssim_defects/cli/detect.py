@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.common.text import counted
 from .terminal import Bar, say_notices
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def run_detect(
         "notices": notices,
     }
     lines = [
-        f"{Path(file['image']).name}: {_count(file['regions'], 'region')}, "
+        f"{Path(file['image']).name}: {counted(file['regions'], 'region')}, "
         f"{100 * file['defective_fraction']:.2f} % of the area"
         + " (finished earlier)"
         * file["earlier"]
@@ -112,14 +113,14 @@ def run_detect(
     ]
     if failed:
         names = ", ".join(Path(file["image"]).name for file in failed)
-        lines.append(f"{_count(len(failed), 'image')} could not be used: {names}.")
+        lines.append(f"{counted(len(failed), 'image')} could not be used: {names}.")
     earlier = sum(file["earlier"] for file in done)
     if earlier:
         lines.append(
-            f"{_count(earlier, 'image')} had been finished earlier; --overwrite does them again."
+            f"{counted(earlier, 'image')} had been finished earlier; --overwrite does them again."
         )
     lines.append(
-        f"Wrote {', '.join(outputs.kinds)} of {_count(len(done) - earlier, 'image')} to "
+        f"Wrote {', '.join(outputs.kinds)} of {counted(len(done) - earlier, 'image')} to "
         f"{recipe.folder}."
     )
     return (2 if failed else 0), result, "\n".join(lines)
@@ -129,7 +130,3 @@ def _names(paths: Sequence[Path]) -> str | list[str]:
     """Name a file as text; the pictures of a stack are several."""
     names = [str(path) for path in paths]
     return names[0] if len(names) == 1 else names
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ..core.common.text import counted
 from .arguments import segmentation_config
 from .terminal import Bar, say_notices
 
@@ -96,8 +97,8 @@ def _text(done: FilesEvaluated, threshold: float) -> str:
     confusion = evaluation.confusion
     assert confusion is not None
     some = bool(evaluation.defects)
-    images = f"{evaluation.images} image{'s' * (evaluation.images != 1)}"
-    defects = f"{evaluation.defects} defect{'s' * (evaluation.defects != 1)}"
+    images = counted(evaluation.images, "image")
+    defects = counted(evaluation.defects, "defect")
     text = (
         f"pixel AUROC {_score(evaluation.auroc, 3)}, AUPRC {_score(evaluation.auprc, 3)}, "
         f"AUPRO {_score(evaluation.aupro, 3)} over {images} with "

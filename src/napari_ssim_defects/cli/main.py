@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.common.errors import NOT_ENOUGH_MEMORY, InputError, is_out_of_memory
+from ..core.common.text import counted
 from .arguments import argument_parser, detection_recipe, training_recipe
 from .terminal import Bar, say_notices
 
@@ -121,7 +122,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     }
     text = (
         f"Saved {output}: automatic threshold {model.auto_threshold:.4g} ({model.threshold}), from "
-        f"{len(good.pixels)} image{'s' * (len(good.pixels) != 1)}."
+        f"{counted(len(good.pixels), 'image')}."
     )
     _print(options, result, text)
     return 0

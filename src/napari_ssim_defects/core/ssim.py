@@ -17,14 +17,14 @@ from .common.errors import InputError
 from .config import SSIMConfig
 from .images.window import AT_ONCE, Window
 
-__all__ = ["similarity", "ssim_loss", "ssim_map"]
+__all__ = ["NEAR", "similarity", "ssim_loss", "ssim_map"]
 
 _RANGES = 1e-100, 1e100  # data ranges whose squares, and those of the pixels, are float64
 _FARTHEST = 1e7  # data ranges from 0, beyond which float64 is not exact enough
-# What float32 is exact enough for: farther pixels, and squares of other ranges, are computed in
-# float64.
-_NEAR = 10.0
-_USUAL_RANGES = 1e-15, 1e15
+_USUAL_RANGES = 1e-15, 1e15  # the squares of others are computed in float64
+
+NEAR = 10.0
+"""Data ranges from 0, beyond which float32 is not exact enough and float64 is used."""
 
 
 def ssim_map(
@@ -115,7 +115,7 @@ def ssim_map(
         )
     c1, c2 = _constants(constants, data_range)
     local = Window(window_size, config.window, config.sigma, border)
-    if farthest <= _NEAR * data_range and _USUAL_RANGES[0] <= data_range <= _USUAL_RANGES[1]:
+    if farthest <= NEAR * data_range and _USUAL_RANGES[0] <= data_range <= _USUAL_RANGES[1]:
         return _similarity(x, y, local, c1, c2)
     dtype, device = _dtype_of(x, y), x.device
     x, y = x.cpu().double(), y.cpu().double()  # not every device has float64

@@ -46,7 +46,7 @@ def feeding(batches, monkeypatch):
 
 
 def drawn(feeding, count, size=4, seen=0):
-    """Batches one after the other, as steps seed and ask for them, and the number of patches in all."""
+    """Batches one after the other, as steps ask for them, and the number of patches in all."""
     found = []
     for _ in range(count):
         feeding.criterion.generator.manual_seed(step_seed(PAINTED.seed, seen))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError
+from .text import counted
 
 __all__ = [
     "finite_number",
@@ -74,7 +75,7 @@ def plane_shaped(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     """
     if array.ndim < 2:
         raise InputError(
-            f"The {name} has height and width, not {array.ndim} dimension{'s' * (array.ndim != 1)}."
+            f"The {name} has height and width, not {counted(array.ndim, 'dimension')}."
         )
     if 0 in array.shape[-2:]:
         raise InputError(f"The {name} is empty (shape {array.shape}); it needs pixels.")

@@ -14,7 +14,7 @@ from ..common.errors import InputError
 from ..config import ReconstructionResidual, ResidualConfig
 from ..config.residual_kinds import LocalResidual, SimpleResidual, parts
 from ..images.tiles import Box, tile_side, tiles
-from ..ssim import similarity
+from ..ssim import NEAR, similarity
 from .predictions import PlanePredictions
 from .rarity import combined_rarity, offsets
 
@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 _TRUNCATED = 4.0  # standard deviations after which a Gaussian is cut off
-_NEAR = 10.0  # normalised intensities up to which float32 is exact enough for SSIM
 
 
 def score_plane(
@@ -218,7 +217,7 @@ def residual_map(
     SNU Data Mining Center, technical report, 2015.
     """
     if config.kind == "ssim":
-        far = plane.size and not abs(plane).max() <= _NEAR
+        far = plane.size and not abs(plane).max() <= NEAR
         dtype = torch.float64 if far else torch.float32
         x, y = (torch.as_tensor(np.array(z), dtype=dtype)[None] for z in (plane, reconstruction))
         with torch.inference_mode():

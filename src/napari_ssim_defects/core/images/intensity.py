@@ -10,14 +10,16 @@ import numpy.typing as npt
 
 from ..common.errors import InputError
 
-__all__ = ["IntensityRange"]
+__all__ = ["USUAL_PERCENTILES", "IntensityRange"]
 
 _SAMPLES_PER_PLANE = 200_000
 _FARTHEST = 1e6  # ranges: the square of a more distant value exceeds the precision of float32
-_USUAL = (1.0, 99.0)  # percentiles between which the intensities of an image are
 _FAR = 3.0  # ranges: no exposure shifts intensities further
 _SCALES = 3.0  # no exposure makes the range this many times wider or narrower
 _LARGEST = 1e30  # beyond, products of intensities are infinite in float32
+
+USUAL_PERCENTILES = (1.0, 99.0)
+"""Percentiles between which the intensities of an image are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class IntensityRange:
                 "The training images are constant (every pixel has the same value); choose "
                 "images that show the material."
             )
-        usual = [np.percentile(part, _USUAL, axis=1) for part in samples if part.size]
+        usual = [np.percentile(part, USUAL_PERCENTILES, axis=1) for part in samples if part.size]
         contrast = np.min([np.ptp(limits, axis=0) for limits in usual], axis=0)
         return cls(*(tuple(map(float, values)) for values in (low, high, contrast)))
 
@@ -157,7 +159,7 @@ class IntensityRange:
             None if most intensities could be of such images.
         """
         low, span = (column[:, 0, 0] for column in self._columns())
-        found = np.percentile(pixels.astype(np.float64), _USUAL, axis=1)
+        found = np.percentile(pixels.astype(np.float64), USUAL_PERCENTILES, axis=1)
         first, last = (found - low) / span
         extent, least = last - first, np.asarray(self.contrast or span) / span
         apart = (last < 0) | (first > 1)

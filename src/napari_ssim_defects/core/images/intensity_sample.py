@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.errors import InputError
-from .intensity import IntensityRange
+from .intensity import USUAL_PERCENTILES, IntensityRange
 from .planes import Planes, bit_depth
 
 __all__ = ["intensity_sample", "odd_intensities"]
@@ -19,7 +19,6 @@ _SIDE = 2048  # of a plane that is looked at whole
 _BLOCK = 256
 _BLOCKS = 5  # along each side of a larger plane
 _PIXELS = 100_000
-_USUAL = (1.0, 99.0)  # percentiles between which the intensities of an image are
 
 
 def intensity_sample(
@@ -84,7 +83,7 @@ def odd_intensities(
     pairs = [(planes, pixels) for planes, pixels in pairs if pixels.size]
     if not pairs:
         return []
-    limits = np.median([np.percentile(pixels, _USUAL) for _, pixels in pairs], axis=0)
+    limits = np.median([np.percentile(pixels, USUAL_PERCENTILES) for _, pixels in pairs], axis=0)
     if limits[0] >= limits[1]:
         return []
     mixed = len({bit_depth(planes.dtype) for planes, _ in pairs}) > 1

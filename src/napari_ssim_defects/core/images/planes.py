@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..common.array_checks import refuse_masked, whole_number
 from ..common.errors import InputError
+from ..common.text import counted
 from .tiles import Box
 
 __all__ = ["ImageLike", "Planes", "as_planes", "bit_depth"]
@@ -203,7 +204,7 @@ def as_planes(
     shape, dtype = tuple(image.shape), np.dtype(image.dtype)
     if len(shape) < 2:
         raise InputError(
-            f"{start} has {len(shape)} dimension{'s' * (len(shape) != 1)}; an image needs at "
+            f"{start} has {counted(len(shape), 'dimension')}; an image needs at "
             "least two (height and width)."
         )
     if dtype.kind not in "uif":

@@ -19,6 +19,7 @@ from scipy import ndimage
 from ..common.array_checks import number_array, plane_shaped
 from ..common.errors import InputError
 from ..common.frozen_model import FrozenModel
+from ..common.text import counted
 from ..config import SegmentationConfig
 from ..images.tiles import Box
 from ..segmentation.regions import label_regions
@@ -143,8 +144,8 @@ class Corrections:
     @property
     def text(self) -> str:
         """What was marked, what that does to the threshold, and what it costs, in sentences."""
-        good = f"{_counted(self.good, 'region')} marked good" if self.good else ""
-        defects = f"{_counted(self.defects, 'defect')} marked" if self.defects else ""
+        good = f"{counted(self.good, 'region')} marked good" if self.good else ""
+        defects = f"{counted(self.defects, 'defect')} marked" if self.defects else ""
         costs = []
         if self.good:
             costs.append(f"{self.good_outlined or 'none'} of those marked good above it")
@@ -158,7 +159,7 @@ class Corrections:
         )
         if self.quiet is not None:
             level, missed = self.quiet
-            cost = f", but {_counted(missed, 'marked defect')} missed" if missed else ""
+            cost = f", but {counted(missed, 'marked defect')} missed" if missed else ""
             text += f" From {level:.3f} on nothing marked good is above it{cost}."
         return text
 
@@ -393,7 +394,3 @@ def _lowered(
     false = np.array([calibration.regions_per_image(float(each)) for each in candidates])
     cost = missed + np.maximum(false - allowed, 0) / _WORTH
     return float(candidates[np.argmin(cost)])
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

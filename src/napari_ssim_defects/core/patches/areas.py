@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..common.array_checks import truth_array
 from ..common.errors import InputError
+from ..common.text import counted
 from ..config import TrainingConfig
 from ..images.intensity import IntensityRange
 from ..images.planes import ImageLike, Planes, as_planes
@@ -238,8 +239,8 @@ def refuse_other_number(given: Sequence[Any], images: int, what: str) -> None:
     """Refuse more or fewer masks, say, than there are images."""
     if len(given) != images:
         raise InputError(
-            f"There {'is' if images == 1 else 'are'} {images} image{'s' * (images != 1)} but "
-            f"{len(given)} {what}{'s' * (len(given) != 1)}; give one {what} per image."
+            f"There {'is' if images == 1 else 'are'} {counted(images, 'image')} but "
+            f"{counted(len(given), what)}; give one {what} per image."
         )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ...core.common.text import counted
 from ...core.images.planes import ImageLike, Planes
 from ...core.segmentation.regions import Region
 from ..files.atomic import atomic_path
@@ -141,9 +142,9 @@ def write_report(
         "<title>Detection report</title>", f"<style>{_STYLE}</style>",
         "<h1>Detection report</h1>",
         *(f"<p>{html.escape(note)}</p>" for note in notes),
-        f"<p>{_count(count, 'image')} inspected{f' with {name}' if name else ''} at threshold "
-        f"{threshold:.4g}: {_count(regions, 'region')} in {_count(defective, 'image')}; "
-        f"{_count(len(failures), 'image')} could not be used.</p>",
+        f"<p>{counted(count, 'image')} inspected{f' with {name}' if name else ''} at threshold "
+        f"{threshold:.4g}: {counted(regions, 'region')} in {counted(defective, 'image')}; "
+        f"{counted(len(failures), 'image')} could not be used.</p>",
     ]  # fmt: skip
     if failures:
         page += ["<h2>Could not be used</h2>", "<table><tr><th>Image<th>Why</tr>"]
@@ -178,7 +179,7 @@ def _figure(entry: ReportEntry) -> str:
     name = html.escape(entry.name, quote=True)
     return (
         f'<figure><img alt="{name}" src="data:image/jpeg;base64,{html.escape(entry.thumbnail)}">'
-        f"<figcaption>{name}<br><span>{_count(entry.regions, 'region')}, "
+        f"<figcaption>{name}<br><span>{counted(entry.regions, 'region')}, "
         f"{_percent(entry.defective_fraction)} of the area</span></figcaption></figure>"
     )
 
@@ -186,7 +187,3 @@ def _figure(entry: ReportEntry) -> str:
 def _percent(fraction: float) -> str:
     digits = 2 if fraction == 0 or fraction >= 1e-4 else math.ceil(-math.log10(100 * fraction)) + 1
     return f"{100 * fraction:.{digits}f} %"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
