@@ -71,7 +71,8 @@ def detect_in_blocks(
     store = ResidualStore(model, planes, folder, stride=stride, device=device, area=area)
     yield from relayed(store.fill(), lambda part: _INSPECTION * part)
     outlined = outline_blocks(store.levels[0], threshold, segmentation, area=area)
-    return (yield from relayed(outlined, lambda part: _INSPECTION + (1 - _INSPECTION) * part))
+    regions = yield from relayed(outlined, lambda part: _INSPECTION + (1 - _INSPECTION) * part)
+    return replace(regions, foreign=store.foreign)
 
 
 def outline_blocks(

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ..core.common.errors import InputError
 from ..core.config import OutputConfig, OutputKind, SegmentationConfig
 from ..core.config.region import MaskRegion, RegionOfInterest
+from ..core.detection.rarity import foreign_notice
 from ..core.images.inspected_area import InspectedArea
 from ..core.images.planes import Planes, as_planes
 from ..core.model.defect_model import DefectModel
@@ -218,6 +219,8 @@ def detect_file(
             )  # fmt: skip
         else:
             found = yield from _detect_in_memory(model, detection, planes, area)
+        if found.foreign:
+            notices.append(foreign_notice(planes.name))
         result = Result(
             target.name, target.stem, spatial, found.residual, found.labels, found.regions, planes,
             made_by(model.provenance, detection.threshold),
@@ -262,7 +265,7 @@ def _detect_in_memory(
     for plane, (where, segmented) in enumerate(outlined):
         measured = measure_plane(labels[where], segmented, residual[where], len(regions))
         regions += [(plane, region) for region in measured]
-    return RegionsFound(residual, labels, regions)
+    return RegionsFound(residual, labels, regions, detected.foreign)
 
 
 def file_planes(model: DefectModel, image: ImageFile) -> Planes:

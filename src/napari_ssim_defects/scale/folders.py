@@ -20,6 +20,7 @@ from ..core.common.memory import memory_kept
 from ..core.common.progress import relayed
 from ..core.config import OutputConfig, SegmentationConfig
 from ..core.config.region import RegionOfInterest
+from ..core.detection.rarity import foreign_notice
 from ..core.evaluation.froc import froc_thresholds
 from ..core.evaluation.scores import Evaluation, Evaluator
 from ..core.model.defect_model import DefectModel
@@ -287,8 +288,10 @@ def evaluate_files(
             return FileProgress(path, (index + part) / len(paths))
 
         steps = model.detect_image(planes, stride=stride, device=device, area=area)
-        residual = (yield from relayed(steps, progress)).residual.reshape(shape)
+        detected = yield from relayed(steps, progress)
         seconds += time.perf_counter() - start
+        notices += [foreign_notice(planes.name)] if detected.foreign else []
+        residual = detected.residual.reshape(shape)
         ((_, found),) = segment_planes(residual, threshold, settings, area)
         evaluator.add(residual, truth, found.labels() > 0, area)
     yield FilesEvaluated(tuple(paths), evaluator.result(), seconds / len(paths), tuple(notices))

@@ -24,6 +24,7 @@ from ..core.detection.predictions import (
     local_side,
     needed_predictions,
 )
+from ..core.detection.rarity import looks_foreign
 from ..core.detection.reconstruction import reconstruct_tile, reconstructor
 from ..core.detection.residual import (
     is_relative,
@@ -142,6 +143,8 @@ class ResidualStore:
         or not inspected.
     sample
         About a million residuals that lie on a grid; NaN where not known yet, or not inspected.
+    foreign
+        Whether a plane as a whole is unlike the training images, as far as it is known.
     highest
         The largest residual so far.
     left
@@ -174,6 +177,7 @@ class ResidualStore:
         grid = (-(-side // self._step) for side in planes.shape[-2:])
         self.sample = np.full((*planes.leading_shape, *grid), np.nan, np.float32)
         self.highest = 0.0
+        self.foreign = False
         side, _ = score_tiles(model.config.residual)
         boxes = [box for row in tiles((self._part.height, self._part.width), side) for box in row]
         self._total = len(boxes) * len(planes)
@@ -279,6 +283,7 @@ class ResidualStore:
         rows, columns = (slice(a, a + b) for a, b in zip((top, left), part.shape, strict=True))
         self.sample[plane][rows, columns] = part
         self.highest = max(self.highest, float(pixels.max(initial=0.0)))
+        self.foreign |= work.foreign
 
 
 class _Plane:
@@ -324,6 +329,11 @@ class _Plane:
                     typical.append(within(found, tile, self.inside))
             self._excess = plane_offsets(typical, residual)
         return score_of((yield from self._residuals(box)), residual, self._excess)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the plane is known to be unlike the training images as a whole."""
+        return looks_foreign(self._excess or (), self._model.config.residual)
 
     def close(self) -> None:
         """Remove what the blocks shared."""

@@ -31,7 +31,7 @@ from napari_ssim_defects.core.training.validation import Validation
 pytestmark = pytest.mark.slow
 
 CONFIG = TrainingConfig(
-    patch_size=16, latent_dimension=8, batch_size=2, patches=40, epochs=5, stride=8,
+    patch_size=16, latent_dimension=8, batch_size=2, patches=40, epochs=8, stride=8,
     learning_rate=5e-3, ssim={"window_size": 7}, discriminator=True, features=True, texture=True,
     residual=TrainingConfig.preset("quick").residual, validation=0.25,
 )  # fmt: skip
@@ -170,6 +170,7 @@ def test_without_a_discriminator_the_autoencoder_misses_no_step(grating, monkeyp
 @pytest.mark.parametrize(
     "kind", ["rarity", "ssim", "squared_error", "discriminator", "features", "texture"]
 )
+@pytest.mark.filterwarnings("ignore:image looks unlike")
 def test_each_member_scores_by_itself(model, grating, kind):
     image = grating(96, 128)
     other = model.with_residual(kind)
@@ -205,6 +206,7 @@ def test_members_that_a_residual_does_not_need_are_not_computed(model, grating):
     assert inspected.reconstruction is None
 
 
+@pytest.mark.filterwarnings("ignore:image looks unlike")
 def test_model_file_gives_back_the_same_rarity(model, grating, tmp_path):
     model.save(tmp_path / "model.safetensors")
     read = DefectModel.load(tmp_path / "model.safetensors")

@@ -8,6 +8,7 @@ import tifffile
 from napari_builtins.io import napari_get_reader
 from PIL import Image
 
+from napari_ssim_defects.core.model import defect_model
 from napari_ssim_defects.io.artifacts.recipe import read_recipe
 from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.plugin.layers.provenance import inspected_area
@@ -114,6 +115,18 @@ def test_recipe_has_the_region(inspected, controller, state, tmp_path, wait_idle
     assert not state.status_is_error, state.status
     recipe = read_recipe(tmp_path / "job.toml")
     assert str(recipe.detection.roi) == "0:96,0:80"
+
+
+def test_a_foreign_image_is_told_where_one_detects(
+    controller, state, viewer, images, model, wait_idle, monkeypatch
+):
+    monkeypatch.setattr(defect_model, "looks_foreign", lambda *_: True)
+    state.model = model
+    state.detection_layers = (viewer.add_image(images.texture(0), name="part"),)
+    controller.detection.start()
+    wait_idle()
+    (notice,) = state.detection_notices
+    assert notice.startswith("'part' looks unlike all of the training images")
 
 
 def test_data_bar_and_odd_intensities_are_told_where_one_detects(

@@ -65,10 +65,13 @@ class PlaneDetected:
     reconstruction
         float32 array of shape (C, H, W), in the intensities of the input; None if there is none,
         as neither the residual nor the caller needed it.
+    foreign
+        Whether the plane as a whole is unlike the training images.
     """
 
     residual: npt.NDArray[np.float32]
     reconstruction: npt.NDArray[np.float32] | None
+    foreign: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +84,13 @@ class ImageDetected:
         float32 array of shape (..., H, W); 0 = perfectly good.
     reconstruction
         float32 array of the image's shape, without opacity; None if it was not asked for.
+    foreign
+        Whether a plane as a whole is unlike the training images.
     """
 
     residual: npt.NDArray[np.float32]
     reconstruction: npt.NDArray[np.float32] | None
+    foreign: bool
 
 
 _Message = TypeVar("_Message")

@@ -13,6 +13,8 @@ from ..config.residual_kinds import RarityResidual, ResidualConfig, SimpleResidu
 __all__ = [
     "combined_rarity",
     "fit_rarity",
+    "foreign_notice",
+    "looks_foreign",
     "offsets",
     "rarity",
     "rarity_levels",
@@ -128,6 +130,33 @@ def offsets(maps: Sequence[npt.NDArray[np.float32]], config: RarityResidual) -> 
             offset = float(rarity(np.full(1, lowest, np.float32), member.levels)[0]) - _USUAL
         found.append(min(max(0.0, offset), _LARGEST_OFFSET))
     return tuple(found)
+
+
+def looks_foreign(excess: Sequence[float], config: ResidualConfig) -> bool:
+    """Whether an image as a whole is unlike the good images, to the pretrained features.
+
+    Then nine in ten of its pixels are rarer than one good pixel in a hundred. Of five data sets
+    no image is, and every image of another of these materials (benchmarks/EXPERIMENTS.md).
+
+    Parameters
+    ----------
+    excess
+        The `offsets` of the image.
+    config
+        The residual.
+    """
+    return config.kind == "rarity" and any(
+        member.residual.kind == "features" and each >= _LARGEST_OFFSET
+        for member, each in zip(config.members, excess, strict=False)  # it may not be known yet
+    )
+
+
+def foreign_notice(name: str) -> str:
+    """Say of an image that it looks foreign."""
+    return (
+        f"{name} looks unlike all of the training images: another material, or other light, focus "
+        "or magnification; do not rely on what is found in it."
+    )
 
 
 def combined_rarity(

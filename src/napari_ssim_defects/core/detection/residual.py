@@ -26,6 +26,7 @@ __all__ = [
     "score_of",
     "score_plane",
     "score_tiles",
+    "score_whole_plane",
     "typical_tiles",
     "within",
 ]
@@ -39,6 +40,16 @@ def score_plane(
     config: ResidualConfig,
     inside: npt.NDArray[np.bool_] | None = None,
 ) -> npt.NDArray[np.float32]:
+    """Return the residual of a plane, float32 of shape (H, W); see `score_whole_plane`."""
+    return score_whole_plane(plane, predictions, config, inside)[0]
+
+
+def score_whole_plane(
+    plane: npt.NDArray[np.float32],
+    predictions: PlanePredictions,
+    config: ResidualConfig,
+    inside: npt.NDArray[np.bool_] | None = None,
+) -> tuple[npt.NDArray[np.float32], tuple[float, ...]]:
     """Score a plane by any residual, tile by tile.
 
     Parameters
@@ -54,8 +65,9 @@ def score_plane(
 
     Returns
     -------
-    numpy.ndarray
-        float32 of shape (H, W); higher values are less like good material.
+    residual, excess
+        float32 of shape (H, W), higher values are less like good material; and the `offsets` of
+        the plane, none but for a rarity.
     """
     shape = plane.shape[1], plane.shape[2]
     side, reach = score_tiles(config)
@@ -73,7 +85,7 @@ def score_plane(
     for tile in itertools.chain.from_iterable(boxes):
         maps = known.pop(tile) if tile in known else maps_of(tile)
         score[tile.slices] = score_of(maps, config, excess)
-    return score
+    return score, excess
 
 
 def score_tiles(config: ResidualConfig) -> tuple[int, int]:

@@ -27,7 +27,8 @@ from ..common.progress import (
 )
 from ..config import ResidualKind, TrainingConfig
 from ..detection.predictions import predict_plane
-from ..detection.residual import score_plane
+from ..detection.rarity import foreign_notice, looks_foreign
+from ..detection.residual import score_whole_plane
 from ..images.inspected_area import InspectedArea
 from ..images.intensity import IntensityRange
 from ..images.intensity_sample import intensity_sample
@@ -323,7 +324,7 @@ class DefectModel:
 
                 found = yield from relayed(steps, progress)
                 here = area.plane(planes.place(number))
-                score = here.embedded(score_plane(plane, found, residual, here.inside))
+                score, excess = score_whole_plane(plane, found, residual, here.inside)
                 reconstruction = found.reconstruction
                 if reconstruction is not None:
                     reconstruction = self.intensity.restore(reconstruction[: self.channels])
@@ -331,7 +332,8 @@ class DefectModel:
                         whole = planes[number]
                         whole[:, *area.box.slices] = reconstruction
                         reconstruction = whole
-                yield PlaneDetected(score, reconstruction)
+                foreign = looks_foreign(excess, residual)
+                yield PlaneDetected(here.embedded(score), reconstruction, foreign)
 
     def detect_image(
         self,
@@ -351,6 +353,7 @@ class DefectModel:
         """
         residuals: list[npt.NDArray[np.float32]] = []
         reconstructions: list[npt.NDArray[np.float32]] = []
+        foreign = False
         for message in self.detect(
             planes, stride=stride, device=device, reconstruct=reconstruct, area=area
         ):
@@ -358,11 +361,13 @@ class DefectModel:
                 yield message.fraction
                 continue
             residuals.append(message.residual)
+            foreign |= message.foreign
             if reconstruct and message.reconstruction is not None:
                 reconstructions.append(message.reconstruction)
         return ImageDetected(
             np.stack(residuals).reshape(planes.shape),
             planes.assembled(reconstructions) if reconstruct else None,
+            foreign,
         )
 
     def residual(
@@ -392,15 +397,17 @@ class DefectModel:
         Warns
         -----
         UserWarning
-            If intensities lie far outside those of the training images, on another scale.
+            If intensities lie far outside those of the training images, on another scale, or the
+            image looks unlike all of them.
         """
         planes = self.planes(image, channel_axis)
         area = None if roi is None else InspectedArea.of_mask(roi, planes.shape)
         found = drained(self.detect_image(planes, stride=stride, device=device, area=area))
         seen = planes if area is None else planes.cut(area.box)
-        odd = self.intensity_notice(seen)
-        if odd is not None:
-            warnings.warn(odd, stacklevel=2)
+        foreign = foreign_notice(planes.name) if found.foreign else None
+        for odd in (self.intensity_notice(seen), foreign):
+            if odd is not None:
+                warnings.warn(odd, stacklevel=2)
         return found.residual
 
     def intensity_notice(self, planes: Planes) -> str | None:

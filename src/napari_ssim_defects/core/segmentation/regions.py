@@ -79,11 +79,14 @@ class RegionsFound:
         (..., H, W), in memory or not.
     regions
         Plane and measurements of each region.
+    foreign
+        Whether the image as a whole is unlike the training images.
     """
 
     residual: ImageLike
     labels: ImageLike
     regions: list[tuple[int, Region]]
+    foreign: bool = False
 
 
 def label_regions(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], int]:

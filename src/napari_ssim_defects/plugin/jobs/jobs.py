@@ -202,6 +202,7 @@ def detect_layers(
     """
     import torch
 
+    from ...core.detection.rarity import foreign_notice
     from ...io.images.checks import unseen_notice
     from ...scale.file_detection import detected_in_blocks
 
@@ -227,6 +228,8 @@ def detect_layers(
                 yield Growing(source, large, None if source.rgb else axis)
                 without += 1
                 yield from _parts(grow(large, positions.get(source.key)), number, len(sources))
+                if large.store.foreign:
+                    yield Notices((foreign_notice(source.quoted),))
                 continue
 
             def progress(part: float, number: int = number) -> Fraction:
@@ -240,6 +243,8 @@ def detect_layers(
             yield Refused(str(error))
             refused += 1
             continue
+        if found.foreign:
+            yield Notices((foreign_notice(source.quoted),))
         axis = None if source.rgb else axis
         yield Detected(source, found.residual, found.reconstruction, axis, area)
     if not refused:
