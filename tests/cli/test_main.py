@@ -108,10 +108,10 @@ def test_train_writes_a_model_and_says_how_it_went(
     assert _run("train", good, "-o", path, "--epochs", 2, "--seed", 7, "--device", "cpu") == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"Saved {path}: loss ")
-    assert out.count("\n") == 1
     assert "Training on 2 planes, cpu" in err
     assert "100%" in err
     model = DefectModel.load(path)
+    assert out.splitlines()[1:] == [model.verdict.text]
     assert (model.config.name, model.config.epochs, model.config.seed) == ("quick", 2, 7)
     assert model.config.minutes is None
     assert "good_1.png" in model.provenance["training images"]

@@ -78,6 +78,8 @@ def run_train(
         f"Saved {output}: loss {loss:.4f} after {result['training_seconds']:.0f} s, "
         f"automatic threshold {model.auto_threshold:.3f}."
     )
+    if model.verdict is not None:
+        text += f"\n{model.verdict.text}"
     return result, text
 
 
