@@ -87,3 +87,39 @@ def test_the_wheel_changes_no_field_of_the_panel(
         turn(field, -2)
         after = field.currentIndex() if isinstance(field, QComboBox) else field.text()
         assert after == before, field.accessibleName()
+
+
+def in_sight(panel: DefectPanel, title: str) -> bool:
+    """Whether the title of a section and what is below it are in sight."""
+    scroll, section = panel.findChild(QScrollArea), panel._sections[title]
+    top = section.mapTo(scroll.viewport(), QPoint(0, 0)).y()
+    return 0 <= top < scroll.viewport().height() / 2 or (
+        top >= 0 and top + section.height() <= scroll.viewport().height()
+    )
+
+
+def test_what_a_detection_found_is_scrolled_into_sight(
+    panel, viewer, images, detected, controller, state, wait_idle, qtbot
+):
+    bar = panel.findChild(QScrollArea).verticalScrollBar()
+    detected(viewer.add_image(images.spoilt(1), name="bad"))
+    qtbot.waitUntil(lambda: in_sight(panel, "Segment"), timeout=5000)
+    bar.setValue(bar.maximum())
+    controller.detection.start()
+    wait_idle()
+    qtbot.waitUntil(lambda: in_sight(panel, "Segment"), timeout=5000)
+    controller.labelling.start()
+    wait_idle()
+    qtbot.waitUntil(lambda: in_sight(panel, "Regions"), timeout=5000)
+
+
+@pytest.mark.parametrize("width", [350, 300])
+def test_the_longest_usual_messages_are_whole(panel, state, qtbot, width):
+    panel.setFixedWidth(width)
+    state.status = (
+        "Trained, not saved yet. Usable: painted defects look worse to it than good material 92 "
+        "times in 100, and at most one spot is outlined by mistake in a good image."
+    )
+    label = panel.footer.status
+    qtbot.waitUntil(lambda: panel.footer.width() == width, timeout=5000)
+    assert label.heightForWidth(label.width()) <= label.height()

@@ -25,6 +25,7 @@ from ..layers.large import large_labels
 from ..layers.provenance import provenance, update_provenance
 from ..layers.region_features import RegionsMeasured, Spacing, checksum, regions_to_review
 from ..layers.spatial import pixel_size
+from ..previews.camera import canvas_size, look_at
 from ..state.panel_state import MARK, PanelState, RegionKey, RegionTable
 from .section import Panel, SectionController
 
@@ -215,13 +216,12 @@ class RegionSelection:
         hidden = [axis for axis in dims.not_displayed if axis >= dims.ndim - layer.ndim]
         if hidden:
             dims.set_point(hidden, [point[axis] for axis in hidden])
-        shown = [float(point[axis]) for axis in dims.displayed]
-        camera = getattr(self._viewer, "scene", self._viewer).camera  # 0.9, 0.7
-        camera.center = (*(0.0,) * (3 - len(shown)), *shown)
         # The region fills a fifth of the canvas, and what is around it stays in sight.
         wanted = max(_SURROUNDINGS * size, _LEAST_IN_SIGHT) * max(pixel_size(layer)[0])
-        canvas = min(getattr(self._viewer, "_canvas_size", (600, 800)))
-        camera.zoom = max(1.0, float(canvas)) / wanted
+        canvas = min(canvas_size(self._viewer))
+        look_at(
+            self._viewer, [float(point[axis]) for axis in dims.displayed], canvas / wanted, layer
+        )
 
     def _flash(self, layer: Labels) -> None:
         """Show the selected region alone for moments, so that it is seen which one is meant."""

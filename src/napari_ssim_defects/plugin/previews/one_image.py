@@ -17,6 +17,7 @@ from ..layers import (
     set_visible,
 )
 from ..state.panel_state import PanelState
+from .camera import bring_into_view
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -111,7 +112,8 @@ class OneImage:
         if not mine:
             return
         # In napari's grid, layers over the same place are seen side by side.
-        if not getattr(self._viewer, "canvas", self._viewer).grid.enabled:  # 0.9, 0.7
+        grid = getattr(self._viewer, "canvas", self._viewer).grid.enabled  # 0.9, 0.7
+        if not grid:
             for layer in layers:
                 other = image_key(layer)
                 if other not in (None, key) and any(_overlap(layer, each) for each in mine):
@@ -121,6 +123,8 @@ class OneImage:
             seen = self._hidden.pop(layer, layer.visible)
             set_visible(layer, seen or is_inspectable(layer))
         state.image = next((layer for layer in mine if is_inspectable(layer)), None)
+        if not grid:
+            bring_into_view(self._viewer, state.image or mine[0])
         heatmap = next((layer for layer in mine if is_heatmap(layer)), None)
         labels = None if heatmap is None else created_labels(heatmap, layers)
         active = layers.selection.active

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from napari.viewer import Viewer
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QFrame,
     QLabel,
     QProgressBar,
     QScrollArea,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 _STEPS = 1000
-_LINES = 3  # of a message
+_LINES = 4  # of a message; one or two more where the bar is while nothing is done
 # napari's themes hardly tell which button or box has the focus.
 _FOCUS = (
     "QPushButton:focus, QComboBox:focus, QAbstractSpinBox:focus, QLineEdit:focus, QCheckBox:focus,"
@@ -49,18 +50,16 @@ class Footer(QWidget):
         self._state = state
         self.bar = QProgressBar()
         self.bar.setAccessibleName("Progress")
-        policy = self.bar.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)  # else each job lays the whole window out twice
-        self.bar.setSizePolicy(policy)
         self.status = wrapped(QLabel())
+        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self.status.setAccessibleName("Status")
         self.status.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        self._fix_height()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 4, 6, 4)
         layout.setSpacing(4)
         layout.addWidget(self.bar)
-        layout.addWidget(self.status)
+        layout.addWidget(self.status, 1)
+        self._fix_height()
         for signal in (state.events.activity, state.events.progress, state.events.remaining):
             signal.connect(self._show_progress)
         for signal in (state.events.status, state.events.status_is_error):
@@ -69,16 +68,14 @@ class Footer(QWidget):
         self._show_status()
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Give messages one height, in the theme's font, so that none moves what lies above."""
+        """Take one height, in the theme's font, so that no job and no message lays out the rest."""
         super().showEvent(event)
         self._fix_height()
 
     def _fix_height(self) -> None:
-        self.status.ensurePolished()
-        text = self.status.text()
-        self.status.setText("\n".join("x" * _LINES))
-        self.status.setFixedHeight(self.status.sizeHint().height())
-        self.status.setText(text)
+        self.ensurePolished()
+        text = self.status.fontMetrics().lineSpacing() * _LINES
+        self.setFixedHeight(text + self.bar.sizeHint().height() + 20)  # and margins
 
     @while_alive
     def _show_progress(self) -> None:
@@ -143,7 +140,7 @@ class DefectPanel(QWidget):
         self.batch = BatchView(self.controller)
         self.images = ImageBar(self.controller)
         self.footer = Footer(self.state)
-        self._detected = self.state.heatmap is not None
+        self._detected, self._detecting = self.state.heatmap is not None, False
         self._sections = {
             "Train": Section("Train", self.train, expanded=True),
             "Detect": Section("Detect", self.detect, expanded=True),
@@ -162,7 +159,11 @@ class DefectPanel(QWidget):
         for section in self._sections.values():
             sections.addWidget(section)
         sections.addStretch(1)
-        scroll = QScrollArea()
+        self._scroll = scroll = QScrollArea()
+        self._opened = QTimer(self)  # sections have their places only when they are laid out
+        self._opened.setSingleShot(True)
+        self._opened.timeout.connect(self._reveal)
+        self._revealed: Section | None = None
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
@@ -177,6 +178,7 @@ class DefectPanel(QWidget):
         self.setStyleSheet(_FOCUS)
         self.state.events.heatmap.connect(self._on_heatmap)
         self.state.events.labels_layer.connect(self._on_labels_layer)
+        self.state.events.activity.connect(self._on_activity)
 
     def sizeHint(self) -> QSize:
         """Width that shows everything."""
@@ -188,10 +190,31 @@ class DefectPanel(QWidget):
         if self._detected and not there:  # another one moves nothing under the mouse
             if not self._sections["Segment"].is_expanded():
                 self._sections["Train"].set_expanded(False)  # what comes next is to be in sight
-            self._sections["Segment"].set_expanded(True)
             self._sections["Export"].set_expanded(True)
+            self._open("Segment")
 
     @while_alive
     def _on_labels_layer(self) -> None:
-        if self.state.labels_layer is not None:
-            self._sections["Regions"].set_expanded(True)
+        if self.state.labels_layer is not None and not self._sections["Regions"].is_expanded():
+            self._open("Regions")
+
+    @while_alive
+    def _on_activity(self, activity: str) -> None:
+        if self._detecting and activity == "idle" and self.state.heatmap is not None:
+            self._open("Segment")
+        self._detecting = activity == "detecting"
+
+    def _open(self, title: str) -> None:
+        """Open a section, and scroll as much of it into sight as there is room for."""
+        self._revealed = self._sections[title]
+        self._revealed.set_expanded(True)
+        self._opened.start(0)
+
+    def _reveal(self) -> None:
+        bar, section = self._scroll.verticalScrollBar(), self._revealed
+        viewport = self._scroll.viewport()
+        if section is None or bar is None or viewport is None:
+            return
+        top, bottom = section.y(), section.y() + section.height()
+        lowest = min(top, bottom - viewport.height())  # where all of it is in sight, or its top
+        bar.setValue(min(max(bar.value(), lowest), top))
