@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,17 +21,39 @@ from ..state.panel_state import EvaluationSummary
 from .section import Panel, SectionController
 
 if TYPE_CHECKING:
+    from napari.components import LayerList
+
     from ...core.evaluation.scores import Evaluation, ImageScores
     from ...core.images.inspected_area import InspectedArea
     from ...core.model.calibration import Calibration
     from ...core.model.corrections import Mark
 
-__all__ = ["EvaluationController", "is_truth"]
+__all__ = ["EvaluationController", "is_truth", "truth_of"]
+
+_OF_TRUTH = {"mask", "gt", "label", "labels", "ground", "truth"}
+_OF_IMAGES = {"defective", "image"}
 
 
 def is_truth(layer: Layer) -> bool:
     """Whether a layer can be ground truth: labels that detection has not made, or a mask."""
     return (isinstance(layer, Labels) and not provenance(layer)) or is_mask(layer)
+
+
+def truth_of(image: str, layers: LayerList) -> Layer | None:
+    """Return the ground truth that is called as an image is, as ``7_mask`` is for ``7``, if one is.
+
+    Words such as mask, gt, label and truth do not count; of several layers none is taken.
+    """
+    wanted = _words(image)
+    found = [layer for layer in layers if is_truth(layer) and _words(layer.name) == wanted]
+    return found[0] if wanted and len(found) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name that tell one image from another."""
+    name = re.sub(r" \[\d+\]$", "", name.casefold())  # napari's, of a second layer of that name
+    words = re.split(r"[\W_]+", name)
+    return [word for word in words if word not in _OF_TRUTH | _OF_IMAGES]
 
 
 class EvaluationController(SectionController):
@@ -40,7 +63,9 @@ class EvaluationController(SectionController):
 
     def __init__(self, panel: Panel) -> None:
         super().__init__(panel)
+        self._proposed: Layer | None = None
         self._connect(panel.state.events.heatmap, self._forget)
+        self._connect(panel.viewer.layers.events.inserted, self._propose)
 
     def start(self) -> None:
         """Score the current heatmap at the current threshold."""
@@ -82,6 +107,17 @@ class EvaluationController(SectionController):
 
     def _forget(self) -> None:
         self._state.evaluation = None
+        if self._state.truth_layer is self._proposed:
+            self._state.truth_layer = None  # of the image before
+        self._propose(another=True)
+
+    def _propose(self, _: object = None, *, another: bool = False) -> None:
+        """Choose the ground truth of the heatmap by its name, unless a person has chosen one."""
+        state = self._state
+        if state.heatmap is not None and (another or state.truth_layer is None):
+            found = truth_of(source_name(state.heatmap), self._viewer.layers)
+            if found is not None:
+                state.truth_layer = self._proposed = found
 
 
 def evaluation(

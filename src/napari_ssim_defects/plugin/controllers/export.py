@@ -43,6 +43,11 @@ class ExportController(SectionController):
         super().__init__(panel)
         self._connect(panel.state.events.model, self._on_model)
 
+    def _on_layer_removed(self, event: Any) -> None:
+        super()._on_layer_removed(event)
+        if not any(map(layers.is_heatmap, self._viewer.layers)):
+            self._state.export_folder = None  # the next images may be elsewhere
+
     def _on_model(self) -> None:
         """Choose no more what another model has made."""
         state = self._state
@@ -114,7 +119,8 @@ class ExportController(SectionController):
         if chosen is None and preferences().export_folder == Path.home():
             images = map(self._source, self._state.export_layers)
             paths = [image.source.path for image in images if image is not None]
-            chosen = next((Path(path).parent / RESULTS for path in paths if path), None)
+            folders = [Path(path).parent for path in paths if path]
+            chosen = (folders or [Path.home()])[-1] / RESULTS  # of the image that came last
         return Path(chosen or preferences().export_folder)
 
     def _begin(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import tifffile
+from napari.layers._source import layer_source
 
 from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.plugin.views.sections.export import ExportView
@@ -64,3 +65,23 @@ def test_exported_files_say_model_and_threshold(
         text = file.ome_metadata or file.imagej_metadata["Info"]
     assert "at threshold 1.25" in text
     assert state.model.provenance["created"] in text
+
+
+def test_the_folder_follows_the_images_until_one_is_typed_for_them(
+    view, viewer, state, images, detected, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path)  # what the preferences name here
+    layers = []
+    for material in ("gravel", "fibres"):
+        with layer_source(path=str(tmp_path / material / "bad.tif")):
+            layers.append(viewer.add_image(images.spoilt(1), name=material))
+        detected(layers[-1])
+        assert view.folder.text() == str(tmp_path / material / "results")
+    view.folder.setText(str(tmp_path / "mine"))
+    view.folder.editingFinished.emit()
+    detected(layers[0])
+    assert view.folder.text() == str(tmp_path / "mine")
+    viewer.layers.clear()
+    with layer_source(path=str(tmp_path / "steel" / "bad.tif")):
+        detected(viewer.add_image(images.spoilt(1), name="steel"))
+    assert view.folder.text() == str(tmp_path / "steel" / "results")
