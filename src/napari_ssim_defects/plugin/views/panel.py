@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 _STEPS = 1000
+_LAID_OUT = 250  # milliseconds in which a section that was opened gets its place
 _LINES = 4  # of a message; one or two more where the bar is while nothing is done
 # napari's themes hardly tell which button or box has the focus.
 _FOCUS = (
@@ -208,7 +209,7 @@ class DefectPanel(QWidget):
         """Open a section, and scroll as much of it into sight as there is room for."""
         self._revealed = self._sections[title]
         self._revealed.set_expanded(True)
-        self._opened.start(0)
+        self._opened.start(_LAID_OUT)
 
     def _reveal(self) -> None:
         bar, section = self._scroll.verticalScrollBar(), self._revealed
