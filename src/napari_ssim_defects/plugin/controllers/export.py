@@ -6,6 +6,9 @@ from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakSet
+
+import numpy as np
 
 from ...core.common.errors import InputError
 from ...core.config import SegmentationConfig
@@ -15,13 +18,14 @@ from ..jobs.export_job import Exportable, export_results
 from ..jobs.recipe_checks import RecipeReady, make_recipe
 from ..layers.provenance import is_by, provenance
 from ..layers.region_features import regions_to_review
-from ..layers.spatial import file_metadata
+from ..layers.spatial import file_metadata, pixel_size
+from ..previews.camera import bring_into_view
 from ..state.panel_state import Activity
 from ..state.preferences import preferences
 from .section import Panel, SectionController
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
 __all__ = ["RESULTS", "ExportController"]
 
@@ -41,7 +45,32 @@ class ExportController(SectionController):
 
     def __init__(self, panel: Panel) -> None:
         super().__init__(panel)
+        self._sized: WeakSet[Layer] = WeakSet()
         self._connect(panel.state.events.model, self._on_model)
+
+    def lacks_pixel_size(self) -> bool:
+        """Whether a chosen heatmap has no pixel size but, perhaps, one that was given here."""
+        chosen = self._state.export_layers
+        return any(layer in self._sized or pixel_size(layer)[1] is None for layer in chosen)
+
+    def set_pixel_size(self, size: float, unit: str) -> None:
+        """Give all layers that lie in pixels a pixel size; once more corrects it.
+
+        Parameters
+        ----------
+        size, unit
+            Width of a pixel, and its unit.
+        """
+        for layer in self._viewer.layers:
+            if layer in self._sized or pixel_size(layer)[1] is None:
+                self._sized.add(layer)
+                factors = np.ones(layer.ndim)
+                factors[-2:] = size / layer.scale[-1]
+                layer.scale, layer.translate = layer.scale * factors, layer.translate * factors
+                layer.units = (*layer.units[:-2], unit, unit)
+        self._preview.show_counts()
+        if self._state.image is not None:
+            bring_into_view(self._viewer, self._state.image)
 
     def _on_layer_removed(self, event: Any) -> None:
         super()._on_layer_removed(event)

@@ -137,6 +137,12 @@ class SegmentationPreview:
             return float(provenance(heatmap).get("auto_threshold", state.threshold))
         return preview.threshold
 
+    def show_counts(self) -> None:
+        """Show the numbers of the current heatmap again, whose pixels have another size."""
+        preview = self._previews.get(id(self._state.heatmap))
+        if isinstance(preview, HeatmapPreview):
+            self._on_counted(preview)
+
     def hide(self, heatmap: Any) -> None:
         """Hide the layer of a heatmap until the threshold moves again."""
         preview = self._previews.get(id(heatmap))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import tifffile
 from napari.layers._source import layer_source
@@ -85,3 +86,28 @@ def test_the_folder_follows_the_images_until_one_is_typed_for_them(
     with layer_source(path=str(tmp_path / "steel" / "bad.tif")):
         detected(viewer.add_image(images.spoilt(1), name="steel"))
     assert view.folder.text() == str(tmp_path / "steel" / "results")
+
+
+def test_a_pixel_size_is_typed_for_images_without_one(
+    view, viewer, controller, state, images, detected, wait_idle, tmp_path, qtbot
+):
+    bad = viewer.add_image(images.spoilt(1), name="bad")
+    truth = viewer.add_labels(np.eye(96, 80, dtype=int), name="truth")
+    (heatmap,) = detected(bad)
+    assert view.size_row.isVisibleTo(view)
+    qtbot.waitUntil(lambda: state.summary is not None, timeout=5000)
+    assert state.summary.area == ""
+    view.pixel.setValue(2.0)
+    view.pixel.setValue(0.5)  # corrected
+    assert "µm²" in state.summary.area
+    for layer in (bad, heatmap, truth, viewer.layers["bad threshold"]):
+        assert tuple(layer.scale) == (0.5, 0.5)
+    controller.export.start(tmp_path / "results")
+    wait_idle()
+    with tifffile.TiffFile(tmp_path / "results" / "bad.labels.ome.tif") as file:
+        assert 'PhysicalSizeX="0.5"' in file.ome_metadata
+    detected(viewer.add_image(images.spoilt(2), name="known", scale=(3, 3), units="um"))
+    view.pixel.setValue(0.25)
+    assert tuple(viewer.layers["known"].scale) == (3, 3)
+    state.export_layers = (viewer.layers["known residual"],)
+    assert not view.size_row.isVisibleTo(view)

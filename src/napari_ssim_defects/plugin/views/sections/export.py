@@ -20,7 +20,7 @@ from ....core.config import OutputKind
 from ...controllers.panel_controller import Controller
 from ...layers import is_heatmap
 from ...layers.provenance import is_by
-from ..widgets.fields import Choice, form, heading, while_alive
+from ..widgets.fields import Choice, NumberBox, form, heading, while_alive
 from ..widgets.layer_picker import LayerPicker
 from ..widgets.unsaved import unless_unsaved
 
@@ -70,6 +70,15 @@ class ExportView(QWidget):
             "Both keep scale and unit. OME-TIFF (.ome.tif) holds everything; "
             "ImageJ TIFF (.tif) opens in any Fiji at once, up to 4 GB and 65535 regions.",
         )
+        size_tip = (
+            "Width of a pixel of the images that have none in their files. Tables and files then "
+            "have sizes in its unit, too."
+        )
+        self.pixel = NumberBox(0, 1e6, decimals=4, tip=size_tip)
+        self.pixel.setSpecialValueText("not known")
+        self.unit = Choice({unit: unit for unit in ("nm", "µm", "mm")}, size_tip)
+        self.unit.setAccessibleName("Unit of the pixel size")
+        self.unit.show_value("µm")
         self.folder = QLineEdit()
         self.folder.setToolTip("Folder that the files are written to.")
         self.folder.setAccessibleName("Folder")
@@ -101,6 +110,11 @@ class ExportView(QWidget):
         how = QHBoxLayout()
         how.addLayout(form(("Images as", self.format)), 1)
         how.addWidget(self.replace)
+        self.size_row = QWidget()
+        size = QHBoxLayout(self.size_row)
+        size.setContentsMargins(0, 0, 0, 0)
+        size.addLayout(form(("Pixel size", self.pixel)), 3)
+        size.addWidget(self.unit, 1)
         where = QHBoxLayout()
         where.addWidget(self.folder, 1)
         where.addWidget(self.browse_button)
@@ -117,6 +131,7 @@ class ExportView(QWidget):
         layout.addWidget(self.picker)
         layout.addLayout(checks)
         layout.addLayout(how)
+        layout.addWidget(self.size_row)
         layout.addLayout(where)
         layout.addWidget(self.export_button)
         layout.addLayout(copies)
@@ -132,6 +147,8 @@ class ExportView(QWidget):
         self.format.chosen.connect(
             lambda form: setattr(state, "outputs", state.outputs.replace(format=form))
         )
+        self.pixel.edited.connect(self._on_size)
+        self.unit.chosen.connect(self._on_size)
         self.folder.editingFinished.connect(self._on_folder)
         self.browse_button.clicked.connect(self._on_browse)
         self.replace.toggled.connect(lambda checked: setattr(state, "replace_files", checked))
@@ -156,6 +173,10 @@ class ExportView(QWidget):
     def _on_kinds(self) -> None:
         kinds = tuple(kind for kind, box in self.kinds.items() if box.isChecked())
         self._state.outputs = self._state.outputs.replace(kinds=kinds)
+
+    def _on_size(self) -> None:
+        if self.pixel.value() > 0:
+            self._controller.set_pixel_size(self.pixel.value(), self.unit.currentData())
 
     def _on_folder(self) -> None:
         text = self.folder.text().strip()
@@ -184,6 +205,7 @@ class ExportView(QWidget):
         if tuple(self.picker.selected()) != state.export_layers:
             self.picker.set_selected(state.export_layers)
         self.picker.renew()
+        self.size_row.setVisible(self._controller.lacks_pixel_size())
         self.folder.setText(str(self._controller.folder()))
         for kind, box in self.kinds.items():
             box.blockSignals(True)  # the boxes change one after another, and only all of them count
