@@ -156,7 +156,8 @@ def test_the_selected_or_the_latest_layer_is_listed(state, viewer, commit):
 
 
 def test_a_row_leads_to_its_region_in_the_world(state, controller, viewer, commit):
-    layer = commit(two_regions(), scale=(0.5, 0.25), translate=(100, 200), rotate=30, units="um")
+    labels = np.pad(two_regions(), ((0, 360), (0, 540)))  # a small image is seen whole
+    layer = commit(labels, scale=(0.5, 0.25), translate=(100, 200), rotate=30, units="um")
     viewer.layers.selection.active = viewer.layers["image"]
     controller.regions.select(row_of(state, 2))
     assert state.selected_region == (0, 2)
@@ -166,7 +167,8 @@ def test_a_row_leads_to_its_region_in_the_world(state, controller, viewer, commi
 
 
 def test_a_row_of_a_stack_leads_to_its_plane(state, controller, viewer, commit):
-    layer = commit(stack(), scale=(2, 0.5, 0.5), translate=(10, 0, 0), units="um")
+    labels = np.pad(stack(), ((0, 0), (0, 360), (0, 540)))
+    layer = commit(labels, scale=(2, 0.5, 0.5), translate=(10, 0, 0), units="um")
     assert column(state, "plane") == [0, 2]
     controller.regions.select(row_of(state, 2))
     assert viewer.dims.current_step[0] == 2

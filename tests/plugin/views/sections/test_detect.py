@@ -123,7 +123,7 @@ class TestUnsavedModels:
 
 
 def test_while_a_model_is_trained_the_verdict_on_the_last_one_is_not_shown(view, state, model):
-    state.model = replace(model, skill=0.99)
+    state.model = replace(model, painted=(PaintedDefect(500, model.auto_threshold + 1),))
     state.activity = "training"
     assert not view.verdict.isVisible()
     assert view.model_label.text() == "A model is being trained."
