@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn, TypeAlias, get_args
 
 from ..core.common.errors import InputError
 from ..core.common.frozen_model import FrozenModel, Shown, shown
@@ -37,6 +37,9 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see {self.prog} --help.")
 
 
+_Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
+
+
 def argument_parser() -> argparse.ArgumentParser:
     """Return the parser; what it parses has the name of the command in ``command``.
 
@@ -49,92 +52,117 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version("napari-ssim-defects"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="the whole job on generated sample images")
-    demo.add_argument("--out", type=Path, default=Path("demo-results"), metavar="DIR",
-                      help="folder for the results (default: %(default)s)")  # fmt: skip
-    _setting(demo, TrainingConfig, "minutes")
-    demo.add_argument("--no-gui", action="store_true", help="never open napari")
-    demo.add_argument("--json", action="store_true", help="print one JSON object")
+    for add in (
+        _add_demo,
+        _add_train,
+        _add_detect,
+        _add_run,
+        _add_evaluate,
+        _add_calibrate,
+        _add_info,
+    ):
+        add(commands)
+    return parser
 
-    train = commands.add_parser("train", help="train a model on defect-free images")
-    train.add_argument("good", nargs="+", metavar="GOOD",
-                       help="defect-free images: files, folders or globs")  # fmt: skip
-    train.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL",
-                       help="model file to write (.safetensors)")  # fmt: skip
-    train.add_argument("--preset", choices=list(PRESETS), default="quick",
-                       help="named settings (default: %(default)s)")  # fmt: skip
-    _setting(train, TrainingConfig, "system", default=None)
-    _setting(train, TrainingConfig, "feature_network", "--features", default=None)
-    train.add_argument("--alexnet", type=Path, metavar="FILE",
-                       help="weights of AlexNet for fmae (.safetensors or torchvision's .pth; "
-                       "default: fetched once)")  # fmt: skip
-    train.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
-                       help=f"{_POLICY} (default: regions:1)")  # fmt: skip
-    _region(train, "what of the images is learnt")
+
+def _add_demo(commands: _Commands) -> None:
+    parser = commands.add_parser("demo", help="the whole job on generated sample images")
+    parser.add_argument("--out", type=Path, default=Path("demo-results"), metavar="DIR",
+                        help="folder for the results (default: %(default)s)")  # fmt: skip
+    _setting(parser, TrainingConfig, "minutes")
+    parser.add_argument("--no-gui", action="store_true", help="never open napari")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_train(commands: _Commands) -> None:
+    parser = commands.add_parser("train", help="train a model on defect-free images")
+    parser.add_argument("good", nargs="+", metavar="GOOD",
+                        help="defect-free images: files, folders or globs")  # fmt: skip
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL",
+                        help="model file to write (.safetensors)")  # fmt: skip
+    parser.add_argument("--preset", choices=list(PRESETS), default="quick",
+                        help="named settings (default: %(default)s)")  # fmt: skip
+    _setting(parser, TrainingConfig, "system", default=None)
+    _setting(parser, TrainingConfig, "feature_network", "--features", default=None)
+    parser.add_argument("--alexnet", type=Path, metavar="FILE",
+                        help="weights of AlexNet for fmae (.safetensors or torchvision's .pth; "
+                        "default: fetched once)")  # fmt: skip
+    parser.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
+                        help=f"{_POLICY} (default: regions:1)")  # fmt: skip
+    _region(parser, "what of the images is learnt")
     for name in ("minutes", "epochs", "seed"):
-        _setting(train, TrainingConfig, name, default=None)
-    train.add_argument("--resume", action="store_true",
-                       help="go on with a training that was killed or stopped, given the same "
-                       "images and options")  # fmt: skip
-    _device_and_json(train)
+        _setting(parser, TrainingConfig, name, default=None)
+    parser.add_argument("--resume", action="store_true",
+                        help="go on with a training that was killed or stopped, given the same "
+                        "images and options")  # fmt: skip
+    _device_and_json(parser)
 
-    detect = commands.add_parser("detect", help="find and outline defects")
-    detect.add_argument("model", type=Path, metavar="MODEL")
-    detect.add_argument("images", nargs="+", metavar="IMAGES",
+
+def _add_detect(commands: _Commands) -> None:
+    parser = commands.add_parser("detect", help="find and outline defects")
+    parser.add_argument("model", type=Path, metavar="MODEL")
+    parser.add_argument("images", nargs="+", metavar="IMAGES",
                         help="images to inspect: files, folders or globs")  # fmt: skip
-    detect.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="folder for residuals, labels and regions.csv")  # fmt: skip
-    _scoring(detect)
-    _region(detect, "what of the images is inspected")
-    _segmentation(detect)
-    _outputs(detect)
-    detect.add_argument("--overwrite", action="store_true",
+    _scoring(parser)
+    _region(parser, "what of the images is inspected")
+    _segmentation(parser)
+    _outputs(parser)
+    parser.add_argument("--overwrite", action="store_true",
                         help="inspect images again that an earlier run has finished")  # fmt: skip
-    _setting(detect, DetectionRecipe, "report")
-    _setting(detect, DetectionRecipe, "cluster")
-    _device_and_json(detect)
+    _setting(parser, DetectionRecipe, "report")
+    _setting(parser, DetectionRecipe, "cluster")
+    _device_and_json(parser)
 
-    run = commands.add_parser("run", help="do what a recipe says: train, detect, or both")
-    run.add_argument("recipe", type=Path, metavar="RECIPE",
-                     help="TOML file, written by the panel or by hand")  # fmt: skip
-    run.add_argument("--overwrite", action="store_true",
-                     help="train again, and inspect images again, where an earlier run has "
-                     "finished")  # fmt: skip
-    _setting(run, DetectionRecipe, "cluster")
-    _device_and_json(run)
 
-    evaluate = commands.add_parser("evaluate", help="score a model against ground truth")
-    evaluate.add_argument("model", type=Path, metavar="MODEL")
-    evaluate.add_argument("test", metavar="TEST_DIR", help="images with defects, or without")
-    evaluate.add_argument("masks", type=Path, metavar="MASK_DIR", nargs="?",
-                          help="their masks, of the same names; non-zero = defect (default: no "
-                          "image has a defect)")  # fmt: skip
-    _scoring(evaluate)
-    _region(evaluate, "what of the images is inspected and counts")
-    _segmentation(evaluate)
-    evaluate.add_argument("--plot", type=Path, metavar="FILE",
-                          help="write ROC, precision-recall, overlap and FROC curves to a PNG, "
-                          "SVG or PDF file")  # fmt: skip
-    _device_and_json(evaluate)
+def _add_run(commands: _Commands) -> None:
+    parser = commands.add_parser("run", help="do what a recipe says: train, detect, or both")
+    parser.add_argument("recipe", type=Path, metavar="RECIPE",
+                        help="TOML file, written by the panel or by hand")  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true",
+                        help="train again, and inspect images again, where an earlier run has "
+                        "finished")  # fmt: skip
+    _setting(parser, DetectionRecipe, "cluster")
+    _device_and_json(parser)
 
-    calibrate = commands.add_parser(
+
+def _add_evaluate(commands: _Commands) -> None:
+    parser = commands.add_parser("evaluate", help="score a model against ground truth")
+    parser.add_argument("model", type=Path, metavar="MODEL")
+    parser.add_argument("test", metavar="TEST_DIR", help="images with defects, or without")
+    parser.add_argument("masks", type=Path, metavar="MASK_DIR", nargs="?",
+                        help="their masks, of the same names; non-zero = defect (default: no "
+                        "image has a defect)")  # fmt: skip
+    _scoring(parser)
+    _region(parser, "what of the images is inspected and counts")
+    _segmentation(parser)
+    parser.add_argument("--plot", type=Path, metavar="FILE",
+                        help="write ROC, precision-recall, overlap and FROC curves to a PNG, "
+                        "SVG or PDF file")  # fmt: skip
+    _device_and_json(parser)
+
+
+def _add_calibrate(commands: _Commands) -> None:
+    parser = commands.add_parser(
         "calibrate", help="measure good images anew and choose the automatic threshold"
     )
-    calibrate.add_argument("model", type=Path, metavar="MODEL")
-    calibrate.add_argument("good", nargs="+", metavar="GOOD",
-                           help="defect-free images that were not trained on: files, folders or "
-                           "globs")  # fmt: skip
-    calibrate.add_argument("-o", "--output", type=Path, metavar="MODEL",
-                           help="model file to write (default: the same)")  # fmt: skip
-    calibrate.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
-                           help=f"{_POLICY} (default: as before)")  # fmt: skip
-    _region(calibrate, "what of the images is measured")
-    _device_and_json(calibrate)
+    parser.add_argument("model", type=Path, metavar="MODEL")
+    parser.add_argument("good", nargs="+", metavar="GOOD",
+                        help="defect-free images that were not trained on: files, folders or "
+                        "globs")  # fmt: skip
+    parser.add_argument("-o", "--output", type=Path, metavar="MODEL",
+                        help="model file to write (default: the same)")  # fmt: skip
+    parser.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
+                        help=f"{_POLICY} (default: as before)")  # fmt: skip
+    _region(parser, "what of the images is measured")
+    _device_and_json(parser)
 
-    info = commands.add_parser("info", help="print what a model file holds")
-    info.add_argument("model", type=Path, metavar="MODEL")
-    info.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser
+
+def _add_info(commands: _Commands) -> None:
+    parser = commands.add_parser("info", help="print what a model file holds")
+    parser.add_argument("model", type=Path, metavar="MODEL")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def segmentation_config(options: argparse.Namespace) -> SegmentationConfig:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.common.text import counted
-from .terminal import Bar, say_notices
+from .terminal import Bar, CommandResult, say_notices
 
 if TYPE_CHECKING:
     from ..core.config import ResidualKind
@@ -34,10 +34,8 @@ def threshold_of(policy: ThresholdPolicy | None, model: DefectModel) -> float:
     return model.auto_threshold if policy is None else policy.of(model.corrected.calibration)
 
 
-def run_detect(
-    recipe: DetectionRecipe, model_path: Path, *, overwrite: bool
-) -> tuple[int, dict[str, Any], str]:
-    """Detect defects; returns the exit status, and the result for programs and as text.
+def run_detect(recipe: DetectionRecipe, model_path: Path, *, overwrite: bool) -> CommandResult:
+    """Detect defects and write the results; the exit status is 2 if an image could not be used.
 
     Parameters
     ----------
@@ -123,7 +121,7 @@ def run_detect(
         f"Wrote {', '.join(outputs.kinds)} of {counted(len(done) - earlier, 'image')} to "
         f"{recipe.folder}."
     )
-    return (2 if failed else 0), result, "\n".join(lines)
+    return CommandResult(result, "\n".join(lines), 2 if failed else 0)
 
 
 def _names(paths: Sequence[Path]) -> str | list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.common.text import counted
 from .arguments import segmentation_config
-from .terminal import Bar, say_notices
+from .terminal import Bar, CommandResult, say_notices
 
 if TYPE_CHECKING:
     from ..scale.folders import FilesEvaluated
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["run_evaluate"]
 
 
-def run_evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    """Score a model; returns what to print for programs and for people."""
+def run_evaluate(options: argparse.Namespace) -> CommandResult:
+    """Score a model on test images."""
     from ..io.images.checks import files_data_bar_notice
     from ..io.images.image_file import find_images, unread_notice
     from ..scale.folders import FileProgress, evaluate_files
@@ -47,8 +47,8 @@ def run_evaluate(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
                 say_notices(done.notices, bar)
     if options.plot is not None:
         write_curves(options.plot, done.evaluation)
-    result = {"residual": model.config.residual.kind, "threshold": threshold, **_result(done)}
-    return result, _text(done, threshold)
+    values = {"residual": model.config.residual.kind, "threshold": threshold, **_result(done)}
+    return CommandResult(values, _text(done, threshold))
 
 
 def _result(done: FilesEvaluated) -> dict[str, Any]:

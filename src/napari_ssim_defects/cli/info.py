@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from ..core.config.residual_kinds import RESIDUAL_NAMES
 from ..core.model.verdict import trained_on
 from ..io.artifacts.model_header import ModelSummary, read_summary
+from .terminal import CommandResult
 
 __all__ = ["run_info"]
 
 
-def run_info(path: Path) -> tuple[dict[str, Any], str]:
-    """Read a model file; returns what to print for programs and for people."""
+def run_info(path: Path) -> CommandResult:
+    """Read a model file, and say what it holds."""
     model = read_summary(path)
     header, calibration = model.header, model.calibration
     verdict, corrected = model.verdict, model.corrected
@@ -42,7 +42,7 @@ def run_info(path: Path) -> tuple[dict[str, Any], str]:
             for entry in header.history
         ],
     }
-    return result, "\n".join(_lines(path, model))
+    return CommandResult(result, "\n".join(_lines(path, model)))
 
 
 def _lines(path: Path, model: ModelSummary) -> list[str]:

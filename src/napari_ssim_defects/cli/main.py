@@ -7,16 +7,15 @@ line on stderr that says what is wrong and what to do), 1 anything else.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core.common.errors import NOT_ENOUGH_MEMORY, InputError, is_out_of_memory
-from ..core.common.text import counted
 from .arguments import argument_parser, detection_recipe, training_recipe
-from .terminal import Bar, say_notices
+from .terminal import CommandResult
 
 if TYPE_CHECKING:
     from .demo import DemoResults
@@ -28,11 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     try:
         commands = {
-            "demo": _demo, "train": _train, "detect": _detect, "run": _run, "evaluate": _evaluate,
+            "train": _train, "detect": _detect, "run": _run, "evaluate": _evaluate,
             "calibrate": _calibrate, "info": _info
         }  # fmt: skip
         options = argument_parser().parse_args(arguments)
-        status = commands[options.command](options)
+        if options.command == "demo":
+            return _demo(options)
+        result = commands[options.command](options)
+        result.print(as_json=options.json)
+        return result.status
     except InputError as error:
         # Names of files may hold line breaks.
         print(f"napari-ssim-defects: {' '.join(str(error).splitlines())}", file=sys.stderr)
@@ -49,97 +52,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python writes what is left in the buffer when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return status
 
 
-def _train(options: argparse.Namespace) -> int:
+def _train(options: argparse.Namespace) -> CommandResult:
     from .train import run_train
 
-    result, text = run_train(training_recipe(options), options.output, resume=options.resume)
-    if result["stopped"] or result["share_of_training"] < 1:
-        text += " The same command with --resume goes on with the training."
-    _print(options, result, text)
-    return 0
+    result = run_train(training_recipe(options), options.output, resume=options.resume)
+    if result.values["stopped"] or result.values["share_of_training"] < 1:
+        text = f"{result.text} The same command with --resume goes on with the training."
+        return replace(result, text=text)
+    return result
 
 
-def _detect(options: argparse.Namespace) -> int:
+def _detect(options: argparse.Namespace) -> CommandResult:
     from .detect import run_detect
 
-    recipe = detection_recipe(options)
-    status, result, text = run_detect(recipe, options.model, overwrite=options.overwrite)
-    _print(options, result, text)
-    return status
+    return run_detect(detection_recipe(options), options.model, overwrite=options.overwrite)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> CommandResult:
     from .run import run_recipe
 
-    status, result, text = run_recipe(
-        options.recipe, options.device, options.cluster, overwrite=options.overwrite
-    )
-    _print(options, result, text)
-    return status
+    return run_recipe(options.recipe, options.device, options.cluster, overwrite=options.overwrite)
 
 
-def _evaluate(options: argparse.Namespace) -> int:
+def _evaluate(options: argparse.Namespace) -> CommandResult:
     from .evaluate import run_evaluate
 
-    result, text = run_evaluate(options)
-    _print(options, result, text)
-    return 0
+    return run_evaluate(options)
 
 
-def _calibrate(options: argparse.Namespace) -> int:
-    from ..core.common.progress import drained
-    from ..core.model.calibrate import calibrate
-    from ..core.model.defect_model import DefectModel
-    from ..io.files.atomic import ensure_writable
-    from ..io.images.good_images import good_images
+def _calibrate(options: argparse.Namespace) -> CommandResult:
+    from .calibrate import run_calibrate
 
-    output = options.output or options.model
-    model = DefectModel.load(options.model)
-    ensure_writable(output)  # before the work, not after it
-    good = good_images(options.good, model=model, roi=options.roi)
-    say_notices(good.notices)
-    steps = calibrate(
-        model,
-        good.pixels,
-        options.auto_threshold,
-        channel_axis=good.channel_axis,
-        names=good.names,
-        device=options.device,
-        masks=good.masks,
-    )
-    with Bar("measuring good images") as bar:
-        model = drained(steps, lambda message: bar.show(message.fraction, ""))
-    model.save(output)
-    result = {
-        "model": str(output),
-        "images": len(good.pixels),
-        "calibration_pixels": model.calibration.pixels,
-        "policy": str(model.threshold),
-        "auto_threshold": model.auto_threshold,
-    }
-    text = (
-        f"Saved {output}: automatic threshold {model.auto_threshold:.4g} ({model.threshold}), from "
-        f"{counted(len(good.pixels), 'image')}."
-    )
-    _print(options, result, text)
-    return 0
+    return run_calibrate(options)
 
 
-def _info(options: argparse.Namespace) -> int:
+def _info(options: argparse.Namespace) -> CommandResult:
     from .info import run_info
 
-    _print(options, *run_info(options.model))
-    return 0
+    return run_info(options.model)
 
 
 def _demo(options: argparse.Namespace) -> int:
+    """Print the result before napari opens on it."""
     from .demo import run_demo
 
     results = run_demo(options.out, options.minutes)
-    _print(options, results.summary, results.text)
+    CommandResult(results.summary, results.text).print(as_json=options.json)
     if not options.no_gui:
         refusal = show_results(results)
         if refusal:
@@ -162,10 +122,3 @@ def show_results(results: DemoResults) -> str:
         )
     show_demo(results)
     return ""
-
-
-def _print(options: argparse.Namespace, result: Mapping[str, Any], text: str) -> None:
-    if options.json:
-        text = json.dumps(result, indent=2)
-    encoding = sys.stdout.encoding
-    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.common.errors import InputError
 from .detect import run_detect
+from .terminal import CommandResult
 from .train import run_train, training_result
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ __all__ = ["run_recipe"]
 
 def run_recipe(
     path: Path, device: str | None, cluster: str | None, *, overwrite: bool
-) -> tuple[int, dict[str, Any], str]:
-    """Train and detect; returns the exit status, and the result for programs and as text.
+) -> CommandResult:
+    """Train and detect; the exit status is 1 if the training was stopped.
 
     Parameters
     ----------
@@ -39,19 +40,20 @@ def run_recipe(
 
     recipe = _elsewhere(read_recipe(path), device, cluster)
     _refuse_missing(recipe)
-    result: dict[str, Any] = {"recipe": str(path), "training": None, "detection": None}
+    values: dict[str, Any] = {"recipe": str(path), "training": None, "detection": None}
     status, texts = 0, []
     if recipe.training is not None:
-        result["training"], text = _train(recipe.training, recipe.model, overwrite)
-        texts.append(text)
-        if result["training"]["stopped"]:  # what it was to find is not asked for any more
-            return 1, result, f"{text} The same command goes on with the training."
+        trained = _train(recipe.training, recipe.model, overwrite)
+        values["training"] = trained.values
+        texts.append(trained.text)
+        if trained.values["stopped"]:  # what it was to find is not asked for any more
+            text = f"{trained.text} The same command goes on with the training."
+            return CommandResult(values, text, status=1)
     if recipe.detection is not None:
-        status, result["detection"], text = run_detect(
-            recipe.detection, recipe.model, overwrite=overwrite
-        )
-        texts.append(text)
-    return status, result, "\n".join(texts)
+        detected = run_detect(recipe.detection, recipe.model, overwrite=overwrite)
+        values["detection"], status = detected.values, detected.status
+        texts.append(detected.text)
+    return CommandResult(values, "\n".join(texts), status)
 
 
 def _elsewhere(recipe: Recipe, device: str | None, cluster: str | None) -> Recipe:
@@ -75,20 +77,20 @@ def _refuse_missing(recipe: Recipe) -> None:
         ensure_folder(recipe.detection.folder)
 
 
-def _train(recipe: TrainingRecipe, output: Path, overwrite: bool) -> tuple[dict[str, Any], str]:
+def _train(recipe: TrainingRecipe, output: Path, overwrite: bool) -> CommandResult:
     """Train, resume a training, or skip a finished one."""
     from ..io.artifacts.checkpoint_file import checkpoint_path
 
     begun = checkpoint_path(output).exists()
     if output.exists() and not (begun or overwrite):
         return _trained_earlier(recipe, output)
-    result, text = run_train(
+    result = run_train(
         recipe, output, resume=begun and not overwrite, hint="without --overwrite it would"
     )
-    return {**result, "earlier": False}, text
+    return replace(result, values={**result.values, "earlier": False})
 
 
-def _trained_earlier(recipe: TrainingRecipe, output: Path) -> tuple[dict[str, Any], str]:
+def _trained_earlier(recipe: TrainingRecipe, output: Path) -> CommandResult:
     """Return the existing model if it is that of the recipe."""
     from ..core.model.defect_model import DefectModel
     from ..core.training.train import trained_by
@@ -107,8 +109,8 @@ def _trained_earlier(recipe: TrainingRecipe, output: Path) -> tuple[dict[str, An
     if policy is not None and policy != model.threshold:
         model = replace(model, threshold=policy)
         model.save(output)
-    result = training_result(output, model, None, stopped=False)
-    return {
-        **result,
-        "earlier": True,
-    }, f"{output} had been trained earlier; --overwrite trains it again."
+    values = training_result(output, model, None, stopped=False)
+    return CommandResult(
+        {**values, "earlier": True},
+        f"{output} had been trained earlier; --overwrite trains it again.",
+    )

@@ -1,22 +1,40 @@
-"""Progress bars, notices and interrupts of long commands."""
+"""Results, progress bars, notices and interrupts of commands."""
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["Bar", "deferred_interrupt", "say_notices"]
+__all__ = ["Bar", "CommandResult", "deferred_interrupt", "say_notices"]
 
 
 _LAYOUT = "{desc} {percentage:3.0f}% |{bar}| {elapsed}{postfix}"
 _LOG_SECONDS = 10  # between lines where stderr is no terminal, but a log file
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a command prints, for programs or for people, and its exit status."""
+
+    values: Mapping[str, Any]
+    text: str
+    status: int = 0
+
+    def print(self, *, as_json: bool) -> None:
+        """Write it to stdout, whatever its encoding."""
+        text = json.dumps(self.values, indent=2) if as_json else self.text
+        encoding = sys.stdout.encoding
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.flush()
 
 
 class Bar:

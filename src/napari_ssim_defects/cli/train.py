@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.common.errors import InputError
-from .terminal import Bar, deferred_interrupt, say_notices
+from .terminal import Bar, CommandResult, deferred_interrupt, say_notices
 
 if TYPE_CHECKING:
     from ..core.model.defect_model import DefectModel
@@ -26,8 +26,8 @@ __all__ = ["run_train", "training_result"]
 
 def run_train(
     recipe: TrainingRecipe, output: Path, *, resume: bool, hint: str = "--resume would"
-) -> tuple[dict[str, Any], str]:
-    """Train and write the model; returns the result for programs and as text.
+) -> CommandResult:
+    """Train and write the model.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def run_train(
     )
     if model.verdict is not None:
         text += f"\n{model.verdict.text}"
-    return result, text
+    return CommandResult(result, text)
 
 
 def training_result(

@@ -254,15 +254,16 @@ def test_info_tells_corrections_without_the_network(grey_model, tmp_path):
     residual = residual_with(3.0, 9.0)
     told = nsd.correct(grey_model, residual, good=residual == 9.0, defects=residual == 3.0)
     told.save(tmp_path / "told.safetensors")
-    values, text = run_info(tmp_path / "told.safetensors")
-    assert told.corrected.text in text.splitlines()
+    info = run_info(tmp_path / "told.safetensors")
+    values = info.values
+    assert told.corrected.text in info.text.splitlines()
     assert values["auto_threshold"] == told.auto_threshold
     assert values["threshold_before_corrections"] == grey_model.auto_threshold
     assert [mark["verdict"] for mark in values["corrections"]] == ["good", "defect"]
     grey_model.save(tmp_path / "as-before.safetensors")
-    values, text = run_info(tmp_path / "as-before.safetensors")
-    assert values["corrections"] == []
-    assert "Corrections" not in text
+    info = run_info(tmp_path / "as-before.safetensors")
+    assert info.values["corrections"] == []
+    assert "Corrections" not in info.text
 
 
 def test_a_file_from_before_corrections_is_read(grey_model, tmp_path):
