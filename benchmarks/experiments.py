@@ -20,7 +20,7 @@ from PIL import Image
 
 from napari_ssim_defects import DefectModel, InputError, TrainingConfig, train
 from napari_ssim_defects.cli.terminal import Bar
-from napari_ssim_defects.core.common.device import place
+from napari_ssim_defects.core.common.device import to_device
 from napari_ssim_defects.core.common.memory import memory_kept
 from napari_ssim_defects.core.common.progress import drained
 from napari_ssim_defects.core.config import ResidualKind
@@ -99,7 +99,7 @@ def trainer(config: TrainingConfig, device: torch.device, at_once: int = 1) -> T
     fixed = source.cut(source.positions(16, np.random.default_rng(0)))
     return Trainer(
         config,
-        place(network, device),
+        to_device(network, device),
         device,
         BatchLoader(
             PatchSampler(source, config.patches, config.fixed_patches, 0), criterion, at_once

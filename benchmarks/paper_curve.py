@@ -20,7 +20,7 @@ from experiments import kept, open_dataset, printed
 
 from napari_ssim_defects import TrainingConfig, train
 from napari_ssim_defects.cli.terminal import Bar
-from napari_ssim_defects.core.common.device import choose_device, place
+from napari_ssim_defects.core.common.device import choose_device, to_device
 from napari_ssim_defects.core.common.progress import drained
 from napari_ssim_defects.core.config import FeatureNetwork, SSIMConfig, SSIMResidual
 from napari_ssim_defects.core.detection.predictions import predict_plane
@@ -138,7 +138,7 @@ def _scores(dataset: Dataset, config: TrainingConfig, file: Path, every: int) ->
     arrays, metadata = read_safetensors(file)
     network = Autoencoder.of(config, 1)
     load_arrays(network, arrays)
-    network = place(network, device).eval()
+    network = to_device(network, device).eval()
     evaluator = Evaluator()
     tests = list(zip(dataset.test, dataset.masks, strict=True))[::every]
     with Bar(f"scoring {file.stem}") as bar:

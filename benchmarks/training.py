@@ -32,7 +32,7 @@ from experiments import fibres, seconds, trainer
 from torch import nn
 
 from napari_ssim_defects import TrainingConfig
-from napari_ssim_defects.core.common.device import place
+from napari_ssim_defects.core.common.device import to_device
 from napari_ssim_defects.core.config import SSIMConfig
 from napari_ssim_defects.core.detection.reconstruction import reconstruct_plane
 from napari_ssim_defects.core.images.tiles import patch_starts
@@ -112,7 +112,7 @@ def training(rounds: int, batch: int, patch_size: int, limits: dict[str, float])
         loss.backward()
         adam.step()
 
-    alone = place(Autoencoder.of(config, 1), CPU)
+    alone = to_device(Autoencoder.of(config, 1), CPU)
     images = torch.rand(batch, 1, patch_size, patch_size)
     images = images.contiguous(memory_format=torch.channels_last)
     slope = torch.ones_like(images)
@@ -245,7 +245,7 @@ def ssim_losses(
 def reconstruction(rounds: int, height: int, width: int, patch_size: int) -> dict[str, Any]:
     """A whole plane at the paper's stride, and the network's own forward pass."""
     config = TrainingConfig.preset("paper", patch_size=patch_size)
-    network = place(Autoencoder.of(config, 1), CPU).eval()
+    network = to_device(Autoencoder.of(config, 1), CPU).eval()
     plane = np.random.default_rng(0).random((1, height, width), dtype=np.float32)
     rows, columns = (patch_starts(side, patch_size, config.stride) for side in (height, width))
     count, size = len(rows) * len(columns), 32

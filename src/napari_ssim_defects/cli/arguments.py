@@ -89,7 +89,7 @@ def _add_train(commands: _Commands) -> None:
                         "default: fetched once)")  # fmt: skip
     parser.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
                         help=f"{_POLICY} (default: regions:1)")  # fmt: skip
-    _region(parser, "what of the images is learnt")
+    _region(parser, "the part of the images to train on")
     for name in ("minutes", "epochs", "seed"):
         _setting(parser, TrainingConfig, name, default=None)
     parser.add_argument("--resume", action="store_true",
@@ -102,15 +102,15 @@ def _add_detect(commands: _Commands) -> None:
     parser = commands.add_parser("detect", help="find and outline defects")
     parser.add_argument("model", type=Path, metavar="MODEL")
     parser.add_argument("images", nargs="+", metavar="IMAGES",
-                        help="images to inspect: files, folders or globs")  # fmt: skip
+                        help="images to detect defects in: files, folders or globs")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="folder for residuals, labels and regions.csv")  # fmt: skip
     _scoring(parser)
-    _region(parser, "what of the images is inspected")
+    _region(parser, "the part of the images to detect defects in")
     _segmentation(parser)
     _outputs(parser)
     parser.add_argument("--overwrite", action="store_true",
-                        help="inspect images again that an earlier run has finished")  # fmt: skip
+                        help="process images again that an earlier run has finished")  # fmt: skip
     _setting(parser, DetectionRecipe, "report")
     _setting(parser, DetectionRecipe, "cluster")
     _device_and_json(parser)
@@ -121,7 +121,7 @@ def _add_run(commands: _Commands) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE",
                         help="TOML file, written by the panel or by hand")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true",
-                        help="train again, and inspect images again, where an earlier run has "
+                        help="train again, and process images again, where an earlier run has "
                         "finished")  # fmt: skip
     _setting(parser, DetectionRecipe, "cluster")
     _device_and_json(parser)
@@ -135,7 +135,7 @@ def _add_evaluate(commands: _Commands) -> None:
                         help="their masks, of the same names; non-zero = defect (default: no "
                         "image has a defect)")  # fmt: skip
     _scoring(parser)
-    _region(parser, "what of the images is inspected and counts")
+    _region(parser, "the part of the images to evaluate")
     _segmentation(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE",
                         help="write ROC, precision-recall, overlap and FROC curves to a PNG, "
@@ -145,7 +145,8 @@ def _add_evaluate(commands: _Commands) -> None:
 
 def _add_calibrate(commands: _Commands) -> None:
     parser = commands.add_parser(
-        "calibrate", help="measure good images anew and choose the automatic threshold"
+        "calibrate",
+        help="calibrate a model on other good images, and choose its automatic threshold",
     )
     parser.add_argument("model", type=Path, metavar="MODEL")
     parser.add_argument("good", nargs="+", metavar="GOOD",
@@ -155,7 +156,7 @@ def _add_calibrate(commands: _Commands) -> None:
                         help="model file to write (default: the same)")  # fmt: skip
     parser.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
                         help=f"{_POLICY} (default: as before)")  # fmt: skip
-    _region(parser, "what of the images is measured")
+    _region(parser, "the part of the images to calibrate on")
     _device_and_json(parser)
 
 

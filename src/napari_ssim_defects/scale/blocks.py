@@ -30,7 +30,7 @@ from ..core.detection.predictions import (
 )
 from ..core.detection.reconstruction import reconstruct_tile, reconstructor
 from ..core.detection.residual import (
-    is_relative,
+    needs_whole_plane,
     plane_offsets,
     residual_maps,
     score_of,
@@ -159,7 +159,7 @@ def residual_blocks(model: DefectModel, plane: Array, seen: dict[str, Array]) ->
 def scored(maps: Array, residual: ResidualConfig) -> Array:
     """Return the residual of a plane, an array (H, W) of float32, from its `residual_blocks`."""
     excess: Any = ()
-    if is_relative(residual):
+    if needs_whole_plane(residual):
         typical = [maps[:, *box.slices] for box in typical_tiles(_boxes(maps.chunks[1:]), None)]
         excess = delayed(plane_offsets)(typical, delayed(residual, traverse=False))
     return maps.map_blocks(score_of, residual, excess, dtype=np.float32, drop_axis=0)

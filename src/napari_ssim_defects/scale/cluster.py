@@ -156,7 +156,7 @@ class ModelPlugin(WorkerPlugin):
 def _detect(name: str, detection: Detection, target: Target, folder: Path) -> Record:
     """Detect defects in an image on a worker."""
     plugin: Any = get_worker().plugins[name]
-    # Inside, nothing is sent to other workers: images are what is shared out.
+    # The blocks of an image are computed by this worker: the images are what is distributed.
     with dask.config.set(scheduler="synchronous"):
         writer = ResultWriter(folder, detection.outputs)
         _, record = drained(detect_file(plugin.model, detection, target, writer))

@@ -27,7 +27,7 @@ from ..core.detection.predictions import (
 from ..core.detection.rarity import looks_foreign
 from ..core.detection.reconstruction import reconstruct_tile, reconstructor
 from ..core.detection.residual import (
-    is_relative,
+    needs_whole_plane,
     plane_offsets,
     residual_maps,
     score_of,
@@ -323,7 +323,7 @@ class _Plane:
         residual = self._model.config.residual
         if self._excess is None:
             typical = []
-            if is_relative(residual):
+            if needs_whole_plane(residual):
                 for tile in typical_tiles(self._boxes["residual"], self.inside):
                     found = yield from self._residuals(tile)
                     typical.append(within(found, tile, self.inside))

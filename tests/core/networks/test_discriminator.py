@@ -8,7 +8,7 @@ from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
 from napari_ssim_defects.core.networks.discriminator import Discriminator
 from napari_ssim_defects.core.patches.corruption import corrupt, vary
-from napari_ssim_defects.core.patches.patch_source import tiles
+from napari_ssim_defects.core.patches.patch_source import split_patches
 from napari_ssim_defects.core.training.losses import Criterion, corruption_weights
 
 
@@ -21,11 +21,11 @@ def test_log_odds_have_the_size_of_the_patches(backbone, channels, side):
 
 def test_tiles_are_the_parts_of_a_square_row_by_row():
     squares = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).reshape(2, 3, 8, 8)
-    parts = tiles(squares, 4)
+    parts = split_patches(squares, 4)
     assert parts.shape == (8, 3, 4, 4)
     assert torch.equal(parts[1], squares[0, :, :4, 4:])
     assert torch.equal(parts[6], squares[1, :, 4:, :4])
-    assert torch.equal(tiles(squares, 8), squares)
+    assert torch.equal(split_patches(squares, 8), squares)
 
 
 def test_objective_adds_the_cross_entropy_of_what_was_corrupted():
@@ -40,7 +40,7 @@ def test_objective_adds_the_cross_entropy_of_what_was_corrupted():
         whole = Criterion(config, torch.Generator().manual_seed(5))(network, squares)
         odds = network.discriminator(network.backbone(corrupted)).double()
         network.discriminator = None
-        alone = Criterion(config, torch.Generator())(network, tiles(squares, 16))
+        alone = Criterion(config, torch.Generator())(network, split_patches(squares, 16))
     likelihood = torch.where(mask == 1, odds.sigmoid(), 1 - odds.sigmoid()).log()
     expected = -(corruption_weights(mask) * likelihood).mean()
     np.testing.assert_allclose(whole - alone, expected, rtol=0.05)  # in bfloat16

@@ -18,7 +18,7 @@ __all__ = [
     "plain_array",
     "plane_shaped",
     "refuse_masked",
-    "shown",
+    "short_text",
     "truth_array",
     "whole_number",
 ]
@@ -131,7 +131,7 @@ def finite_number(value: Any, name: str) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise InputError(f"The {name} must be a finite number, not {shown(value)}.")
+        raise InputError(f"The {name} must be a finite number, not {short_text(value)}.")
     return number
 
 
@@ -146,10 +146,10 @@ def whole_number(value: Any, name: str) -> int:
     try:
         return operator.index(value)
     except TypeError:
-        raise InputError(f"The {name} must be a whole number, not {shown(value)}.") from None
+        raise InputError(f"The {name} must be a whole number, not {short_text(value)}.") from None
 
 
-def shown(value: Any) -> str:
+def short_text(value: Any) -> str:
     """Return a short text of a value for a sentence, without line breaks."""
     if isinstance(value, int) and abs(value) > 10**20:
         return "one so large"

@@ -14,8 +14,8 @@ from .errors import InputError
 __all__ = [
     "choose_device",
     "full_precision",
-    "place",
     "release_memory",
+    "to_device",
 ]
 
 _Network = TypeVar("_Network", bound=nn.Module)
@@ -61,7 +61,7 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, enabled=False)
 
 
-def place(network: _Network, device: torch.device) -> _Network:
+def to_device(network: _Network, device: torch.device) -> _Network:
     """Move a network to a device, in the memory layout that convolutions are fastest in."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 

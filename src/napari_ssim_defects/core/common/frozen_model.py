@@ -59,8 +59,8 @@ class FrozenModel(BaseModel, metaclass=_Spoken):
 class Shown:
     """What command line and panel show of a setting.
 
-    A field of a model is annotated with the first four; `shown` completes them from its type, its
-    range and its docstring.
+    Fields are annotated with the first four attributes; `shown` adds the others from the field's
+    type, range and docstring.
 
     Attributes
     ----------

@@ -28,7 +28,7 @@ def area_below_roc(defective: npt.NDArray[np.float32], good: npt.NDArray[np.floa
 
 
 class ScoreTable:
-    """How many pixels have which residual.
+    """Counts the pixels of each residual value.
 
     Exact while there are at most a million different residuals. Beyond that they are rounded
     down to fewer significant bits, as few as needed: of a hundred images, to about one part in a

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from ..common.array_checks import shown
+from ..common.array_checks import short_text
 from ..common.errors import InputError
 from ..common.frozen_model import FrozenModel
 
@@ -27,7 +27,7 @@ _BOX = re.compile(r"(\d{1,9}):(\d{1,9}),(\d{1,9}):(\d{1,9})")
 
 
 class MarginsRegion(FrozenModel):
-    """All but so many pixels along the sides: ``bottom:60`` leaves a data bar out."""
+    """An image without its margins: ``bottom:60`` leaves out the last 60 rows, say a data bar."""
 
     kind: Literal["margins"] = "margins"
     top: _Pixels = 0
@@ -61,7 +61,7 @@ class BoxRegion(FrozenModel):
 
 
 class MaskRegion(FrozenModel):
-    """Where an image file of the size of the images is not zero."""
+    """The pixels that are not zero in a mask file of the size of the images."""
 
     kind: Literal["mask"] = "mask"
     path: Path
@@ -103,7 +103,7 @@ def parse_region(text: str) -> MarginsRegion | BoxRegion | MaskRegion:
         return MarginsRegion(**margins)
     if not plain or "\0" in text or any(parts) or plain.split(":")[0] in _SIDES:
         raise InputError(
-            f"{shown(text)} is no region; give margins such as bottom:60, a box of rows and "
+            f"{short_text(text)} is no region; give margins such as bottom:60, a box of rows and "
             "columns such as 0:960,0:1280, or the file of a mask."
         )
     return MaskRegion(path=Path(text))

@@ -225,9 +225,8 @@ class TrainingConfig(FrozenModel, use_attribute_docstrings=True):
     """Length of the training in epochs (the paper: 200)."""
 
     minutes: Annotated[float, Field(gt=0, le=10_000_000), _MINUTES] | None = None
-    """Limit of the wall-clock time of the steps; what is learnt before and measured after them
-    takes time besides. It ends a training that has not seen all epochs by then, with the learning
-    rate annealed; the training can go on later."""
+    """Limit of the time of the training steps, without preparation and calibration. A training
+    that it ends early, with the learning rate annealed, can be resumed."""
 
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     """Adam's learning rate; with ``schedule="one_cycle"`` its peak."""

@@ -19,7 +19,7 @@ from .predictions import PlanePredictions
 from .rarity import combined_rarity, offsets
 
 __all__ = [
-    "is_relative",
+    "needs_whole_plane",
     "plane_offsets",
     "residual_map",
     "residual_maps",
@@ -78,7 +78,7 @@ def score_whole_plane(
         maps = residual_maps(plane[:, *around.slices], predictions.cut(around), config)
         return maps[:, *tile.inside(around).slices]
 
-    typical = typical_tiles(boxes, inside) if is_relative(config) else []
+    typical = typical_tiles(boxes, inside) if needs_whole_plane(config) else []
     known = {tile: maps_of(tile) for tile in typical}
     excess = plane_offsets([within(maps, tile, inside) for tile, maps in known.items()], config)
     score = np.empty(shape, np.float32)
@@ -97,7 +97,7 @@ def score_tiles(config: ResidualConfig) -> tuple[int, int]:
     return tile_side(2 * reach), reach
 
 
-def is_relative(config: ResidualConfig) -> bool:
+def needs_whole_plane(config: ResidualConfig) -> bool:
     """Whether the score of a pixel depends on the whole plane."""
     return config.kind == "rarity"
 

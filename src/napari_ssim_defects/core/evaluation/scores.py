@@ -450,6 +450,7 @@ def _curves(table: ScoreTable) -> _Curves:
         )
     if not true[-1]:
         true = np.full(len(values), np.nan)
+    # Without defects true[-1] is NaN: times 0 it makes the first points NaN as well.
     return _Curves(
         thresholds=np.append(np.inf, values),
         false_positive_rates=np.append(0, false / false[-1]),

@@ -54,8 +54,8 @@ class Calibration:
     region_rates
         Regions per defect-free pixel, falling; float64 of shape (R,).
     region_thresholds
-        Residual at which so many at most are outlined by the default segmentation; float64 of
-        shape (R,).
+        Residual at which the default segmentation outlines no more than these; float64 of shape
+        (R,).
     image_pixels
         Number of pixels of a usual image.
     """
@@ -163,9 +163,11 @@ class Calibration:
         highest = np.sort(np.asarray(levels, np.float64))[::-1]
         wanted = self.region_rates * self.image_pixels  # false regions per image
         found = np.full(len(wanted), np.inf)
+        # With r(t) regions per image measured above a threshold t, this solves for each rate
+        #     before * r(t) + number of levels above t = wanted * (before + images).
+        # That number is constant between two levels. So the equation is solved for each number, and
+        # a solution counts if it lies between these levels.
         for above in range(len(highest) + 1):
-            # So many of these regions are outlined from the next one's level to that of the last;
-            # what may be left of the others there, per image, gives a threshold of its own.
             left = (wanted * (before + images) - above) / before
             with np.errstate(divide="ignore"):
                 rates = -np.log(left.clip(min=0) / self.image_pixels)
@@ -276,7 +278,7 @@ class CalibrationBuilder:
         thresholds = np.quantile(values, 1 - _TAIL).astype(np.float64)
         image_pixels = self._image_pixels or int(np.median([p.size for p in self._prepared]))
         # Other images have more regions than those that were measured, the more so the fewer good
-        # images there are.
+        # images there are: n of them count as n / (n + 20) of their pixels.
         images = self._images or len(self._prepared)
         share = images / (images + _ENOUGH_IMAGES)
         highest = float(thresholds[-1])
@@ -324,6 +326,7 @@ def _region_thresholds(
     inside = np.concatenate([plane[np.isfinite(plane)] for plane in prepared])
     if not inside.size:  # too narrow for the opening
         return np.full(len(_REGION_RATES), highest)
+    # At levels that more than 30 % of the pixels exceed, regions grow together and are fewer again.
     tail = np.append(np.geomspace(0.3, 1 / inside.size, most_levels), 0)
     levels = np.unique(np.quantile(inside, 1 - tail).astype(np.float64))
     indices = [ThresholdIndex(plane) for plane in prepared]

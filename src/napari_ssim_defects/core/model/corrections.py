@@ -56,7 +56,7 @@ class Mark(FrozenModel):
     verdict
         ``"good"``: good material, however it looks. ``"defect"``: a defect, found or missed.
     level
-        Residual from which on the region is not outlined.
+        Lowest threshold at which the region is no longer outlined.
     image, plane
         Name of its image, and number of the plane in it.
     box

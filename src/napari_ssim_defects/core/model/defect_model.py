@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from ..common.array_checks import whole_number
-from ..common.device import choose_device, place
+from ..common.device import choose_device, to_device
 from ..common.errors import InputError
 from ..common.memory import memory_kept
 from ..common.progress import (
@@ -290,8 +290,8 @@ class DefectModel:
         reconstruct
             Whether to return the reconstruction even if no residual needs it.
         area
-            The pixels to inspect; None: all. Others have the residual 0 and no part in what is
-            said of those inside; what is outside of its box is its own reconstruction.
+            The pixels to inspect; None: all. The residual of others is 0. What is outside of their
+            box is not looked at, and is its own reconstruction.
 
         Yields
         ------
@@ -450,7 +450,7 @@ class DefectModel:
     def network_on(self, device: torch.device) -> Autoencoder:
         """Return a copy of the network on a device; the model is not changed."""
         if device not in self._networks:
-            self._networks[device] = place(copy.deepcopy(self.network), device)
+            self._networks[device] = to_device(copy.deepcopy(self.network), device)
         return self._networks[device]
 
     @cached_property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ..common.array_checks import shown
+from ..common.array_checks import short_text
 from ..common.errors import InputError
 from ..common.frozen_model import FrozenModel
 
@@ -146,6 +146,6 @@ def parse_threshold(text: str) -> ThresholdPolicy:
     except ValueError:
         pass
     raise InputError(
-        f"{shown(text)} is no threshold; give a number, regions:N, fpr:RATE, quantile:Q or "
+        f"{short_text(text)} is no threshold; give a number, regions:N, fpr:RATE, quantile:Q or "
         "region:PIXELS."
     )

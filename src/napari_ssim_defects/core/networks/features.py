@@ -87,6 +87,8 @@ class FeatureModel(nn.Module):
         mean = sums / count
         covariance = products / count - torch.outer(mean, mean)
         covariance += _NOISE * torch.eye(len(mean), dtype=torch.float64)
+        # Features that always rise and fall together would be whitened by a huge factor. Adding to
+        # the correlation limits it by the same factor for all of them, whatever their scales.
         spread = covariance.diagonal().sqrt()
         correlation = covariance / torch.outer(spread, spread)
         correlation += _SHRINKAGE * torch.eye(len(mean), dtype=torch.float64)

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import torch
 
-from ..common.device import place
+from ..common.device import to_device
 from .autoencoder import Autoencoder
 
 __all__ = [
@@ -72,7 +72,7 @@ def step_time(dtype: torch.dtype) -> float:
     # The real network and enough patches: neither a few patches nor a single convolution predict
     # which format is faster overall.
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
-        network = place(Autoencoder(64, 1, 64), torch.device("cpu"))
+        network = to_device(Autoencoder(64, 1, 64), torch.device("cpu"))
     patches = torch.ones(16, 1, 64, 64).to(memory_format=torch.channels_last)
     start = clock()
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):

@@ -119,6 +119,8 @@ class _Mixture(nn.Module):
         dimensions, channels = self.projection.shape[:2]
         mean = neighbourhoods.mean(0)
         covariance = torch.cov((neighbourhoods - mean).T)
+        # Variances rise: the last columns are the leading axes. Contrasts of channels take the
+        # place of channels - 1 of them.
         principal = torch.linalg.eigh(covariance)[1][:, channels - 1 - dimensions :]
         axes = torch.cat([_contrasts(covariance, channels, principal), principal], 1)
         variances = torch.einsum("ij,ik,kj->j", axes, covariance, axes)

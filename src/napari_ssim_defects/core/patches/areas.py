@@ -21,6 +21,7 @@ from ..images.tiles import Box, tile_side, tiles
 
 __all__ = [
     "TrainingArea",
+    "corners_of",
     "fingerprint",
     "read_areas",
     "refuse_other_number",
@@ -269,8 +270,9 @@ def split(
     """
     if not fraction:
         return list(areas), []
-    roomy = [index for index, area in enumerate(areas) if _corners(area, patch_size).any()]
+    roomy = [index for index, area in enumerate(areas) if corners_of(area, patch_size).any()]
     if len(roomy) >= 5:
+        # Spread over the images, whose order is often that in which they were taken.
         count = max(1, round(fraction * len(roomy)))
         spread = np.linspace(0, len(roomy) - 1, count + 2).round().astype(int)[1:-1]
         chosen = {roomy[index] for index in spread}
@@ -290,7 +292,7 @@ def split(
         allowed = np.ones(sides, dtype=bool) if area.allowed is None else area.allowed.copy()
         (allowed if axis == 0 else allowed.T)[:rest] = False
         parts = area.cut(axis, 0, rest), TrainingArea(area.pixels, allowed)
-        if all(_corners(part, patch_size).any() for part in parts):
+        if all(corners_of(part, patch_size).any() for part in parts):
             training.append(parts[0])
             held_out.append(parts[1])
         else:
@@ -305,13 +307,13 @@ def training_side(areas: Sequence[TrainingArea], config: TrainingConfig) -> int:
     a patch have room for that; else the patch size.
     """
     larger = 2 * config.patch_size
-    fitting = [area for area in areas if _corners(area, config.patch_size).any()]
-    if config.discriminator and fitting and all(_corners(area, larger).any() for area in fitting):
+    fitting = [area for area in areas if corners_of(area, config.patch_size).any()]
+    if config.discriminator and fitting and all(corners_of(area, larger).any() for area in fitting):
         return larger
     return config.patch_size
 
 
-def _corners(area: TrainingArea, size: int) -> npt.NDArray[np.bool_]:
+def corners_of(area: TrainingArea, size: int) -> npt.NDArray[np.bool_]:
     """Upper left corners (H - P + 1, W - P + 1) of the patches that lie in the area."""
     height, width = area.pixels.shape[1:]
     rows, columns = max(0, height - size + 1), max(0, width - size + 1)

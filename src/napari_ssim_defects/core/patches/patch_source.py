@@ -12,13 +12,13 @@ import torch.nn.functional as functional
 from ..common.device import release_memory
 from ..common.errors import InputError, is_out_of_memory
 from ..config import AugmentationConfig, TrainingConfig
-from .areas import TrainingArea, _corners
+from .areas import TrainingArea, corners_of
 from .symmetry import orientations_of, oriented
 
 __all__ = [
     "PatchSource",
     "fixed_patches",
-    "tiles",
+    "split_patches",
 ]
 
 _FIXED_PATCHES = 64
@@ -69,12 +69,12 @@ class PatchSource:
         self._corners: list[npt.NDArray[np.int64]] = []
         self._free: list[npt.NDArray[np.bool_]] = []  # where patches may be turned and scaled
         for area in areas:
-            corners = np.flatnonzero(_corners(area, patch_size))
+            corners = np.flatnonzero(corners_of(area, patch_size))
             if len(corners):
                 larger = area.mirrored(self._margin)
                 planes.append(torch.as_tensor(larger.pixels))
                 self._corners.append(corners)
-                self._free.append(_corners(larger, patch_size + 2 * self._margin))
+                self._free.append(corners_of(larger, patch_size + 2 * self._margin))
         if not planes:
             raise InputError(
                 f"No training image has room for a patch of {patch_size} x {patch_size} pixels; "
@@ -152,8 +152,8 @@ def fixed_patches(
     return source.cut(source.positions(count, np.random.default_rng(config.seed + 1)))
 
 
-def tiles(patches: torch.Tensor, side: int) -> torch.Tensor:
-    """Cut patches (N, C, S, S) into tiles (N', C, side, side), row by row."""
+def split_patches(patches: torch.Tensor, side: int) -> torch.Tensor:
+    """Split patches (N, C, S, S) into smaller ones (N', C, side, side), row by row."""
     count, channels, size, _ = patches.shape
     across = size // side
     grid = patches.reshape(count, channels, across, side, across, side)

@@ -184,7 +184,7 @@ class Runs:
         stop = np.sort(np.concatenate([self.start, rows + self.width]))
         gap = stop > start
         background = Runs(start[gap], stop[gap], self.height, self.width)
-        region, count = background.regions(12 - connectivity)
+        region, count = background.regions(12 - connectivity)  # 4 for 8, and 8 for 4
         outside = np.zeros(count, dtype=bool)
         outside[region[background.touches_border()]] = True
         return background[~outside[region]]

@@ -99,7 +99,7 @@ class Segmented:
         return Segmented(runs, self.region[index], self.review).labels(before)
 
     def within(self, area: InspectedArea) -> Segmented:
-        """Return what of the regions is inspected: hulls and closed gaps may reach further."""
+        """Return the regions without pixels outside the area, which hulls may have."""
         pixel = self.runs.pixels()
         region = np.repeat(self.region, self.runs.length)
         row, column = np.divmod(pixel, self.runs.width)

@@ -12,7 +12,7 @@ from ..config import TrainingConfig
 from ..networks.autoencoder import Autoencoder
 from ..networks.precision import autocast
 from ..patches.corruption import corrupt, vary
-from ..patches.patch_source import tiles
+from ..patches.patch_source import split_patches
 from ..ssim import ssim_loss
 
 __all__ = [
@@ -163,7 +163,7 @@ class Criterion:
         """Return the autoencoder's loss for its inputs and what they are to become."""
         config = self.config
         if network.discriminator is not None:
-            target, inputs = (tiles(each, config.patch_size) for each in (target, inputs))
+            target, inputs = (split_patches(each, config.patch_size) for each in (target, inputs))
         with autocast(inputs.device):
             latent, log_variance = network.encode(inputs)
             if log_variance is not None and network.training:

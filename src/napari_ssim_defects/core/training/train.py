@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ..common.device import choose_device, place
+from ..common.device import choose_device, to_device
 from ..common.memory import memory_kept
 from ..common.progress import CalibrationProgress, PreparationProgress, relayed
 from ..config import AugmentationConfig, TrainingConfig
@@ -239,7 +239,7 @@ def _steps(
         if race is not None:
             race.settle(lambda: step_time(torch.float32))
         network, augmentation = yield from _prepared_network(data, config, state)
-        network = place(network, device)
+        network = to_device(network, device)
         source = PatchSource(data.training, data.side, augmentation, device)
         sampler = PatchSampler(source, config.patches, config.fixed_patches, config.seed)
         at_once = 1 if device.type == "cpu" else GPU_PREFETCH_BATCHES

@@ -21,7 +21,7 @@ from ..images.tiles import Box
 from ..networks.autoencoder import Autoencoder
 from ..networks.precision import autocast
 from ..patches.corruption import CORRUPTION_SEED, corrupt
-from ..patches.patch_source import tiles
+from ..patches.patch_source import split_patches
 from .losses import Criterion, training_loss
 from .messages import TrainingPreview
 from .schedule import LEARNED_SKILL
@@ -62,7 +62,7 @@ class Validation:
 
     def __post_init__(self) -> None:
         self.at_once = len(self.patches)
-        self._shown = tiles(self.patches, self.config.patch_size)[:_RECONSTRUCTED]
+        self._shown = split_patches(self.patches, self.config.patch_size)[:_RECONSTRUCTED]
         # It is 0 for patches that are flat themselves.
         flat = self._loss_of(self._shown.mean(dim=(2, 3), keepdim=True))
         self._flat_loss = max(flat, 1e-12)

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import tifffile
 
-from ...core.common.array_checks import shown
+from ...core.common.array_checks import short_text
 from ...core.common.errors import InputError
 from ..files.spatial import converted, unit_symbol
 
@@ -71,8 +71,8 @@ def refuse_hostile_ome(file: Path, xml: str) -> None:
         beside = file.parent / name
         if {*name} & {*"/\\:\0"} or (beside.exists() and not beside.is_file()):
             raise InputError(
-                f"'{file}' says that some of its planes are in {shown(name)}, which is no file "
-                "beside it; export it again as one file."
+                f"'{file}' says that some of its planes are in {short_text(name)}, which is no "
+                "file beside it; export it again as one file."
             )
 
 
