@@ -40,7 +40,7 @@ def test_heatmap_is_scored_against_a_labels_layer(
     assert x[-1] == froc.x_max
     assert (np.diff(y) >= 0).all()
     assert row[7] in {"0 of 1", "1 of 1"}
-    text = f"Found {row[7]} defect, {row[8]} false regions per image"
+    text = f"Found {row[7]} defect, false regions per image: {row[8]}"
     assert summary.text == text
     assert state.status == f"Evaluated 'bad'. {text}."
 

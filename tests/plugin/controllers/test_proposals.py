@@ -46,7 +46,7 @@ def test_each_button_proposes_by_what_the_model_was_calibrated_with(state, heatm
     view.quantile.setValue(0.9)
     view.buttons[view.quantile].click()
     assert state.threshold == pytest.approx(model.calibration.threshold(0.1))
-    assert "false regions per good image are expected" in state.status
+    assert "expected in a good image are at most" in state.status
     view.regions.setValue(0.5)
     view.buttons[view.regions].click()
     assert state.threshold == pytest.approx(model.calibration.threshold_of_regions(0.5))

@@ -192,7 +192,7 @@ def _summary(scores: Evaluation, names: list[str]) -> EvaluationSummary:
         curves=tuple(curves for curves in curve_sets(scores) if curves.curves),
         text=(
             f"Found {scores.found} of {scores.defects} defect{'s' * (scores.defects != 1)}, "
-            f"{scores.false_regions_per_image:.3g} false regions per image"
+            f"false regions per image: {scores.false_regions_per_image:.3g}"
         ),
     )  # fmt: skip
 

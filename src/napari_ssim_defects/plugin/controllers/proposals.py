@@ -101,8 +101,8 @@ class ProposalController(SectionController):
         share = 100 * calibration.false_positive_rate(threshold)
         regions = calibration.regions_per_image(threshold)
         self._runner.say(
-            f"Threshold {threshold:.4g}: {regions:.2g} false regions per good image are expected, "
-            f"and {share:.2g} % of its pixels lie above.{kept}"
+            f"Threshold {threshold:.4g}: expected in a good image are at most {regions:.2g} false "
+            f"region{'s' * (regions > 1.05)}, and {share:.2g} % of the pixels above.{kept}"
         )
 
     def _renew(self, made: Any, threshold: float, calibration: Calibration) -> None:

@@ -173,10 +173,10 @@ class SegmentView(QWidget):
             0, 1e6, decimals=4, tip="Residual from which a pixel is to be reviewed."
         )
         self.review.setAccessibleName("Review from")
-        self.shared = QCheckBox("One threshold for all in sight")
+        self.shared = QCheckBox("One threshold for all images")
         self.shared.setToolTip(
-            "Heatmaps side by side share a threshold; else each keeps its own: choose it above to "
-            "change it."
+            "All heatmaps of a model share a threshold; else each keeps its own: choose it above "
+            "to change it."
         )
         self.summary = wrapped(QLabel())
         self.summary.setAccessibleName("Regions found")
