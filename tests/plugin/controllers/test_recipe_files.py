@@ -404,3 +404,22 @@ def test_a_bad_recipe_changes_nothing(controller, state, tmp_path, wait_idle):
     assert before == (
         state.config, state.segmentation, state.outputs, state.export_folder, state.model
     )  # fmt: skip
+
+
+def test_regions_that_are_marked_good_cannot_be_left_out_by_a_command(
+    controller, state, opened, ready, copy, tmp_path, wait_idle
+):
+    ready(opened())
+    controller.labelling.start()
+    wait_idle()
+    threshold = state.threshold
+    controller.corrections.mark([0], "good")
+    state.threshold = threshold
+    controller.save_model(tmp_path / "model")
+    wait_idle()
+    assert copy("command") is None
+    assert "are marked good, which no recipe leaves out" in state.status
+    controller.corrections.undo()
+    controller.save_model(tmp_path / "model")
+    wait_idle()
+    assert copy("command") is not None

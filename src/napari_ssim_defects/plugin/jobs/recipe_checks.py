@@ -118,6 +118,11 @@ def detection_recipe(
                     f"The labels of '{item.name}' were painted by hand, which no recipe repeats; "
                     "create them again, or export the residual only."
                 )
+            if any(mark.verdict == "good" for mark in item.marks):
+                raise InputError(
+                    f"Regions of '{item.name}' are marked good, which no recipe leaves out; take "
+                    "the marks back, or export the residual only."
+                )
     stride = _common([int(item.origin["stride"]) for item in items], "strides; detect them again")
     threshold = _common([item.threshold for item in items], "thresholds; choose one at a time")
     segmentation = _common(
