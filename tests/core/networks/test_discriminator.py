@@ -37,7 +37,8 @@ def test_objective_adds_the_cross_entropy_of_what_was_corrupted():
     generator = torch.Generator().manual_seed(5)
     corrupted, mask = corrupt(vary(squares, generator), generator)
     with torch.no_grad():
-        whole = Criterion(config, torch.Generator().manual_seed(5))(network, squares)
+        criterion = Criterion(config, torch.Generator().manual_seed(5))
+        whole = criterion(network, squares, criterion.corrupt(squares))
         odds = network.discriminator(network.backbone(corrupted)).double()
         network.discriminator = None
         alone = Criterion(config, torch.Generator())(network, split_patches(squares, 16))

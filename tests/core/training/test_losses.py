@@ -51,18 +51,18 @@ def test_an_autoencoder_restores_corrupted_patches_once_something_is_learned():
     varied = vary(x, generator)
     corrupted, _ = corrupt(varied, generator)
 
-    def criterion(untrained=False):
-        return Criterion(config, torch.Generator().manual_seed(1))(network, x, untrained=untrained)
+    criterion = Criterion(config, torch.Generator().manual_seed(1))
+    corruption = criterion.corrupt(x)
 
     def check(found, wanted, seen):
         expected = training_loss(wanted, network(seen), config)
         torch.testing.assert_close(found, expected, rtol=0.01, atol=0)
 
     with torch.no_grad():
-        check(criterion(), varied, corrupted)
-        check(criterion(untrained=True), varied, varied)
+        check(criterion(network, x, corruption), varied, corrupted)
+        check(criterion(network, x, corruption, untrained=True), varied, varied)
         network.eval()  # it is judged by patches as they are
-        check(criterion(), x, x)
+        check(criterion(network, x, corruption), x, x)
 
 
 def test_a_step_without_the_autoencoder_minimises_the_cross_entropy_alone():
@@ -73,9 +73,9 @@ def test_a_step_without_the_autoencoder_minimises_the_cross_entropy_alone():
     initialise(network, 0)
     x = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     criterion = Criterion(config, torch.Generator().manual_seed(1))
-    expected = discrimination_loss(network, criterion.corrupt(x))
-    criterion.generator.manual_seed(1)
-    loss = criterion(network, x, train_autoencoder=False)
+    corruption = criterion.corrupt(x)
+    expected = discrimination_loss(network, corruption)
+    loss = criterion(network, x, corruption, train_autoencoder=False)
     torch.testing.assert_close(loss, expected)
     loss.backward()
     assert all(weights.grad is None for weights in network.encoder.parameters())

@@ -130,25 +130,21 @@ class Criterion:
             multiple of it: the autoencoder learns from tiles of side P, the discriminator from the
             whole.
         corruption
-            From `corrupt`; None: it is drawn now, if it is needed.
+            From `corrupt`, to restore the patches and to train the discriminator by; None: neither.
         untrained
             Whether the autoencoder has not learned anything yet.
         train_autoencoder
             Whether the autoencoder is trained; if not, the loss is the cross-entropy of the
             discriminator alone.
         """
-        restores = self.config.restoration and network.training
-        if network.discriminator is None and not restores:
-            return self._reconstruction_loss(network, patches, patches, untrained)
-        corruption = corruption or self.corrupt(patches)
         losses = []
         if train_autoencoder:
             target = inputs = patches
-            if restores:
+            if corruption is not None and self.config.restoration and network.training:
                 target = corruption.varied
                 inputs = corruption.varied if untrained else corruption.corrupted
             losses.append(self._reconstruction_loss(network, target, inputs, untrained))
-        if network.discriminator is not None:
+        if corruption is not None and network.discriminator is not None:
             losses.append(discrimination_loss(network, corruption))
         return torch.stack(losses).sum()
 

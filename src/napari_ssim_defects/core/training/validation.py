@@ -76,7 +76,10 @@ class Validation:
         total = 0.0
         with torch.no_grad():
             for patches in self._portions(self.patches):
-                total += len(patches) * float(self.criterion(network, patches))
+                corruption = None
+                if network.discriminator is not None:
+                    corruption = self.criterion.corrupt(patches)
+                total += len(patches) * float(self.criterion(network, patches, corruption))
         loss = total / len(self.patches)
         return loss if math.isfinite(loss) else None
 
