@@ -59,6 +59,7 @@ def no_preferences_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         batch,
         detection,
         export,
+        panel_controller,
         recipe_files,
         training,
     )
@@ -67,7 +68,9 @@ def no_preferences_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     from napari_ssim_defects.plugin.views.widgets import unsaved
 
     fixed = preferences.Preferences("cpu", 1, tmp_path, tmp_path / "data")
-    for module in (batch, detection, export, recipe_files, training, detect, unsaved):
+    for module in (
+        batch, detection, export, panel_controller, recipe_files, training, detect, unsaved,
+    ):  # fmt: skip
         monkeypatch.setattr(module, "preferences", lambda: fixed)
 
 

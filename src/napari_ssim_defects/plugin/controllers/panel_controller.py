@@ -13,9 +13,12 @@ from qtpy.QtWidgets import QApplication, QMainWindow
 
 from ..jobs import jobs
 from ..jobs.runner import Runner
+from ..layers import is_inspectable
 from ..previews.one_image import OneImage
 from ..previews.segmentation_preview import SegmentationPreview
 from ..state.panel_state import PanelState
+from ..state.preferences import preferences
+from ..state.session import Remembered
 from .batch import BatchController
 from .corrections import CorrectionController
 from .detection import DetectionController
@@ -59,6 +62,7 @@ class Controller:
         self.viewer = viewer
         self.state = state or PanelState()
         self._closed = False
+        self._remembered = Remembered(self.state, preferences().data_folder)
         self._runner = Runner(self.state)
         self.images = OneImage(viewer, self.state)
         self._preview = SegmentationPreview(viewer, self.state, self.images, self._runner.fail)
@@ -82,6 +86,7 @@ class Controller:
         for part in (
             self.images, self.training, self.detection, self.proposals, self.labelling,
             self.regions, self.corrections, self.evaluation, self.export, self.recipes, self.batch,
+            self._remembered,
         ):  # fmt: skip
             part.close()
         self._preview.close()
@@ -98,6 +103,14 @@ class Controller:
         else:
             self._runner.finish()
             self._runner.say("Stopped.")
+
+    def open_sample(self) -> None:
+        """Open the sample; its good images are chosen to train on, the others to inspect."""
+        opened = self.viewer.open_sample("napari-ssim-defects", "nanofibres")
+        good, *defective = filter(is_inspectable, opened)
+        self.state.training_layers, self.state.detection_layers = (good,), tuple(defective)
+        self.images.choose(good)
+        self._runner.say("Good images are chosen: press Train, and then Detect for the others.")
 
     # Models
 

@@ -29,6 +29,7 @@ from ..jobs.training_job import (
 from ..layers.regions_of_interest import is_region, region_mask
 from ..state.panel_state import LossPoint
 from ..state.preferences import preferences
+from ..state.training_time import pace_of
 from .section import Panel, SectionController
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class TrainingController(SectionController):
     ) -> None:
         super().__init__(panel)
         self._adopt = adopt
-        self._step = 0
+        self._step, self._seconds = 0, 0.0
         self._early: Any = None  # network of the model whose training was ended early
         self._network: Any = None  # of the model that needs no further training
         for signal in (panel.state.events.activity, panel.state.events.model):
@@ -152,6 +153,7 @@ class TrainingController(SectionController):
             point = LossPoint(message.elapsed, message.loss, message.validation_loss)
             state.losses = (*state.losses, point)
             self._step = message.step
+            self._seconds = message.elapsed
         elif isinstance(message, TrainingPreview):
             state.preview = message
         elif isinstance(message, TrainingNotice):
@@ -159,6 +161,8 @@ class TrainingController(SectionController):
             state.training_notices = (*state.training_notices, message.text)
             show_info(message.text)
         elif isinstance(message, TrainingFinished):
+            if self._step:
+                state.pace = pace_of(message.model.config, self._step, self._seconds)
             self._adopt(message.model)
             early = message.stopped or message.share < 1
             self._network, self._early = None, None

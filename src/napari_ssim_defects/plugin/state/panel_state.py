@@ -202,6 +202,8 @@ class PanelState(EventedModel):
         Files to export, and whether existing files are replaced.
     batch
         What the Folder section shows and edits.
+    pace
+        How many times as long as on two cores trainings take on this computer; None: not known.
     resumable
         Whether there is an interrupted training to go on with.
     extendable
@@ -286,6 +288,7 @@ class PanelState(EventedModel):
     replace_files: bool = False
     batch: BatchState = Field(default_factory=BatchState)
 
+    pace: float | None = None
     resumable: bool = False
     extendable: bool = False
     activity: Activity = "idle"

@@ -211,7 +211,7 @@ def test_the_layer_is_chosen_and_renamed_in_the_list(view, many, viewer, commit,
 def test_without_regions_the_table_is_empty_and_says_how_to_get_some(view, viewer):
     assert "Create labels" in view.layer.currentText()
     assert not view.copy_button.isEnabled()
-    assert view.count.text() == "0 regions"
+    assert "press Create labels" in view.count.text()
 
 
 def test_thousands_of_regions_are_asked_for_as_they_come_in_sight(view, state, monkeypatch):

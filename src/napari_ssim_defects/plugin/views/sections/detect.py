@@ -52,11 +52,13 @@ class DetectView(QWidget):
         self.open_button.setToolTip("Open a model file (.safetensors).")
         self.save_button = QPushButton("Save …")
         self.save_button.setToolTip("Save the model with its settings and calibration to one file.")
-        self.picker = LayerPicker(controller.viewer.layers, is_inspectable)
+        self.picker = LayerPicker(
+            controller.viewer.layers, is_inspectable, hint="Open the images to inspect."
+        )
         self.picker.setToolTip(tip)
         self.stride = IntegerBox(
             0, 1024, suffix=" px",
-            tip="Stride: distance between overlapping patches whose reconstructions are averaged. "
+            tip="How far apart the pieces are that the network looks at (the paper's stride). "
             "Smaller is smoother and slower.",
         )  # fmt: skip
         self.stride.setSpecialValueText("as trained")
@@ -157,7 +159,7 @@ class DetectView(QWidget):
             self.model_label.setToolTip("")
             return
         if state.model is None:
-            self.model_label.setText("No model yet: train one, or open a model file.")
+            self.model_label.setText("No model yet: train one above, or open a file.")
             self.model_label.setToolTip("")
             return
         name = state.model_name if state.model_path else "Not saved yet"
@@ -187,7 +189,8 @@ class DetectView(QWidget):
         self.detect_button.setToolTip(
             "Stop; heatmaps that are done stay."
             if detecting
-            else "Make a heatmap of each chosen image: where it differs from its reconstruction."
+            else "Look at each chosen image: what does not look like good material lights up in a "
+            "heatmap (the residual)."
         )
         self.detect_button.setEnabled(detecting or not state.busy)
         self.open_button.setEnabled(not state.busy)

@@ -39,8 +39,8 @@ class EvaluateView(QWidget):
         )
         self.evaluate_button = QPushButton("Evaluate")
         self.evaluate_button.setToolTip(
-            "Compare heatmap and ground truth: areas under curves, and what the threshold and "
-            "the settings of Segment outline (IoU, F1)."
+            "Count the defects that are found and the regions that are none, by the threshold and "
+            "the settings of Segment, with the usual scores (areas under curves, IoU, F1)."
         )
         self.counts = heading(
             "",
@@ -90,8 +90,14 @@ class EvaluateView(QWidget):
     @while_alive
     def _show_choices(self) -> None:
         state = self._state
-        name = "none yet; Detect makes them" if state.heatmap is None else state.heatmap.name
-        self.heatmap_label.setText(f"Heatmap: {name}")
+        if state.heatmap is None:
+            text = "No heatmap yet: press Detect first."
+        elif state.truth_layer is None:
+            text = f"Heatmap: {state.heatmap.name}. Draw its defects into a Labels layer, or open "
+            text += "a mask of them, and choose it here."
+        else:
+            text = f"Heatmap: {state.heatmap.name}"
+        self.heatmap_label.setText(text)
         self.truth.show_layer(state.truth_layer)
         ready = state.heatmap is not None and state.truth_layer is not None
         self.evaluate_button.setEnabled(ready and not state.busy)

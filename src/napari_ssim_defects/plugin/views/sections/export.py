@@ -58,7 +58,7 @@ class ExportView(QWidget):
         self.picker = LayerPicker(
             controller.viewer.layers,
             is_heatmap,
-            hint="None yet: Detect makes them",
+            hint="Nothing to export yet: press Detect first.",
             note=lambda layer: "" if is_by(self._state.model, layer) else " (another model)",
         )
         self.picker.setToolTip(tip)

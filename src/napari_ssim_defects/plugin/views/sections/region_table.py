@@ -264,7 +264,7 @@ class RegionTableView(QWidget):
         self.gallery = Gallery(
             controller.viewer.layers, controller.regions.go_to, self._mark_region
         )
-        self.count = QLabel()
+        self.count = wrapped(QLabel())
         self.copy_button = QPushButton("Copy all")
         self.copy_button.setToolTip(
             "Copy the table as it is sorted, to be pasted into a spreadsheet."
@@ -437,7 +437,8 @@ class RegionTableView(QWidget):
         self.table.fit_columns()
         self._select_row()
         bar.setValue(before)  # what a person looks at stays where it is while they paint
-        self.count.setText(f"{number:,} region{'s' * (number != 1)}")
+        text = f"{number:,} region{'s' * (number != 1)}"
+        self.count.setText(text if table is not None else "No regions yet: press Create labels.")
         for button in (self.copy_button, self.save_button):
             button.setEnabled(number > 0)
         for button in (self.good_button, self.defect_button):

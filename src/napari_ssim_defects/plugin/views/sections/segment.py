@@ -62,11 +62,19 @@ class ProposalsView(QWidget):
             0.001, 1000, decimals=3, tip="False regions per image of good material."
         )
         self.regions.show_value(FalseRegionsThreshold().per_image)
-        self.rate = NumberBox(0, 100, decimals=3, suffix=" %", tip="False positive rate.")
+        self.rate = NumberBox(
+            0,
+            100,
+            decimals=3,
+            suffix=" %",
+            tip="Part of the good pixels that is outlined by mistake (false positive rate).",
+        )
         self.rate.show_value(100 * FalsePositiveRateThreshold().rate)
         self.area = IntegerBox(1, 1000, suffix=" px", tip="Area that no good region reaches.")
         self.area.show_value(LargestRegionThreshold().area)
-        self.quantile = NumberBox(0, 1, decimals=5, tip="Quantile of the good residuals.")
+        self.quantile = NumberBox(
+            0, 1, decimals=5, tip="Part of the good pixels that stays below the threshold."
+        )
         self.quantile.show_value(QuantileThreshold().quantile)
         self.buttons: dict[QWidget, QPushButton] = {}
         self._grid = QGridLayout()
@@ -142,8 +150,8 @@ class SegmentView(QWidget):
         self._controller = controller
         self._state = controller.state
         tip = (
-            "Pixels with a residual above the threshold are defects. Behind the slider: how many "
-            "pixels have which residual (logarithmic), in this image and in defect-free ones. "
+            "How strange a pixel must look to be a defect (its residual). Behind the slider: how "
+            "many pixels look how strange (logarithmic), in this image and in defect-free ones. "
             "After the presets Quick and Best quality, 3 is the residual of one good pixel in a "
             "thousand, 4 of one in ten thousand. "
             "Arrow keys move the threshold, with Shift the one for review."
@@ -155,8 +163,8 @@ class SegmentView(QWidget):
         self.slider.setToolTip(tip)
         self.auto_button = QPushButton("Auto threshold")
         self.auto_button.setToolTip(
-            "The threshold that the model proposes: the one that 0.1 % of the defect-free pixels "
-            "exceed (false positive rate), unless it was measured anew below."
+            "The threshold that the model proposes: some one region in each image of good material "
+            "is outlined by mistake, unless you asked for something else below."
         )
         self.proposals = ProposalsView(controller)
         self.fields = {
@@ -183,7 +191,8 @@ class SegmentView(QWidget):
         self.summary.setStyleSheet("font-weight: bold;")
         self.create_button = QPushButton("Create labels")
         self.create_button.setToolTip(
-            "Add a layer of numbered regions with a table of their area, position and residual."
+            "Keep what is outlined now: as a layer of numbered regions that you can correct, with "
+            "a table of their area, position and residual."
         )
         self.all_button = QPushButton("… of all images")
         self.all_button.setAccessibleName("Create labels of all images")
@@ -245,7 +254,7 @@ class SegmentView(QWidget):
             signal.connect(self._show_heatmap)
         state.events.threshold.connect(self._show_threshold)
         state.events.segmentation.connect(self._show_settings)
-        for signal in (state.events.summary, state.events.fraction_above):
+        for signal in (state.events.summary, state.events.fraction_above, state.events.heatmap):
             signal.connect(self._show_summary)
 
     def _on_setting(self, name: str, value: object) -> None:
@@ -307,7 +316,8 @@ class SegmentView(QWidget):
             self.summary.setText(f"{part}; Create labels finds the regions.")
             return
         if found is None:
-            self.summary.setText("…" if self._state.heatmap is not None else "")
+            here = self._state.heatmap is not None
+            self.summary.setText("…" if here else "No heatmap yet: press Detect first.")
             return
         regions = "1 region" if found.regions == 1 else f"{found.regions:,} regions"
         area = f" ({found.area})" if found.area else ""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from ....core.config import SSIMConfig, TrainingConfig, shown
 from ....core.config.presets import PRESETS
 from ...controllers.panel_controller import Controller
 from ...layers import is_inspectable
 from ...layers.regions_of_interest import is_region
+from ...state.training_time import expected_minutes, spelled
 from ..plots.loss_plot import LossPlot
 from ..widgets.fields import (
     Choice,
@@ -23,6 +25,7 @@ from ..widgets.fields import (
     setting_field,
     show_notices,
     while_alive,
+    wrapped,
 )
 from ..widgets.layer_picker import LayerPicker
 from ..widgets.patch_preview import PatchPreview
@@ -31,6 +34,11 @@ from ..widgets.unsaved import unless_unsaved
 __all__ = ["TrainView"]
 
 _PRESETS = {"quick": "Quick", "best": "Best quality", "paper": "As in the paper"}
+_PURPOSES = {
+    "quick": "Enough for most materials.",
+    "best": "For what Quick does not find: four times as long.",
+    "paper": "The experiment of Bergmann et al. (2018), to compare with.",
+}
 _ADVANCED = ("patch_size", "latent_dimension", "stride", "seed")
 
 
@@ -43,7 +51,12 @@ class TrainView(QWidget):
         self._state = controller.state
         self._drawn = 0  # points of the loss curve
         tip = "Image layers without any defect: the model learns what normal looks like."
-        self.picker = LayerPicker(controller.viewer.layers, is_inspectable)
+        self.picker = LayerPicker(
+            controller.viewer.layers,
+            is_inspectable,
+            hint="Open images that show good material only, or [try a sample](sample).",
+            follow=lambda _: controller.open_sample(),
+        )
         self.picker.setToolTip(tip)
         self.region = LayerCombo(
             controller.viewer.layers,
@@ -54,10 +67,10 @@ class TrainView(QWidget):
         )
         self.preset = Choice(
             {name: _PRESETS.get(name, name) for name in PRESETS},
-            "Recipe of the training. Quick takes some three minutes on two processor cores, Best "
-            "quality about four times as long. As in the paper repeats the experiment of Bergmann "
-            "et al. (2018) and takes hours.",
+            "How thoroughly the model learns. A slower computer takes longer and gets the same.",
         )
+        self.purpose = wrapped(QLabel())
+        self.purpose.setAccessibleName("What the preset is for")
         names = ("epochs", "minutes", "system", *_ADVANCED)
         self.fields = {
             name: setting_field(shown(TrainingConfig, name), partial(self._on_setting, name))
@@ -97,15 +110,9 @@ class TrainView(QWidget):
         layout.setSpacing(4)
         layout.addWidget(heading("Images without defects", tip))
         layout.addWidget(self.picker)
-        layout.addLayout(
-            form(
-                ("Region", self.region),
-                ("Preset", self.preset),
-                self.fields["epochs"],
-                self.fields["minutes"],
-                self.fields["system"],
-            )
-        )
+        layout.addLayout(form(("Region", self.region), ("Preset", self.preset)))
+        layout.addWidget(self.purpose)
+        layout.addLayout(form(*(self.fields[name] for name in ("epochs", "minutes", "system"))))
         layout.addWidget(Section("Advanced", advanced, main=False))
         layout.addLayout(buttons)
         layout.addWidget(self.notices)
@@ -122,6 +129,7 @@ class TrainView(QWidget):
         self.resume_button.clicked.connect(self._on_resume)
         state.events.resumable.connect(self._show_activity)
         state.events.config.connect(self._show_config)
+        state.events.pace.connect(self._show_config)
         state.events.training_notices.connect(self._show_notices)
         state.events.training_layers.connect(self._show_layers)
         state.events.region_layer.connect(self._show_layers)
@@ -158,10 +166,24 @@ class TrainView(QWidget):
     def _show_config(self) -> None:
         config = self._state.config
         self.preset.show_value(config.name)
+        self._show_times()
         for name, field in self.fields.items():
             field.show_value(getattr(config, name))
         self.window_size.show_value(config.ssim.window_size)
         self.window_size.setEnabled(config.system == "ssim")
+
+    def _show_times(self) -> None:
+        config, pace = self._state.config, self._state.pace
+        for place, name in enumerate(PRESETS):
+            preset = TrainingConfig.preset(name, system=config.system)
+            time = spelled(expected_minutes(preset, pace))
+            self.preset.setItemText(place, f"{_PRESETS.get(name, name)}, {time}")
+            tip = Qt.ItemDataRole.ToolTipRole
+            self.preset.setItemData(place, _PURPOSES.get(name, ""), tip)
+        where = "on two processor cores" if pace is None else "on this computer"
+        purpose = _PURPOSES.get(config.name, "")
+        time = spelled(expected_minutes(config, pace))
+        self.purpose.setText(f"{purpose} About {time} {where}.".strip())
 
     @while_alive
     def _show_layers(self) -> None:

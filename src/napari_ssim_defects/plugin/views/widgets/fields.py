@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -25,6 +26,7 @@ from qtpy.QtWidgets import (
 )
 
 from ....core.config import Shown
+from .colours import SECOND
 
 __all__ = [
     "Check",
@@ -36,6 +38,7 @@ __all__ = [
     "column",
     "form",
     "heading",
+    "next_step",
     "notice_label",
     "setting_field",
     "show_notices",
@@ -274,6 +277,22 @@ def heading(text: str, tip: str = "") -> QLabel:
     """Return a label that stands above a widget."""
     label = QLabel(text)
     label.setToolTip(tip)
+    return label
+
+
+def next_step(text: str = "", follow: Callable[[str], object] | None = None) -> QLabel:
+    """Return a line that says what to do next; ``follow`` is called with a link that is clicked.
+
+    Links are written as ``[text](where)``.
+    """
+    label = wrapped(QLabel())
+    label.setAccessibleName("Next step")
+    link = rf'<a href="\2" style="color: {SECOND}">\1</a>'
+    label.setText(re.sub(r"\[(.+?)\]\((.+?)\)", link, text))
+    if follow is not None:
+        by = Qt.TextInteractionFlag
+        label.setTextInteractionFlags(by.LinksAccessibleByMouse | by.LinksAccessibleByKeyboard)
+        label.linkActivated.connect(follow)
     return label
 
 

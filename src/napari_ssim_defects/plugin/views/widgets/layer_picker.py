@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from .check_list import CHECKED, UNCHECKED, CheckList
-from .fields import while_alive
+from .fields import next_step, while_alive
 
 if TYPE_CHECKING:
     from napari.components import LayerList
@@ -42,8 +42,8 @@ class LayerPicker(QWidget):
         Tells which layers are offered; asked when the list changes.
     parent
         Qt's parent.
-    hint
-        What is shown while no layer is acceptable.
+    hint, follow
+        What is shown while no layer is acceptable, and what its links do (see `next_step`).
     note
         What is said of a layer behind its name; asked when the list changes, and by `renew`.
     """
@@ -57,6 +57,7 @@ class LayerPicker(QWidget):
         parent: QWidget | None = None,
         *,
         hint: str = "Open an image first",
+        follow: Callable[[str], object] | None = None,
         note: Callable[[Layer], str] = lambda _: "",
     ) -> None:
         super().__init__(parent)
@@ -69,8 +70,7 @@ class LayerPicker(QWidget):
         self._list.itemChanged.connect(self._announce)
         self._list.itemEntered.connect(self._describe)
         self._list.everything_asked.connect(self._tick_all)
-        self._hint = QLabel(hint, self)
-        self._hint.setWordWrap(True)
+        self._hint = next_step(hint, follow)
         self._count = QLabel(self)
 
         self._footer = QWidget(self)

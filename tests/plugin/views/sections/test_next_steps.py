@@ -1,0 +1,89 @@
+"""What the panel says to somebody who has opened it for the first time."""
+
+from __future__ import annotations
+
+import pytest
+from qtpy.QtWidgets import QLabel
+
+from napari_ssim_defects.core.config import TrainingConfig
+from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
+from napari_ssim_defects.plugin.hooks import sample_data
+from napari_ssim_defects.plugin.views.panel import DefectPanel
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def controller(viewer):
+    return controller_of(viewer)
+
+
+@pytest.fixture
+def panel(viewer, controller):
+    panel = DefectPanel(viewer)
+    viewer.window.add_dock_widget(panel, name="SSIM defects")
+    return panel
+
+
+def texts(view):
+    return [label.text() for label in view.findChildren(QLabel) if label.isVisibleTo(view)]
+
+
+def test_each_section_says_what_to_do_first(panel):
+    said = {
+        panel.train: "Open images that show good material",
+        panel.detect: "No model yet: train one",
+        panel.segment: "No heatmap yet: press Detect",
+        panel.regions: "No regions yet: press Create labels",
+        panel.evaluate: "No heatmap yet: press Detect",
+        panel.export: "Nothing to export yet: press Detect",
+    }
+    for view, start in said.items():
+        assert any(text.startswith(start) for text in texts(view)), start
+
+
+def test_a_link_opens_the_sample_and_chooses_its_images(panel, state, viewer, monkeypatch):
+    monkeypatch.setattr(sample_data, "GOOD_SEEDS", (0, 1))
+    monkeypatch.setattr(sample_data, "DEFECTIVE_SEEDS", (5,))
+    (label,) = [label for label in panel.train.findChildren(QLabel) if "<a " in label.text()]
+    label.linkActivated.emit("sample")
+    assert panel.train.picker.selected() == [viewer.layers["nanofibres good"]]
+    assert panel.detect.picker.selected() == [viewer.layers["nanofibres defective 1"]]
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["nanofibres good"]
+    assert "press Train" in state.status
+    assert not label.isVisibleTo(panel.train)
+
+
+def test_lines_on_what_comes_next_go_once_it_was_done(panel, viewer, images, detected):
+    detected(viewer.add_image(images.spoilt(2), name="bad"))
+    assert not any("No heatmap yet" in text for text in texts(panel.segment))
+    assert any("Draw its defects into a Labels layer" in text for text in texts(panel.evaluate))
+
+
+def test_presets_say_what_they_are_for_and_how_long_they_take(panel, state):
+    state.config = TrainingConfig.preset("quick")
+    preset = panel.train.preset
+    assert [preset.itemText(row) for row in range(preset.count())] == [
+        "Quick, 3 min", "Best quality, 10 min", "As in the paper, 17 h",
+    ]  # fmt: skip
+    assert panel.train.purpose.text() == (
+        "Enough for most materials. About 3 min on two processor cores."
+    )
+    state.pace = 0.5
+    panel.train.preset.chosen.emit("best")
+    assert panel.train.purpose.text().endswith("About 5 min on this computer.")
+    assert preset.currentText() == "Best quality, 5 min"
+
+
+def test_a_training_tells_how_fast_this_computer_is(panel, state, viewer, images, wait_idle):
+    state.config = TrainingConfig(
+        patch_size=16, latent_dimension=8, patches=64, epochs=2, stride=16, name="quick"
+    )
+    state.training_layers = (viewer.add_image(images.texture(1), name="good"),)
+    panel.train.train_button.click()
+    wait_idle()
+    assert state.pace > 0
+    assert "on this computer" in panel.train.purpose.text()
