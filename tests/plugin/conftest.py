@@ -64,22 +64,13 @@ def no_preferences_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         training,
     )
     from napari_ssim_defects.plugin.state import preferences
-    from napari_ssim_defects.plugin.views.sections import detect
-    from napari_ssim_defects.plugin.views.widgets import unsaved
+    from napari_ssim_defects.plugin.views.widgets import model_files
 
     fixed = preferences.Preferences("cpu", 1, tmp_path, tmp_path / "data")
     for module in (
-        batch, detection, export, panel_controller, recipe_files, training, detect, unsaved,
+        batch, detection, export, panel_controller, recipe_files, training, model_files,
     ):  # fmt: skip
         monkeypatch.setattr(module, "preferences", lambda: fixed)
-
-
-@pytest.fixture(autouse=True)
-def no_question_waits_for_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models that are not saved are replaced, unless a test says otherwise."""
-    from napari_ssim_defects.plugin.views.widgets import unsaved
-
-    monkeypatch.setattr(unsaved, "ask", lambda *_: "replace")
 
 
 @pytest.fixture

@@ -421,3 +421,18 @@ def test_the_number_of_regions_stands_by_the_slider(panel, viewer, images, detec
     summary = panel.segment.summary
     assert not panel._sections["Train"].is_expanded()
     assert summary.mapTo(panel, summary.rect().bottomLeft()).y() < 700
+
+
+def test_napari_asks_before_it_closes_with_a_model_that_is_not_saved(
+    panel, viewer, images, controller, wait_idle, tmp_path
+):
+    tasks = getattr(viewer.window, "_task_status_manager", None)
+    if tasks is None:
+        pytest.skip("this napari asks about nothing")
+    panel.state.training_layers = (viewer.add_image(images.texture(1), name="good"),)
+    controller.training.start()
+    wait_idle()
+    assert tasks.get_status() == ["SSIM defects: model 1, not saved"]
+    controller.save_model(tmp_path / "model.safetensors")
+    wait_idle()
+    assert not tasks.get_status()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from ..jobs.runner import Runner
 from ..layers import is_inspectable
 from ..previews.one_image import OneImage
 from ..previews.segmentation_preview import SegmentationPreview
-from ..state.panel_state import PanelState
+from ..state.panel_state import PanelState, SessionModel
 from ..state.preferences import preferences
 from ..state.session import Remembered
 from .batch import BatchController
@@ -77,6 +78,9 @@ class Controller:
         self.export = ExportController(shared)
         self.recipes = RecipeController(shared, self.export, self._adopt)
         self.batch = BatchController(shared)
+        self._trained = 0  # models of this session
+        self.state.events.model.connect(self._on_model)
+        self._on_model()
 
     def close(self) -> None:
         """Stop all threads and disconnect; called when the viewer closes."""
@@ -89,6 +93,7 @@ class Controller:
             self._remembered,
         ):  # fmt: skip
             part.close()
+        self.state.events.model.disconnect(self._on_model)
         self._preview.close()
         self._runner.finish()
 
@@ -120,6 +125,11 @@ class Controller:
             job = partial(jobs.open_model, Path(path))
             self._runner.begin("opening", "Opening the model …", job, self._on_opened)
 
+    def choose_model(self, chosen: SessionModel) -> None:
+        """Make a model of this session the current one."""
+        self.recipes.forget()
+        self._use(chosen)
+
     def save_model(self, path: str | Path) -> None:
         """Write the current model to a file."""
         if self._runner.refuse_while_busy():
@@ -143,20 +153,55 @@ class Controller:
     def _on_saved(self, model: DefectModel, path: Path, message: object) -> None:
         if isinstance(message, jobs.Done):
             self.training.saved(model)
-            self.state.model_path = path
-            self.state.model_name = path.stem
+            saved = SessionModel(model, path.stem, path, model)
+            self._keep(saved)
+            if self.state.model is model:
+                self._use(saved)
             self._runner.say(message.text)
 
     def _on_trained(self, model: DefectModel) -> None:
         before = self.state.model
         if before is not None and before.corrections:
             show_info("The new model has no corrections; mark the regions that it finds.")
-        self._adopt(self.recipes.fit(model))
+        self._trained += 1
+        new = SessionModel(self.recipes.fit(model), f"model {self._trained}")
+        self._keep(new)
+        self._use(new)
 
-    def _adopt(self, model: DefectModel, path: Path | None = None) -> None:
-        self.state.model_path = path
-        self.state.model_name = path.stem if path is not None else "unsaved model"
-        self.state.model = model
+    def _adopt(self, model: DefectModel, path: Path) -> None:
+        opened = SessionModel(model, path.stem, path, model)
+        self._keep(opened)
+        self._use(opened)
+
+    def _use(self, chosen: SessionModel) -> None:
+        state = self.state
+        state.model_path, state.model_name = chosen.path, chosen.name
+        state.model = chosen.model
+
+    def _keep(self, new: SessionModel) -> None:
+        """Put a model into the list, in the place of an earlier state of the same one."""
+
+        def same(known: SessionModel) -> bool:
+            unchanged = known.path is not None and known.model is known.saved
+            return known.model.network is new.model.network or (
+                unchanged and known.path == new.path
+            )
+
+        self.state.models = (*(each for each in self.state.models if not same(each)), new)
+
+    def _on_model(self) -> None:
+        """Follow the current model, which gets corrections and other thresholds."""
+        state = self.state
+        if state.model is None:
+            return
+        mine = [each for each in state.models if each.model.network is state.model.network]
+        if not mine:
+            path = state.model_path
+            saved = state.model if path else None
+            self._keep(SessionModel(state.model, state.model_name or "model", path, saved))
+        elif mine[0].model is not state.model:
+            changed = replace(mine[0], model=state.model)
+            state.models = tuple(changed if each is mine[0] else each for each in state.models)
 
 
 def controller_of(viewer: Viewer) -> Controller:
@@ -180,24 +225,30 @@ class _Session(QObject):
         super().__init__(window)
         self.controller = controller
         self._window = window
-        self._task: Any = None
-        controller.state.events.activity.connect(self._tell_napari)
+        self._tasks: dict[str, Any] = {}
+        controller.state.events.activity.connect(self._on_activity)
+        controller.state.events.models.connect(self._on_models)
         window.destroyed.connect(controller.close)
         # When the last window closes, the application ends before Qt deletes the window.
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self._close)
 
-    def _tell_napari(self, activity: str) -> None:
-        """Let napari ask before it closes a viewer whose training would be lost."""
+    def _on_activity(self, activity: str) -> None:
+        self._tell_napari("activity", "" if activity == "idle" else activity)
+
+    def _on_models(self, models: tuple[SessionModel, ...]) -> None:
+        lost = [each.title for each in models if each.model is not each.saved]
+        self._tell_napari("models", "; ".join(lost))
+
+    def _tell_napari(self, what: str, text: str) -> None:
+        """Let napari ask before it closes a viewer with which something would be lost."""
         tasks = getattr(getattr(self._window, "_window", None), "_task_status_manager", None)
         if tasks is None:  # not in every version of napari
             return
-        if self._task is None:  # napari keeps every registered task
-            self._task = tasks.register_task_status("SSIM defects", Status.BUSY, activity)
-        else:
-            status = Status.COMPLETED if activity == "idle" else Status.BUSY
-            tasks.update_task_status(self._task, status, activity)
+        if what not in self._tasks:  # napari keeps every registered task
+            self._tasks[what] = tasks.register_task_status("SSIM defects", Status.COMPLETED, "")
+        tasks.update_task_status(self._tasks[what], Status.BUSY if text else Status.COMPLETED, text)
 
     def _close(self) -> None:
         # A method of a QObject: Qt forgets it with the window, and with it the viewer.

@@ -35,6 +35,7 @@ __all__ = [
     "RegionKey",
     "RegionSummary",
     "RegionTable",
+    "SessionModel",
 ]
 
 Activity = Literal[
@@ -146,6 +147,31 @@ class EvaluationSummary:
     text: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SessionModel:
+    """A model of this session.
+
+    Attributes
+    ----------
+    model, name, path
+        The `DefectModel`, what the panel calls it, and its file; None: it has none.
+    saved
+        What that file holds; another one than the model if a person has marked regions since.
+    """
+
+    model: Any
+    name: str
+    path: Path | None = None
+    saved: Any = None
+
+    @property
+    def title(self) -> str:
+        """The name, and whether something would be lost without saving it."""
+        if self.path is None:
+            return f"{self.name}, not saved"
+        return self.name if self.model is self.saved else f"{self.name}, changed since it was saved"
+
+
 class PanelState(EventedModel):
     """The state that views bind to and the controller works on.
 
@@ -159,6 +185,8 @@ class PanelState(EventedModel):
         The current `DefectModel`, or None.
     model_name, model_path
         What the panel calls the model; the file it was read from or saved to, None if unsaved.
+    models
+        Every `SessionModel` that was trained or opened in this session, the current one too.
     training_notices
         Sentences about the images of the current or last training that a person should read.
     detection_layers, inspected_layer, stride, keep_reconstruction
@@ -229,6 +257,7 @@ class PanelState(EventedModel):
         "training_layers": operator.eq,
         "region_layer": operator.is_,
         "model": operator.is_,
+        "models": operator.is_,
         "detection_layers": operator.eq,
         "inspected_layer": operator.is_,
         "image": operator.is_,
@@ -254,6 +283,7 @@ class PanelState(EventedModel):
     model: Any = None
     model_name: str = ""
     model_path: Path | None = None
+    models: tuple[SessionModel, ...] = ()
 
     detection_layers: tuple[Any, ...] = ()
     inspected_layer: Any = None

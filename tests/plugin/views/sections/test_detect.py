@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog
 
 from napari_ssim_defects.core.model.verdict import PaintedDefect
 from napari_ssim_defects.plugin.views.sections.detect import DetectView
-from napari_ssim_defects.plugin.views.widgets import unsaved
 
 
 @pytest.fixture
@@ -59,67 +57,76 @@ def test_a_model_from_a_file_cannot_be_trained_longer(view, state, model):
     assert not view.longer_button.isVisible()
 
 
-class TestUnsavedModels:
+class TestModelsOfTheSession:
     @pytest.fixture
-    def train(self, controller: Any, state: Any, viewer: Any, images: Any, model: Any, qtbot: Any):
-        from napari_ssim_defects.plugin.views.sections.train import TrainView
-
-        state.model, state.model_path = model, None
+    def train(self, controller: Any, state: Any, viewer: Any, images: Any, wait_idle: Any):
         state.training_layers = (viewer.add_image(images.texture(1), name="good"),)
-        view = TrainView(controller)
-        qtbot.addWidget(view)
-        return view
 
-    def answer(self, monkeypatch, text):
-        asked = []
-        monkeypatch.setattr(unsaved, "ask", lambda _, question: asked.append(question) or text)
-        return asked
+        def train():
+            controller.training.start()
+            wait_idle()
+            return state.model
 
-    def test_a_new_training_asks_before_it_replaces_one(
-        self, train, state, model, monkeypatch, wait_idle
+        return train
+
+    def titles(self, view):
+        return [view.models.itemText(place) for place in range(view.models.count())]
+
+    def choose(self, view, place):
+        view.models.setCurrentIndex(place)
+        view.models.activated.emit(place)
+
+    def test_a_new_training_keeps_the_model_before_which_can_be_chosen_again(
+        self, view, train, state
     ):
-        asked = self.answer(monkeypatch, "cancel")
-        train.train_button.click()
-        assert not state.busy
-        assert state.model is model
-        assert "not saved" in asked[0]
-        self.answer(monkeypatch, "replace")
-        train.train_button.click()
-        wait_idle()
-        assert state.model is not model
+        first = train()
+        assert not view.models.isVisible()
+        second = train()
+        assert view.models.isVisible()
+        assert self.titles(view) == ["model 1, not saved", "model 2, not saved"]
+        assert view.models.currentIndex() == 1
+        self.choose(view, 0)
+        assert state.model is first
+        assert state.model_name == "model 1"
+        self.choose(view, 1)
+        assert state.model is second
 
-    def test_it_can_be_saved_first(
-        self, train, state, model, monkeypatch, qtbot, tmp_path, wait_idle
+    def test_an_opened_model_joins_and_one_that_is_opened_again_is_listed_once(
+        self, view, train, controller, state, model, wait_idle, tmp_path
     ):
-        path = tmp_path / "first.safetensors"
-        self.answer(monkeypatch, "save")
-        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
-        train.train_button.click()
-        qtbot.waitUntil(lambda: state.activity == "training", timeout=30_000)
-        assert path.exists()
-        wait_idle()
-        assert state.model is not model
+        first = train()
+        path = tmp_path / "fibres.safetensors"
+        model.save(path)
+        for _ in range(2):
+            controller.open_model(path)
+            wait_idle()
+            assert self.titles(view) == ["model 1, not saved", "fibres"]
+            assert state.model_path == path
+        self.choose(view, 0)
+        assert state.model is first
+        assert state.model_path is None
 
-    def test_a_recipe_asks_too(self, train, controller, state, model, monkeypatch, qtbot):
-        from napari_ssim_defects.plugin.views.sections.export import ExportView
-
-        view = ExportView(controller)
-        qtbot.addWidget(view)
-        monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("nowhere.toml", ""))
-        asked = self.answer(monkeypatch, "cancel")
-        view.open_recipe_button.click()
-        assert asked
-        assert state.model is model
-        assert not state.busy
-
-    def test_a_saved_model_is_replaced_without_a_question(
-        self, train, state, monkeypatch, tmp_path, wait_idle
+    def test_a_saved_model_is_marked_once_its_regions_are(
+        self, view, train, controller, state, wait_idle, tmp_path
     ):
-        state.model_path = tmp_path / "saved.safetensors"
-        asked = self.answer(monkeypatch, "cancel")
-        train.train_button.click()
+        train()
+        train()
+        controller.save_model(tmp_path / "best.safetensors")
         wait_idle()
-        assert not asked
+        assert self.titles(view) == ["model 1, not saved", "best"]
+        state.model = replace(state.model, warnings=("Changed.",))  # as corrections do
+        assert self.titles(view)[1] == "best, changed since it was saved"
+        controller.save_model(tmp_path / "best.safetensors")
+        wait_idle()
+        assert self.titles(view)[1] == "best"
+
+    def test_no_other_model_is_chosen_in_the_middle_of_a_job(self, view, train, state):
+        train()
+        train()
+        state.activity = "detecting"
+        assert not view.models.isEnabled()
+        state.activity = "idle"
+        assert view.models.isEnabled()
 
 
 def test_while_a_model_is_trained_the_verdict_on_the_last_one_is_not_shown(view, state, model):

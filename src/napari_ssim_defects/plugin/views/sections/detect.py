@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -16,8 +15,8 @@ from ...controllers.panel_controller import Controller
 from ...layers import is_inspectable
 from ...layers.provenance import model_details
 from ...layers.regions_of_interest import is_region
-from ...state.preferences import preferences
 from ..widgets.fields import (
+    Choice,
     IntegerBox,
     LayerCombo,
     form,
@@ -28,7 +27,7 @@ from ..widgets.fields import (
     wrapped,
 )
 from ..widgets.layer_picker import LayerPicker
-from ..widgets.unsaved import MODEL_FILES, save_model, unless_unsaved
+from ..widgets.model_files import open_model, save_model
 from ..widgets.verdict_label import VerdictLabel
 
 __all__ = ["DetectView"]
@@ -42,6 +41,10 @@ class DetectView(QWidget):
         self._controller = controller
         self._state = controller.state
         tip = "Image layers to look for defects in."
+        self.models = Choice(
+            {}, "The models that were trained or opened since napari started. Save what you need."
+        )
+        self.models.setAccessibleName("Models of this session")
         self.model_label = wrapped(QLabel())
         self.verdict = VerdictLabel()
         self.longer_button = QPushButton("Train longer")
@@ -82,6 +85,7 @@ class DetectView(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 6)
         layout.setSpacing(4)
+        layout.addWidget(self.models)
         layout.addWidget(self.model_label)
         layout.addWidget(self.verdict)
         layout.addWidget(self.longer_button)
@@ -99,8 +103,9 @@ class DetectView(QWidget):
 
     def _connect(self) -> None:
         state = self._state
-        self.open_button.clicked.connect(self._on_open)
-        self.save_button.clicked.connect(self._on_save)
+        self.open_button.clicked.connect(lambda: open_model(self._controller, self))
+        self.save_button.clicked.connect(lambda: save_model(self._controller, self))
+        self.models.chosen.connect(lambda place: self._controller.choose_model(state.models[place]))
         self.longer_button.clicked.connect(self._controller.training.train_longer)
         self.picker.selection_changed.connect(self._on_picked)
         self.region.chosen.connect(lambda layer: setattr(state, "inspected_layer", layer))
@@ -114,6 +119,7 @@ class DetectView(QWidget):
             state.events.model,
             state.events.model_name,
             state.events.model_path,
+            state.events.models,
             state.events.activity,
         ):
             signal.connect(self._show_model)
@@ -127,18 +133,6 @@ class DetectView(QWidget):
         for signal in (state.events.activity, state.events.model, state.events.extendable):
             signal.connect(self._show_activity)
 
-    def _on_open(self) -> None:
-        folder = str(preferences().export_folder)
-        path, _ = QFileDialog.getOpenFileName(self, "Open a model", folder, MODEL_FILES)
-        if path:
-            unless_unsaved(
-                self._controller, self, "The model of the file",
-                lambda: self._controller.open_model(path),
-            )  # fmt: skip
-
-    def _on_save(self) -> None:
-        save_model(self._controller, self)
-
     def _on_picked(self) -> None:
         self._state.detection_layers = tuple(self.picker.selected())
 
@@ -151,6 +145,7 @@ class DetectView(QWidget):
     @while_alive
     def _show_model(self) -> None:
         state = self._state
+        self._show_models()
         training = state.activity == "training"
         known = state.model is not None and not training  # else the verdict would seem to be of it
         self.verdict.show_verdict(state.model.verdict if known else None)
@@ -166,6 +161,15 @@ class DetectView(QWidget):
         warnings = (f"⚠ {text}" for text in state.model.warnings)
         self.model_label.setText("\n".join([f"{name}: {model_details(state.model)}", *warnings]))
         self.model_label.setToolTip(str(state.model_path or "Save the model to keep it."))
+
+    def _show_models(self) -> None:
+        models = self._state.models
+        self.models.clear()
+        for place, each in enumerate(models):
+            self.models.addItem(each.title, place)
+        current = [each.model is self._state.model for each in models]
+        self.models.setCurrentIndex(current.index(True) if any(current) else -1)
+        self.models.setVisible(len(models) > 1)
 
     @while_alive
     def _show_choices(self) -> None:
@@ -193,5 +197,6 @@ class DetectView(QWidget):
             "heatmap (the residual)."
         )
         self.detect_button.setEnabled(detecting or not state.busy)
-        self.open_button.setEnabled(not state.busy)
+        for widget in (self.open_button, self.models):
+            widget.setEnabled(not state.busy)
         self.save_button.setEnabled(not state.busy and state.model is not None)

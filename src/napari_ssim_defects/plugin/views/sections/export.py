@@ -22,7 +22,6 @@ from ...layers import is_heatmap
 from ...layers.provenance import is_by
 from ..widgets.fields import Choice, NumberBox, form, heading, while_alive
 from ..widgets.layer_picker import LayerPicker
-from ..widgets.unsaved import unless_unsaved
 
 __all__ = ["ExportView"]
 
@@ -50,7 +49,6 @@ class ExportView(QWidget):
 
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._panel = controller
         self._controller = controller.export
         self._recipes = controller.recipes
         self._state = controller.state
@@ -197,7 +195,7 @@ class ExportView(QWidget):
     def _on_open_recipe(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Open a recipe", self.folder.text(), _RECIPES)
         if path:
-            unless_unsaved(self._panel, self, "The recipe", lambda: self._recipes.open(path))
+            self._recipes.open(path)
 
     @while_alive
     def _show(self) -> None:

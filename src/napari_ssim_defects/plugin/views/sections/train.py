@@ -29,7 +29,6 @@ from ..widgets.fields import (
 )
 from ..widgets.layer_picker import LayerPicker
 from ..widgets.patch_preview import PatchPreview
-from ..widgets.unsaved import unless_unsaved
 
 __all__ = ["TrainView"]
 
@@ -126,7 +125,7 @@ class TrainView(QWidget):
         self.preset.chosen.connect(state.use_preset)
         self.train_button.clicked.connect(self._on_train)
         self.pause_button.clicked.connect(self._controller.training.set_paused)
-        self.resume_button.clicked.connect(self._on_resume)
+        self.resume_button.clicked.connect(self._controller.training.resume)
         state.events.resumable.connect(self._show_activity)
         state.events.config.connect(self._show_config)
         state.events.pace.connect(self._show_config)
@@ -151,16 +150,7 @@ class TrainView(QWidget):
         if self._state.activity == "training":
             self._controller.stop()
         else:
-            unless_unsaved(
-                self._controller, self, "A new training", self._controller.training.start
-            )
-
-    def _on_resume(self) -> None:
-        resume = self._controller.training.resume
-        if self._state.extendable:  # it is the training of this very model
-            resume()
-        else:
-            unless_unsaved(self._controller, self, "The last training", resume)
+            self._controller.training.start()
 
     @while_alive
     def _show_config(self) -> None:
