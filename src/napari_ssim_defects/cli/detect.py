@@ -73,7 +73,7 @@ def run_detect(recipe: DetectionRecipe, model_path: Path, *, overwrite: bool) ->
             model, paths, recipe.folder, threshold, recipe.segmentation, outputs,
             stride=recipe.stride, device=recipe.device, pixel_size=recipe.pixel_size,
             unit=recipe.unit, roi=recipe.roi, overwrite=overwrite, report=recipe.report,
-            cluster=recipe.cluster or here,
+            name=model_path.stem, cluster=recipe.cluster or here,
         ):  # fmt: skip
             if isinstance(message, FileProgress):
                 bar.show(message.fraction, message.path.name)

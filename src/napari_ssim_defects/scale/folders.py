@@ -75,6 +75,7 @@ def detect_files(
     roi: RegionOfInterest | None = None,
     overwrite: bool = False,
     report: bool = False,
+    name: str = "",
     cluster: str | None = None,
 ) -> Iterator[FileProgress | FileDone | FileFailed]:
     """Detect defects in image files and write the results.
@@ -110,6 +111,8 @@ def detect_files(
         Whether finished images are processed again.
     report
         Whether ``report.html`` is written at the end (see `write_report`).
+    name
+        What the report calls the model.
     cluster
         Address of a scheduler of dask.distributed, whose workers read the images and write the
         results; they need the same paths. None: this computer.
@@ -172,7 +175,8 @@ def detect_files(
             journal.entries((target.path, target.name) for target in finished),
             [(names[path], reason) for path, reason in failures.items()],
             threshold,
-            notes=model.notes,
+            name,
+            model.notes,
         )
 
 

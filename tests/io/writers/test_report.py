@@ -91,3 +91,12 @@ def test_a_thumbnail_shows_the_worst_plane_with_its_regions(dtype: type) -> None
     rows, columns = np.nonzero(cyan)
     assert 20 <= rows.min() <= rows.max() <= 30
     assert 45 <= columns.min() <= columns.max() <= 80
+
+
+def test_it_opens_with_the_model_and_what_is_known_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    notes = ("Trained on 'a.png' on 2024-05-06.", "Reliable: it finds painted defects.")
+    write_report(path, [], [], 0.5, "fibres <3>", notes)
+    text = _Page(path).text
+    places = [text.index(each) for each in ("Model: fibres <3>", *notes, "0 images inspected")]
+    assert places == sorted(places)

@@ -413,14 +413,17 @@ def test_a_narrow_panel_shows_all_of_its_width(panel, viewer, images, detected, 
     assert scroll.horizontalScrollBarPolicy() != Qt.ScrollBarPolicy.ScrollBarAlwaysOff
 
 
-def test_the_number_of_regions_stands_by_the_slider(panel, viewer, images, detected, qtbot):
-    detected(viewer.add_image(images.spoilt(1), name="bad"))
+def test_the_number_of_regions_stands_by_the_slider(viewer, controller, images, detected, qtbot):
+    panel = DefectPanel(viewer)  # in a window of its own, which is laid out at once
+    qtbot.addWidget(panel)
     panel.resize(350, 1000)
     panel.show()
+    qtbot.waitExposed(panel)
+    detected(viewer.add_image(images.spoilt(1), name="bad"))
     qtbot.waitUntil(lambda: "region" in panel.segment.summary.text())
     summary = panel.segment.summary
     assert not panel._sections["Train"].is_expanded()
-    assert summary.mapTo(panel, summary.rect().bottomLeft()).y() < 700
+    qtbot.waitUntil(lambda: summary.mapTo(panel, summary.rect().bottomLeft()).y() < 700)
 
 
 def test_napari_asks_before_it_closes_with_a_model_that_is_not_saved(

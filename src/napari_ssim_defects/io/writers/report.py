@@ -141,8 +141,9 @@ def write_report(
         '<meta name="viewport" content="width=device-width">',
         "<title>Detection report</title>", f"<style>{_STYLE}</style>",
         "<h1>Detection report</h1>",
+        *([f"<p>Model: <strong>{name}</strong></p>"] if name else []),
         *(f"<p>{html.escape(note)}</p>" for note in notes),
-        f"<p>{counted(count, 'image')} inspected{f' with {name}' if name else ''} at threshold "
+        f"<p>{counted(count, 'image')} inspected at threshold "
         f"{threshold:.4g}: {counted(regions, 'region')} in {counted(defective, 'image')}; "
         f"{counted(len(failures), 'image')} could not be used.</p>",
     ]  # fmt: skip

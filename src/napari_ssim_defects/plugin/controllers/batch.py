@@ -77,8 +77,9 @@ class BatchController(SectionController):
         chosen = preferences()
         segmentation = state.segmentation.usable_at(batch.threshold)  # as the preview shows it
         self._settings = BatchSettings(
-            state.model, batch.threshold, segmentation, state.outputs, state.stride,
-            batch.overwrite, batch.report, chosen.device, chosen.threads, chosen.cluster, roi,
+            state.model, state.model_name, batch.threshold, segmentation, state.outputs,
+            state.stride, batch.overwrite, batch.report, chosen.device, chosen.threads,
+            chosen.cluster, roi,
         )  # fmt: skip
         self._origin = model_origin(state.model, state.model_name, state.stride)
         batch.summary = None

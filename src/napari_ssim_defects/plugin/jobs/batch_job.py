@@ -35,13 +35,14 @@ class BatchSettings:
 
     Attributes
     ----------
-    model, threshold, segmentation, outputs, stride, overwrite, report, roi
+    model, name, threshold, segmentation, outputs, stride, overwrite, report, roi
         As for `detect_files`.
     device, threads, cluster
         Where it runs.
     """
 
     model: DefectModel
+    name: str
     threshold: float
     segmentation: SegmentationConfig
     outputs: OutputConfig
@@ -151,7 +152,7 @@ def detect_in_files(
             settings.model, paths, folder, settings.threshold, settings.segmentation,
             settings.outputs, stride=settings.stride, device=settings.device,
             overwrite=settings.overwrite, report=settings.report, cluster=settings.cluster or here,
-            roi=settings.roi,
+            name=settings.name, roi=settings.roi,
         ):  # fmt: skip
             if isinstance(message, FileProgress):
                 now = time.monotonic()

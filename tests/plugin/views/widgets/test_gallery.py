@@ -47,10 +47,14 @@ def squares(*values: int) -> np.ndarray:
 @pytest.fixture
 def two(panel: Any, commit: Any, qtbot: Any) -> Any:
     """Two images with regions, shown in the gallery."""
-    layers = commit(squares(1, 2), "first"), commit(squares(1, 3, 5), "second")
+    layers = commit(large(1, 2), "first"), commit(large(1, 3, 5), "second")
     gallery = panel.regions.gallery
     qtbot.waitUntil(lambda: gallery.pictures.rowCount() == 5, timeout=5000)
     return (*layers, gallery)
+
+
+def large(*values: int) -> np.ndarray:
+    return np.pad(squares(*values), 150)
 
 
 def outline_a_tenth(state: Any) -> None:
@@ -90,7 +94,7 @@ def test_a_click_goes_to_the_region_of_another_image_as_its_row_does(two, panel,
     (row,) = panel.regions.table.selectionModel().selectedRows()
     assert row.data() == "2"
     centre = panel.controller.viewer.scene.camera.center[-2:]
-    assert centre == pytest.approx((24.5, 29.5))
+    assert centre == pytest.approx((174.5, 179.5))
 
 
 def test_a_row_of_the_table_chooses_its_picture(two, panel):
@@ -150,7 +154,7 @@ def test_a_region_that_is_removed_or_painted_over_leaves_the_gallery(two, viewer
     viewer.layers.remove(second)
     assert [layer for layer, _ in state.all_regions] == [first]
     first.visible = True
-    first.data = squares(1)
+    first.data = large(1)
     qtbot.waitUntil(lambda: gallery.pictures.rowCount() == 1, timeout=5000)
 
 

@@ -261,14 +261,11 @@ class RegionTableView(QWidget):
         )
         self.model = RegionModel(self.table)
         self.table.setModel(self.model)
-        self.gallery = Gallery(
-            controller.viewer.layers, controller.regions.go_to, self._mark_region
-        )
+        layers, go_to = controller.viewer.layers, controller.regions.go_to
+        self.gallery = Gallery(layers, go_to, self._mark_region)
         self.count = wrapped(QLabel())
         self.copy_button = QPushButton("Copy all")
-        self.copy_button.setToolTip(
-            "Copy the table as it is sorted, to be pasted into a spreadsheet."
-        )
+        self.copy_button.setToolTip("Copy the sorted table, to be pasted into a spreadsheet.")
         self.save_button = QPushButton("Save …")
         self.save_button.setToolTip("Save the table as it is sorted to a CSV file.")
         self.good_button = QPushButton("This is good")
