@@ -1,20 +1,23 @@
-"""The pictures of the panel on the page about napari.
+"""The pictures of the panel on the page about napari, and those of the tutorial.
 
-xvfb-run -a -s "-screen 0 1600x1100x24" python docs/screenshots.py FOLDER
+xvfb-run -a -s "-screen 0 1600x1100x24" python docs/screenshots.py FOLDER [tutorial]
 
 FOLDER is what `napari-ssim-defects demo` has made. Written to docs/images: the window with the
-panel, a drag of the threshold, frame by frame, the table of regions, and the folder section.
+panel, a drag of the threshold, frame by frame, the table of regions, and the folder section; and
+the ten steps of the tutorial, or these only.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("NAPARI_CONFIG", "")
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp()  # nothing is remembered from before
 
 import napari
 from PIL import Image
@@ -29,6 +32,8 @@ from napari_ssim_defects.samples import nanofibres
 IMAGES = Path(__file__).resolve().parent / "images"
 DRAG = (3.0, 4.0, 5.0, 6.0, 7.0)
 SMALL = (720, 480)
+TUTORIAL = (1040, 720)
+TRAINED = 60  # points of the loss curve that a picture shows
 
 
 def wait(until: Callable[[], bool]) -> None:
@@ -45,10 +50,97 @@ def picture(viewer: napari.Viewer, name: str, size: tuple[int, int] | None = Non
     image = Image.fromarray(pixels).convert("RGB")
     if size is not None:
         image = image.resize(size, Image.Resampling.LANCZOS)
-    image.quantize(128).save(IMAGES / name, optimize=True)
+    image.quantize(256).save(IMAGES / name, optimize=True)
+
+
+def tutorial() -> None:
+    """Take the pictures of the ten steps, from opening the sample to files for Fiji."""
+    viewer = napari.Viewer(show=True)
+    window = viewer.window._qt_window
+    panel = DefectPanel(viewer)
+    dock = viewer.window.add_dock_widget(panel, name="SSIM defects")
+    state, controller = panel.state, panel.controller
+    window.resize(1300, 900)
+    window.resizeDocks([dock], [400], Qt.Orientation.Horizontal)
+    number = 0
+
+    def step(*names: str) -> None:
+        """Show these sections, and take the next picture."""
+        nonlocal number
+        number += 1
+        for name, section in panel._sections.items():
+            section.set_expanded(name in names)
+        wait(idle)
+        picture(viewer, f"tutorial-{number}.png", TUTORIAL)
+
+    def idle() -> bool:
+        counted = state.heatmap is None or (state.summary is not None and state.summary.complete)
+        flashing = any(getattr(layer, "show_selected_label", False) for layer in viewer.layers)
+        return state.activity in ("idle", "training") and counted and not flashing
+
+    def false_region() -> int:
+        """Return the place in the gallery of a region that is no defect."""
+        for place in range(gallery.pictures.rowCount()):
+            layer, (_, label) = gallery.pictures.region(place)
+            truth = viewer.layers[layer.name.replace("defective", "truth").removesuffix(" defects")]
+            if not truth.data[layer.data == label].any():
+                return place
+        raise SystemExit("Every region is a defect; mark another one.")
+
+    step("Train", "Detect")
+    controller.open_sample()
+    viewer.dims.set_point(0, 0)
+    viewer.reset_view()
+    step("Train")
+    controller.training.start()
+    wait(lambda: len(state.losses) > TRAINED and state.preview is not None)
+    step("Train")
+    controller.stop()
+    wait(lambda: not state.busy)
+    controller.open_model("nanofibres.safetensors")
+    wait(lambda: not state.busy)
+    step("Detect")
+    controller.detection.start()
+    wait(lambda: not state.busy and idle())
+    viewer.reset_view()
+    step("Segment")
+    state.threshold = 1.5 * state.auto_threshold
+    step("Segment")
+    controller.proposals.use_automatic()
+    controller.labelling.start(all_images=True)
+    wait(lambda: not state.busy and len(state.all_regions) > 1)
+    gallery = panel.regions.gallery
+    gallery.setCurrentIndex(gallery.pictures.index(2))
+    step("Regions")
+    gallery.setCurrentIndex(gallery.pictures.index(false_region()))
+    panel.regions.good_button.click()
+    step("Regions")
+    image = state.image
+    state.truth_layer = viewer.layers[image.name.replace("defective", "truth")]
+    controller.evaluation.start()
+    wait(lambda: not state.busy and state.evaluation is not None)
+    viewer.reset_view()
+    step("Evaluate")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        state.export_folder = Path("results")
+        state.outputs = state.outputs.replace(format="imagej")
+        controller.export.start()
+        wait(lambda: not state.busy)
+        step("Export")
+    viewer.close()
 
 
 def main() -> None:
+    load_torch()
+    os.chdir(sys.argv[1])  # so that paths in the pictures are short
+    if sys.argv[2:] != ["tutorial"]:
+        napari_page()
+    tutorial()
+
+
+def napari_page() -> None:
+    """Take the pictures of the page about napari."""
     viewer = napari.Viewer(show=True)
     window = viewer.window._qt_window
     panel = DefectPanel(viewer)
@@ -56,8 +148,6 @@ def main() -> None:
     state, controller = panel.state, panel.controller
     sample = nanofibres(seed=1, defects=True)
     image = viewer.add_image(sample.image, name="fibres", scale=(0.04, 0.04), units="um")
-    load_torch()
-    os.chdir(sys.argv[1])  # so that paths in the pictures are short
     state.model = DefectModel.load("nanofibres.safetensors")
     state.detection_layers = (image,)
     controller.detection.start()

@@ -161,8 +161,9 @@ class TrainingController(SectionController):
             state.training_notices = (*state.training_notices, message.text)
             show_info(message.text)
         elif isinstance(message, TrainingFinished):
-            if self._step:
-                state.pace = pace_of(message.model.config, self._step, self._seconds)
+            made_by = message.model.config
+            if self._step and made_by.discriminator:  # others take seconds, or days
+                state.pace = pace_of(made_by, self._step, self._seconds)
             self._adopt(message.model)
             early = message.stopped or message.share < 1
             self._network, self._early = None, None

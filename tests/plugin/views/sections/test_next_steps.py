@@ -78,12 +78,17 @@ def test_presets_say_what_they_are_for_and_how_long_they_take(panel, state):
     assert preset.currentText() == "Best quality, 5 min"
 
 
-def test_a_training_tells_how_fast_this_computer_is(panel, state, viewer, images, wait_idle):
+@pytest.mark.parametrize("discriminator", [True, False])
+def test_a_training_like_those_of_the_presets_tells_how_fast_this_computer_is(
+    panel, state, viewer, images, wait_idle, discriminator
+):
     state.config = TrainingConfig(
-        patch_size=16, latent_dimension=8, patches=64, epochs=2, stride=16, name="quick"
-    )
+        patch_size=16, latent_dimension=8, patches=64, epochs=2, stride=16, name="quick",
+        discriminator=discriminator,
+    )  # fmt: skip
     state.training_layers = (viewer.add_image(images.texture(1), name="good"),)
     panel.train.train_button.click()
     wait_idle()
-    assert state.pace > 0
-    assert "on this computer" in panel.train.purpose.text()
+    assert state.model is not None
+    assert (state.pace is not None) == discriminator
+    assert ("on this computer" in panel.train.purpose.text()) == discriminator
