@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["EvaluationController", "is_truth", "truth_of"]
 
 _OF_TRUTH = {"mask", "gt", "label", "labels", "ground", "truth"}
-_OF_IMAGES = {"defective", "image"}
+_OF_IMAGES = {"image", "defective", "with", "defects"}
 
 
 def is_truth(layer: Layer) -> bool:

@@ -19,7 +19,7 @@ from ..jobs.recipe_checks import RecipeReady, make_recipe
 from ..layers.provenance import is_by, provenance
 from ..layers.region_features import regions_to_review
 from ..layers.spatial import file_metadata, pixel_size
-from ..previews.camera import bring_into_view
+from ..previews.camera import follow_scale
 from ..state.panel_state import Activity
 from ..state.preferences import preferences
 from .section import Panel, SectionController
@@ -61,6 +61,8 @@ class ExportController(SectionController):
         size, unit
             Width of a pixel, and its unit.
         """
+        image = self._state.image
+        before = None if image is None else image.scale[-1]
         for layer in self._viewer.layers:
             if layer in self._sized or pixel_size(layer)[1] is None:
                 self._sized.add(layer)
@@ -69,8 +71,8 @@ class ExportController(SectionController):
                 layer.scale, layer.translate = layer.scale * factors, layer.translate * factors
                 layer.units = (*layer.units[:-2], unit, unit)
         self._preview.show_counts()
-        if self._state.image is not None:
-            bring_into_view(self._viewer, self._state.image)
+        if image is not None and before is not None:
+            follow_scale(self._viewer, image.scale[-1] / before)
 
     def _on_layer_removed(self, event: Any) -> None:
         super()._on_layer_removed(event)

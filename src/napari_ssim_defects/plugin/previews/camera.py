@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Layer
 
-__all__ = ["bring_into_view", "canvas_size", "look_at"]
+__all__ = ["bring_into_view", "canvas_size", "follow_scale", "look_at"]
 
 _MARGIN = 1.05  # of an image that fills the canvas
 _SMALLEST = 1 / 3  # part of the canvas that an image covers along its longer side
@@ -58,6 +58,13 @@ def bring_into_view(viewer: Any, layer: Layer) -> None:
     small = ((high - low) / seen).max() < _SMALLEST
     if small or np.clip(shared, 0, None).prod() < _IN_VIEW * possible.prod():
         look_at(viewer, ((low + high) / 2).tolist(), 0.0, layer)
+
+
+def follow_scale(viewer: Any, factor: float) -> None:
+    """Look at what was looked at, after all layers became larger by a factor."""
+    camera = getattr(viewer, "scene", viewer).camera  # 0.9, 0.7
+    camera.center = tuple(factor * place for place in camera.center)
+    camera.zoom /= factor
 
 
 def _extent(viewer: Any, layer: Layer) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -38,6 +38,7 @@ def view(viewer: Any, controller: Any) -> EvaluateView:
         ("7", "7 [1]"),
         ("nanofibres defective 2", "nanofibres truth 2"),
         ("defective 1", "defective 1 truth"),
+        ("gravel with defects", "gravel truth"),
     ],
 )
 def test_the_mask_of_an_image_is_proposed_by_its_name(

@@ -97,7 +97,10 @@ def test_a_pixel_size_is_typed_for_images_without_one(
     assert view.size_row.isVisibleTo(view)
     qtbot.waitUntil(lambda: state.summary is not None, timeout=5000)
     assert state.summary.area == ""
+    camera = getattr(viewer, "scene", viewer).camera
+    zoom = camera.zoom
     view.pixel.setValue(2.0)
+    assert camera.zoom == pytest.approx(zoom / 2)
     view.pixel.setValue(0.5)  # corrected
     assert "µm²" in state.summary.area
     for layer in (bad, heatmap, truth, viewer.layers["bad threshold"]):
