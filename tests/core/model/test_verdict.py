@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_ssim_defects.core.model.calibration import Calibration
-from napari_ssim_defects.core.model.verdict import PaintedDefect, Verdict, verdict_of
+from napari_ssim_defects.core.model.verdict import PaintedDefect, Verdict, trained_on, verdict_of
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,12 @@ def test_the_larger_half_of_the_painted_defects_is_told_from_the_smaller_at_any_
         assert (verdict.found_larger, verdict.found_smaller) == expected
         assert verdict.smallest == 300
     assert verdict_of([], calibration, 1.0) is None
+
+
+def test_many_training_images_are_counted_not_named():
+    assert trained_on({"training images": "'a', 'b', 'c'"}) == ("Trained on 'a', 'b', 'c'.",)
+    many = ", ".join(f"'good {number}'" for number in range(12))
+    assert trained_on({"training images": many}) == ("Trained on 'good 0' and 11 other images.",)
 
 
 def test_a_weak_model_asks_to_be_trained_on():

@@ -15,6 +15,7 @@ Grade = Literal["reliable", "usable", "weak"]
 
 # Part of the larger painted defects that is found (benchmarks/EXPERIMENTS.md, nine materials).
 _RELIABLE, _USABLE = 0.6, 0.3
+_NAMED = 4  # training images that are named besides the first
 _FEW, _SOME = 2.0, 10.0  # false regions per good image
 
 
@@ -125,6 +126,9 @@ def trained_on(provenance: Mapping[str, str]) -> tuple[str, ...]:
     images = provenance.get("training images")
     if not images:
         return ()
+    first, *others = images.split(", ")
+    if len(others) > _NAMED:
+        images = f"{first} and {len(others)} other images"
     day = provenance.get("created", "")[:10]
     when = f" on {day}" if day else ""
     try:
