@@ -81,7 +81,7 @@ def test_files_of_blocks_are_those_of_memory(
     expected, _ = _detected(viewed_model, path, tmp_path / "memory", **options)
     in_blocks()
     found, fractions = _detected(viewed_model, path, tmp_path / "blocks", **options)
-    assert expected.regions > 3
+    assert expected.regions >= 3
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1)
     assert len(fractions) > 10

@@ -55,6 +55,7 @@ def test_what_networks_say_of_several_tiles_is_that_in_memory(
     np.testing.assert_array_equal(_computed(lazy), viewed_model.residual(image, device="cpu"))
 
 
+@pytest.mark.filterwarnings("ignore:image looks unlike")  # the smallest ones do
 @pytest.mark.parametrize("shape", [(5, 9), (10, 300), (131, 20), (64, 65), (129, 96)])
 def test_residual_of_planes_of_any_size_is_that_in_memory(
     shape: tuple[int, int], viewed_model: DefectModel, material: Images, small_tiles: int

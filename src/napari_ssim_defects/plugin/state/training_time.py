@@ -25,7 +25,7 @@ def pace_of(config: TrainingConfig, steps: int, seconds: float) -> float:
 
     Examples
     --------
-    >>> pace_of(TrainingConfig.preset("quick"), 100, 28.0)
+    >>> round(pace_of(TrainingConfig.preset("quick"), 100, 28.0), 3)
     2.0
     """
     return seconds / (steps * _step(config))

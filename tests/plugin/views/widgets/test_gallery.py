@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_ssim_defects.core.config import SegmentationConfig
 from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
+from napari_ssim_defects.plugin.controllers.region_table import RegionTableController
 from napari_ssim_defects.plugin.layers.region_pictures import region_picture
 from napari_ssim_defects.plugin.state.panel_state import RegionTable
 from napari_ssim_defects.plugin.views.panel import DefectPanel
@@ -178,6 +179,7 @@ def test_only_pictures_in_sight_are_drawn_and_the_threshold_draws_none(
     )
     qtbot.waitUntil(lambda: bool(state.all_regions), timeout=5000)
     ((_, table),) = state.all_regions
+    monkeypatch.setattr(RegionTableController, "_gather", lambda self: None)
     many = {name: np.repeat(values, 5000) for name, values in table.columns.items()}
     state.all_regions = ((layer, RegionTable({**many, "label": np.arange(1, 5001)}, "")),)
     panel.regions.gallery.repaint()
