@@ -33,7 +33,7 @@ __all__ = [
 
 _REST = 80  # milliseconds without a new threshold after which what is left is done in a thread
 _OUTLINED = 500_000  # pixels of regions; more would take too long while a threshold moves
-_LINE = 800  # pixels of an image for each pixel that an outline is wide
+_LINE = 400  # pixels of an image for each pixel that an outline is wide
 _LIVE_SEGMENTS = 120_000  # of 16 pixels: above the threshold there may be two million of them
 _MORPHOLOGY = {"opening", "closing"}  # what is done before the threshold
 
