@@ -19,7 +19,7 @@ from ..core.common.progress import drained
 from ..core.config import SegmentationConfig
 from ..core.detection.predictions import needed_predictions
 from ..core.images.inspected_area import InspectedArea
-from ..core.images.planes import ImageLike, Planes
+from ..core.images.planes import ImageLike, Planes, plane_number
 from ..core.images.tiles import Box, PatchGrid, tile_side, tiles
 from ..core.model.defect_model import DefectModel
 from ..core.networks.precision import fast_dtype
@@ -236,7 +236,7 @@ class LabelImage:
         labels = np.empty((*map(len, leading), *box.shape), np.int32)
         for place in np.ndindex(labels.shape[:-2]):
             whole = [axis[i] for axis, i in zip(leading, place, strict=True)]
-            plane = int(np.ravel_multi_index(whole, self.shape[:-2])) if whole else 0
+            plane = plane_number(whole, self.shape)
             labels[place] = self._planes[plane].labels_in(box, self._before[plane])
         return labels[tuple(0 if isinstance(part, int) else slice(None) for part in key)]
 

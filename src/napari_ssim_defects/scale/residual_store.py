@@ -36,7 +36,7 @@ from ..core.detection.residual import (
     within,
 )
 from ..core.images.inspected_area import InspectedArea
-from ..core.images.planes import Planes
+from ..core.images.planes import Planes, plane_number
 from ..core.images.tiles import Box, tile_side, tiles
 from ..core.model.defect_model import DefectModel
 from ..core.patches.symmetry import orientations_of
@@ -265,7 +265,7 @@ class ResidualStore:
     def _compute(self, plane: tuple[int, ...], box: Box) -> Generator[None, None, None]:
         work = self._begun.get(plane)
         if work is None:
-            number = int(np.ravel_multi_index(plane, self.planes.leading_shape)) if plane else 0
+            number = plane_number(plane, self.planes.shape)
             folder = self._folder / f"plane-{number}"
             inside = None if self.area is None else self.area.plane(plane).inside
             work = self._begun[plane] = _Plane(

@@ -15,7 +15,7 @@ from ..common.errors import InputError
 from ..common.text import counted
 from .tiles import Box
 
-__all__ = ["ImageLike", "Planes", "as_planes", "bit_depth"]
+__all__ = ["ImageLike", "Planes", "as_planes", "bit_depth", "plane_number"]
 
 ImageLike: TypeAlias = Any
 """A numpy, dask or zarr array, or anything with ``shape``, ``dtype`` and numpy indexing."""
@@ -153,6 +153,11 @@ class Planes(Sequence[npt.NDArray[np.float32]]):
 
     def __iter__(self) -> Iterator[npt.NDArray[np.float32]]:
         return (self[index] for index in range(len(self)))
+
+
+def plane_number(index: Sequence[int], shape: tuple[int, ...]) -> int:
+    """Return the number of a plane of an image (..., H, W), from 0 in C order."""
+    return int(np.ravel_multi_index(tuple(index), shape[:-2])) if index else 0
 
 
 def bit_depth(dtype: npt.DTypeLike) -> str:

@@ -14,7 +14,7 @@ from ..config import ResidualConfig, SegmentationConfig
 from ..segmentation.regions import label_regions
 from ..segmentation.segment import ThresholdIndex, prepare, segment_prepared
 
-__all__ = ["CalibratedResidual", "Calibration", "CalibrationBuilder"]
+__all__ = ["CalibratedResidual", "Calibration", "CalibrationBuilder", "limits_beyond"]
 
 # Dense in the upper tail, where thresholds lie: 1 - level falls from 1 to 1e-6.
 _TAIL = np.concatenate([np.linspace(1, 0.1, 91), np.geomspace(0.1, 1e-6, 201)[1:], [0.0]])
@@ -298,6 +298,11 @@ class CalibrationBuilder:
             region_thresholds=regions,
             image_pixels=image_pixels,
         )
+
+
+def limits_beyond(limits: tuple[float, float], threshold: float) -> tuple[float, float]:
+    """Return a display range that reaches well beyond a threshold, and at least as far as now."""
+    return limits[0], max(limits[1], 1.5 * threshold)
 
 
 def _filled(

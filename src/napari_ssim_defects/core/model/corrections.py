@@ -21,6 +21,7 @@ from ..common.errors import InputError
 from ..common.frozen_model import FrozenModel
 from ..common.text import counted
 from ..config import SegmentationConfig
+from ..images.planes import plane_number
 from ..images.tiles import Box
 from ..segmentation.regions import label_regions
 from ..segmentation.runs import Runs
@@ -36,7 +37,6 @@ __all__ = [
     "kept_regions",
     "marked_good",
     "marks_of",
-    "plane_number",
     "verdicts_of",
     "with_marks",
 ]
@@ -350,11 +350,6 @@ def kept_regions(
     plane = plane_number(index, shape)
     here = [mark for mark in marks if mark.plane == plane]
     return found.kept(~marked_good(found, here)) if here else found
-
-
-def plane_number(index: tuple[int, ...], shape: tuple[int, ...]) -> int:
-    """Return the number of a plane of an image (..., H, W), from 0."""
-    return int(np.ravel_multi_index(index, shape[:-2])) if index else 0
 
 
 def with_marks(known: Iterable[Mark], new: Sequence[Mark]) -> tuple[Mark, ...]:

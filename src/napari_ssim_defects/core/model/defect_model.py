@@ -35,7 +35,7 @@ from ..images.intensity_sample import intensity_sample
 from ..images.planes import ImageLike, Planes, as_planes, bit_depth
 from ..images.tiles import Box
 from ..networks.autoencoder import Autoencoder
-from .calibration import CalibratedResidual, Calibration
+from .calibration import CalibratedResidual, Calibration, limits_beyond
 from .corrections import Corrections, Mark, corrected
 from .thresholds import FalseRegionsThreshold, FixedThreshold, ThresholdPolicy
 from .verdict import PaintedDefect, Verdict, trained_on, verdict_of
@@ -158,8 +158,7 @@ class DefectModel:
     @property
     def contrast_limits(self) -> tuple[float, float]:
         """Display range of residuals: good images are dark, and the threshold lies well inside."""
-        low, high = self.calibration.contrast_limits
-        return low, max(high, 1.5 * self.auto_threshold)
+        return limits_beyond(self.calibration.contrast_limits, self.auto_threshold)
 
     @property
     def verdict(self) -> Verdict | None:

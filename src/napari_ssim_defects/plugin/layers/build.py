@@ -13,6 +13,7 @@ import numpy.typing as npt
 from napari.layers import Image, Labels
 from napari.utils.colormaps import Colormap, DirectLabelColormap, ensure_colormap
 
+from ...core.model.calibration import limits_beyond
 from ...io.writers.overlay import DEFECT_COLOUR, REVIEW_COLOUR
 from .derived import set_visible, source_name
 from .large import (
@@ -30,7 +31,6 @@ from .spatial import Source, spatial_metadata, without_axis
 if TYPE_CHECKING:
     from ...io.files.spatial import SpatialMetadata
 
-_SCALE = 1.5  # of the colours of a heatmap, to its threshold
 _COVER = 0.6  # opacity of regions, and of what lies inside their outlines
 _INSIDE = 0.15
 
@@ -145,7 +145,7 @@ def show_threshold(
     now = tuple(heatmap.contrast_limits)
     if usual is None or (now not in (tuple(usual), known) and threshold < now[1]):
         return known
-    wanted = (usual[0], max(usual[1], _SCALE * threshold))
+    wanted = limits_beyond(usual, threshold)
     if now != wanted:
         heatmap.contrast_limits = wanted
     return wanted
