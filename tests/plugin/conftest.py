@@ -64,11 +64,11 @@ def no_preferences_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         training,
     )
     from napari_ssim_defects.plugin.state import preferences
-    from napari_ssim_defects.plugin.views.widgets import model_files
+    from napari_ssim_defects.plugin.views.sections import detect
 
     fixed = preferences.Preferences("cpu", 1, tmp_path, tmp_path / "data")
     for module in (
-        batch, detection, export, panel_controller, recipe_files, training, model_files,
+        batch, detection, export, panel_controller, recipe_files, training, detect,
     ):  # fmt: skip
         monkeypatch.setattr(module, "preferences", lambda: fixed)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ..core.common.errors import counted
 from ..core.common.progress import drained
-from ..core.common.text import counted
 from .terminal import Bar, CommandResult, say_notices
 
 __all__ = ["run_calibrate"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.common.text import counted
+from ..core.common.errors import counted
 from .terminal import Bar, CommandResult, say_notices
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ..core.common.text import counted
+from ..core.common.errors import counted
 from .arguments import segmentation_config
 from .terminal import Bar, CommandResult, say_notices
 

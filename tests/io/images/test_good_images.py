@@ -12,7 +12,7 @@ from PIL import Image
 from napari_ssim_defects.cli.main import main
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config.region import parse_region
-from napari_ssim_defects.core.images.intensity_sample import odd_intensities
+from napari_ssim_defects.core.images.intensity import odd_intensities
 from napari_ssim_defects.core.images.planes import as_planes
 from napari_ssim_defects.core.model.calibrate import usual_pixels
 from napari_ssim_defects.core.model.defect_model import DefectModel

@@ -126,7 +126,7 @@ def test_a_key_shows_the_plain_image_while_it_is_held(viewer, three, qtbot):
 
 
 def test_the_panel_steps_and_names_the_image(viewer, controller, three, state, qtbot):
-    from napari_ssim_defects.plugin.views.sections.image_bar import ImageBar
+    from napari_ssim_defects.plugin.views.panel import ImageBar
 
     bar = ImageBar(controller)
     qtbot.addWidget(bar)

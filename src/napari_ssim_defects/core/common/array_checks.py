@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError
-from .text import counted
+from .errors import InputError, counted
 
 __all__ = [
     "finite_number",

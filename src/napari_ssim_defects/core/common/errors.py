@@ -1,8 +1,8 @@
-"""The exception for unusable input, and how to recognise errors of memory."""
+"""The exception for unusable input, errors of memory, and plurals in their sentences."""
 
 from __future__ import annotations
 
-__all__ = ["NOT_ENOUGH_MEMORY", "InputError", "is_out_of_memory"]
+__all__ = ["NOT_ENOUGH_MEMORY", "InputError", "counted", "is_out_of_memory"]
 
 NOT_ENOUGH_MEMORY = "There is not enough memory; use smaller images or fewer of them."
 """Message where nothing more precise is known."""
@@ -40,3 +40,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(words in text for words in _OUT_OF_MEMORY)
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural if it is not one.
+
+    Examples
+    --------
+    >>> counted(1, "region"), counted(2, "region")
+    ('1 region', '2 regions')
+    """
+    return f"{number} {noun}{'s' * (number != 1)}"

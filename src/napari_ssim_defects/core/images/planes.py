@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.array_checks import refuse_masked, whole_number
-from ..common.errors import InputError
-from ..common.text import counted
+from ..common.errors import InputError, counted
 from .tiles import Box
 
 __all__ = ["ImageLike", "Planes", "as_planes", "bit_depth", "plane_number"]

@@ -17,9 +17,8 @@ from pydantic import Field, model_validator
 from scipy import ndimage
 
 from ..common.array_checks import number_array, plane_shaped
-from ..common.errors import InputError
+from ..common.errors import InputError, counted
 from ..common.frozen_model import FrozenModel
-from ..common.text import counted
 from ..config import SegmentationConfig
 from ..images.planes import plane_number
 from ..images.tiles import Box

@@ -30,8 +30,7 @@ from ..detection.predictions import predict_plane
 from ..detection.rarity import foreign_notice, looks_foreign
 from ..detection.residual import score_whole_plane
 from ..images.inspected_area import InspectedArea
-from ..images.intensity import IntensityRange
-from ..images.intensity_sample import intensity_sample
+from ..images.intensity import IntensityRange, intensity_sample
 from ..images.planes import ImageLike, Planes, as_planes, bit_depth
 from ..images.tiles import Box
 from ..networks.autoencoder import Autoencoder

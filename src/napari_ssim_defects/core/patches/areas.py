@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.array_checks import truth_array
-from ..common.errors import InputError
-from ..common.text import counted
+from ..common.errors import InputError, counted
 from ..config import TrainingConfig
 from ..images.intensity import IntensityRange
 from ..images.planes import ImageLike, Planes, as_planes

@@ -22,12 +22,10 @@ from ..common.memory import memory_kept
 from ..common.progress import CalibrationProgress, PreparationProgress, relayed
 from ..config import AugmentationConfig, TrainingConfig
 from ..detection.rarity import weighted_by_skill
-from ..images.intensity import IntensityRange
-from ..images.intensity_sample import odd_intensities
+from ..images.intensity import IntensityRange, odd_intensities
 from ..images.planes import ImageLike, Planes, bit_depth
-from ..model.calibrate import GoodImages, calibrate_residuals, usual_pixels
+from ..model.calibrate import GoodImages, calibrate_residuals, try_on_painted, usual_pixels
 from ..model.defect_model import DefectModel
-from ..model.trial import try_on_painted
 from ..networks.alexnet import AlexNetFeatures
 from ..networks.autoencoder import Autoencoder, initialise
 from ..networks.backbone import BackboneFeatures

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ...core.common.text import counted
+from ...core.common.errors import counted
 from ...core.images.planes import ImageLike, Planes
 from ...core.segmentation.regions import Region
 from ..files.atomic import atomic_path

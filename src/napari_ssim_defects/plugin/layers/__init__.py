@@ -23,11 +23,11 @@ from .derived import (
     is_inspectable,
     is_mask,
     is_painted,
+    marks_on,
     set_visible,
     source_name,
 )
 from .large import large_labels, large_residual, refuse_large
-from .marks import marks_on
 from .spatial import Source, source_of
 
 __all__ = [

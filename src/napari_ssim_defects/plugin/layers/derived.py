@@ -10,11 +10,14 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from .large import large_labels
-from .provenance import provenance
+from .provenance import is_by, provenance
 from .region_features import checksum
 
 if TYPE_CHECKING:
     from napari.components import LayerList
+
+    from ...core.model.corrections import Mark
+    from ...core.model.defect_model import DefectModel
 
 __all__ = [
     "created_labels",
@@ -25,6 +28,7 @@ __all__ = [
     "is_inspectable",
     "is_mask",
     "is_painted",
+    "marks_on",
     "set_visible",
     "source_name",
 ]
@@ -111,3 +115,13 @@ def set_visible(layer: Layer, visible: bool) -> None:
 def source_name(layer: Layer) -> str:
     """Name of the image that a derived layer came from."""
     return str(provenance(layer).get("source", layer.name))
+
+
+def marks_on(layer: Layer, model: DefectModel | None) -> tuple[Mark, ...]:
+    """Return the marks of a model on the image of a layer, if it is the one that made the layer."""
+    if model is None or not model.corrections:
+        return ()
+    if not is_by(model, layer):
+        return ()
+    image = source_name(layer)
+    return tuple(mark for mark in model.corrections if mark.image == image)

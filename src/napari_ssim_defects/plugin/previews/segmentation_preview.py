@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from ..jobs import workers
 from ..layers import created_labels, is_heatmap, show_threshold
+from ..layers.derived import marks_on
 from ..layers.large import large_residual
-from ..layers.marks import marks_on
 from ..layers.provenance import inspected_values, provenance
 from ..layers.spatial import pixel_area
 from ..state.panel_state import PanelState, RegionSummary

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import html
+from pathlib import Path
+
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
+    QFileDialog,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -11,10 +16,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ....core.model.verdict import Verdict
 from ...controllers.panel_controller import Controller
 from ...layers import is_inspectable
 from ...layers.provenance import model_details
 from ...layers.regions_of_interest import is_region
+from ...state.preferences import preferences
+from ..widgets.colours import plot_colours
 from ..widgets.fields import (
     Choice,
     IntegerBox,
@@ -27,10 +35,11 @@ from ..widgets.fields import (
     wrapped,
 )
 from ..widgets.layer_picker import LayerPicker
-from ..widgets.model_files import open_model, save_model
-from ..widgets.verdict_label import VerdictLabel
 
-__all__ = ["DetectView"]
+__all__ = ["DetectView", "VerdictLabel"]
+
+_FILES = "Defect models (*.safetensors)"
+_SIGNS = {"reliable": "●", "usable": "◐", "weak": "○"}  # so that it is not told by colour alone
 
 
 class DetectView(QWidget):
@@ -103,8 +112,8 @@ class DetectView(QWidget):
 
     def _connect(self) -> None:
         state = self._state
-        self.open_button.clicked.connect(lambda: open_model(self._controller, self))
-        self.save_button.clicked.connect(lambda: save_model(self._controller, self))
+        self.open_button.clicked.connect(self._on_open)
+        self.save_button.clicked.connect(self._on_save)
         self.models.chosen.connect(lambda place: self._controller.choose_model(state.models[place]))
         self.longer_button.clicked.connect(self._controller.training.train_longer)
         self.picker.selection_changed.connect(self._on_picked)
@@ -132,6 +141,18 @@ class DetectView(QWidget):
             signal.connect(self._show_choices)
         for signal in (state.events.activity, state.events.model, state.events.extendable):
             signal.connect(self._show_activity)
+
+    def _on_open(self) -> None:
+        folder = str(preferences().export_folder)
+        path, _ = QFileDialog.getOpenFileName(self, "Open a model", folder, _FILES)
+        if path:
+            self._controller.open_model(path)
+
+    def _on_save(self) -> None:
+        current = self._state.model_path or Path(preferences().export_folder, "model.safetensors")
+        path, _ = QFileDialog.getSaveFileName(self, "Save the model", str(current), _FILES)
+        if path:
+            self._controller.save_model(path)
 
     def _on_picked(self) -> None:
         self._state.detection_layers = tuple(self.picker.selected())
@@ -200,3 +221,42 @@ class DetectView(QWidget):
         for widget in (self.open_button, self.models):
             widget.setEnabled(not state.busy)
         self.save_button.setEnabled(not state.busy and state.model is not None)
+
+
+class VerdictLabel(QLabel):
+    """Says whether a model can be relied on; hidden without a verdict."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        wrapped(self)
+        self.setTextFormat(Qt.TextFormat.RichText)
+        self.setAccessibleName("Verdict")
+        self.setToolTip(
+            "Found by a trial: defects were painted on good material that was kept out of the "
+            "training (area below the ROC curve), and good images were measured (false regions)."
+        )
+        self._verdict: Verdict | None = None
+
+    def show_verdict(self, verdict: Verdict | None) -> None:
+        """Show a verdict, or nothing."""
+        self._verdict = verdict
+        self.setVisible(verdict is not None)
+        if verdict is None:
+            return
+        colours = plot_colours(self.palette())
+        colour = {
+            "reliable": colours.review,
+            "usable": colours.second,
+            "weak": colours.defective,
+        }[verdict.grade]
+        word, _, rest = verdict.text.partition(":")
+        self.setText(
+            f'<span style="color:{colour.name()}">{_SIGNS[verdict.grade]} <b>{word}</b></span>:'
+            f"{html.escape(rest)}"
+        )
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Take the colours of another theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.PaletteChange:
+            self.show_verdict(self._verdict)

@@ -8,7 +8,7 @@ import torch
 
 from napari_ssim_defects.core.common.progress import drained
 from napari_ssim_defects.core.evaluation.scores import Evaluator
-from napari_ssim_defects.core.model.trial import try_on_painted
+from napari_ssim_defects.core.model.calibrate import try_on_painted
 from napari_ssim_defects.core.patches.corruption import CORRUPTION_SEED, corrupt
 from napari_ssim_defects.core.segmentation.segment import segment
 
