@@ -61,6 +61,7 @@ def packed(bits: int) -> Writer:
 
 def lzw(data: np.ndarray[Any, Any]) -> Writer:
     """Compress by LZW, whose table is cleared before it is used."""
+    order = ">" if data.dtype.str.startswith(">") else "<"
     codes = [256]
     for number, byte in enumerate(data.tobytes(), start=1):
         codes += [byte] if number % 250 else [byte, 256]
@@ -68,7 +69,7 @@ def lzw(data: np.ndarray[Any, Any]) -> Writer:
     content = bytes(int(bits[i : i + 8].ljust(8, "0"), 2) for i in range(0, len(bits), 8))
 
     def write(path: Path) -> None:
-        tifffile.imwrite(path, data, rowsperstrip=len(data))
+        tifffile.imwrite(path, data, rowsperstrip=len(data), byteorder=order)
         with tifffile.TiffFile(path, mode="r+") as tif:
             tags = tif.pages.first.tags
             tags["Compression"].overwrite(5)
@@ -156,6 +157,8 @@ CASES: dict[str, tuple[str, Writer]] = {
     "TIFF, grey, uint8, LZMA": ("tif", tiff(GREY, compression="lzma")),
     "TIFF, RGB, uint8, LZW": ("tif", picture(RGB, compression="tiff_lzw")),
     "TIFF, RGB, uint16, LZW": ("tif", lzw(RGB.astype(np.uint16))),
+    "TIFF, grey, float32 of big-endian byte order, LZW": ("tif", lzw(GREY.astype(">f4"))),
+    "TIFF, grey, int32 of big-endian byte order, LZW": ("tif", lzw(GREY.astype(">i4"))),
     "TIFF, 1 bit, fax (group 4)": ("tif", picture(GREY > 99, compression="group4")),
     "TIFF, pages of one size": ("tif", several((64, 96), (64, 96), (64, 96))),
     "TIFF, pages of different sizes": ("tif", several((64, 96), (60, 96))),

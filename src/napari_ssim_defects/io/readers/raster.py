@@ -98,6 +98,12 @@ def read_tiff_frames(path: Path, pages: Iterable[int]) -> list[npt.NDArray[Any]]
             image.seek(page)
             how: Any = image.tile[0][3]
             raw_mode = how if isinstance(how, str) else how[0]
+            if image.tile[0][0] == "libtiff" and ";32B" in raw_mode:
+                # libtiff has put the bytes in order; Pillow would do it once more.
+                tile: Any = image.tile[0]
+                make = getattr(tile, "_make", tuple)  # Pillow 10 has plain tuples
+                native = raw_mode.replace(";32B", ";32N"), *how[1:]
+                image.tile = [make((*tile[:3], native))]
             orientation = image.tag_v2.get(ORIENTATION)
             # Pillow has turned it upright and, in some of its modes, made black zero.
             frame = as_stored(np.array(image), orientation)
