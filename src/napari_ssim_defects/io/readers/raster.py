@@ -101,7 +101,7 @@ def read_tiff_frames(path: Path, pages: Iterable[int]) -> list[npt.NDArray[Any]]
             if image.tile[0][0] == "libtiff" and ";32B" in raw_mode:
                 # libtiff has put the bytes in order; Pillow would do it once more.
                 tile: Any = image.tile[0]
-                make = getattr(tile, "_make", tuple)  # Pillow 10 has plain tuples
+                make: Any = getattr(tile, "_make", tuple)  # Pillow 10 has plain tuples
                 native = raw_mode.replace(";32B", ";32N"), *how[1:]
                 image.tile = [make((*tile[:3], native))]
             orientation = image.tag_v2.get(ORIENTATION)
