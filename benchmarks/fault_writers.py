@@ -27,7 +27,12 @@ from napari_ssim_defects.core.training.checkpoint import Checkpoint
 from napari_ssim_defects.core.training.messages import TrainingCheckpoint
 from napari_ssim_defects.io.artifacts import pretrained_weights as alexnet_weights
 from napari_ssim_defects.io.artifacts.checkpoint_file import write_checkpoint
-from napari_ssim_defects.io.artifacts.recipe import Recipe, TrainingRecipe, write_recipe
+from napari_ssim_defects.io.artifacts.recipe import (
+    DetectionSettings,
+    Recipe,
+    TrainingRecipe,
+    write_recipe,
+)
 from napari_ssim_defects.io.files import pyramid
 from napari_ssim_defects.io.files.scratch import ScratchPyramid, scratch_folder
 from napari_ssim_defects.io.files.spatial import SpatialMetadata
@@ -179,9 +184,17 @@ def a_detection(folder: Path, version: Version) -> None:
     outputs = OutputConfig(kinds=("residual", "labels", "mask", "overlay", "table"))
     images = sorted(folder.glob("*.png"))
     for message in detect_files(
-        model(), images, folder / "results", 0.1, SegmentationConfig(), outputs,
-        device="cpu", report=True,
-    ):  # fmt: skip
+        model(),
+        images,
+        folder / "results",
+        DetectionSettings(
+            threshold=0.1,
+            segmentation=SegmentationConfig(),
+            outputs=outputs,
+            device="cpu",
+            report=True,
+        ),
+    ):
         if isinstance(message, FileFailed):
             raise AssertionError(f"blamed on the image: {message.reason}")
 

@@ -32,6 +32,7 @@ from napari_ssim_defects import DefectModel, SegmentationConfig, TrainingConfig,
 from napari_ssim_defects.core.common.progress import PlaneDetected
 from napari_ssim_defects.core.segmentation.regions import measure_plane
 from napari_ssim_defects.core.segmentation.segment import segment_planes
+from napari_ssim_defects.io.artifacts.recipe import DetectionSettings
 from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.scale.folders import FileDone, detect_files
 
@@ -155,7 +156,14 @@ def workers(options: argparse.Namespace, root: Path, model: Path) -> dict[str, A
     loaded = DefectModel.load(model)
     common: dict[str, Any] = {"stride": options.stride, "device": "cpu"}
     threshold = loaded.auto_threshold
-    list(detect_files(loaded, paths, root / "one", threshold, SEGMENTATION, **common))
+    list(
+        detect_files(
+            loaded,
+            paths,
+            root / "one",
+            DetectionSettings(threshold=threshold, segmentation=SEGMENTATION, **common),
+        )
+    )
     result: dict[str, Any] = {"images": len(paths)}
     for name in ("two", "killed"):
         start = time.perf_counter()
@@ -163,8 +171,17 @@ def workers(options: argparse.Namespace, root: Path, model: Path) -> dict[str, A
             with Client(cluster) as client:
                 processes = list(client.run(os.getpid).values())
             done = 0
-            for message in detect_files(loaded, paths, root / name, threshold, SEGMENTATION,
-                                        cluster=cluster.scheduler_address, **common):  # fmt: skip
+            for message in detect_files(
+                loaded,
+                paths,
+                root / name,
+                DetectionSettings(
+                    threshold=threshold,
+                    segmentation=SEGMENTATION,
+                    cluster=cluster.scheduler_address,
+                    **common,
+                ),
+            ):
                 done += isinstance(message, FileDone)
                 if name == "killed" and done == len(paths) // 4 and processes:
                     os.kill(processes.pop(), signal.SIGKILL)
@@ -212,7 +229,12 @@ def measured(
     regions = 0
     if out is not None:
         for message in detect_files(
-            loaded, paths, out, threshold, SEGMENTATION, stride=stride, device="cpu"
+            loaded,
+            paths,
+            out,
+            DetectionSettings(
+                threshold=threshold, segmentation=SEGMENTATION, stride=stride, device="cpu"
+            ),
         ):
             if isinstance(message, FileDone):
                 regions += message.regions

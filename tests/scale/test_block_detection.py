@@ -13,6 +13,7 @@ import tifffile
 
 from napari_ssim_defects.core.config import OutputConfig, SegmentationConfig
 from napari_ssim_defects.core.model.defect_model import DefectModel
+from napari_ssim_defects.io.artifacts.recipe import DetectionSettings
 from napari_ssim_defects.io.files import pyramid
 from napari_ssim_defects.io.images import image_file as images
 from napari_ssim_defects.io.images.image_file import read_image
@@ -46,7 +47,10 @@ def _detected(
     segmentation = options.pop("segmentation", SegmentationConfig())
     threshold = options.pop("threshold", model.calibration.threshold(0.02))
     *progress, last = detect_files(
-        model, [path], folder, threshold, segmentation, device="cpu", **options
+        model,
+        [path],
+        folder,
+        DetectionSettings(threshold=threshold, segmentation=segmentation, device="cpu", **options),
     )
     assert isinstance(last, FileDone), last
     return last, [message.fraction for message in progress if isinstance(message, FileProgress)]
@@ -141,7 +145,12 @@ def test_a_file_that_is_damaged_inside_is_reported_and_nothing_is_left(
     content = path.read_bytes()
     path.write_bytes(content[:offset] + b"\x07" * count + content[offset + count :])
     in_blocks()
-    *_, last = detect_files(viewed_model, [path], tmp_path / "out", 1.0, SegmentationConfig())
+    *_, last = detect_files(
+        viewed_model,
+        [path],
+        tmp_path / "out",
+        DetectionSettings(threshold=1.0, segmentation=SegmentationConfig()),
+    )
     assert isinstance(last, FileFailed)
     assert "damaged" in last.reason
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["regions.csv"]

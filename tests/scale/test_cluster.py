@@ -17,6 +17,7 @@ from PIL import Image
 from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import SegmentationConfig
 from napari_ssim_defects.core.model.defect_model import DefectModel
+from napari_ssim_defects.io.artifacts.recipe import DetectionSettings
 from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.scale.folders import FileDone, FileFailed, FileProgress, detect_files
 
@@ -36,7 +37,14 @@ def paths(material: Callable[..., Any], tmp_path: Path) -> list[Path]:
 def _messages(model: DefectModel, paths: list[Path], folder: Path, **options: Any) -> list[Any]:
     threshold = model.calibration.threshold(0.05)
     return list(
-        detect_files(model, paths, folder, threshold, SEGMENTATION, device="cpu", **options)
+        detect_files(
+            model,
+            paths,
+            folder,
+            DetectionSettings(
+                threshold=threshold, segmentation=SEGMENTATION, device="cpu", **options
+            ),
+        )
     )
 
 
@@ -104,9 +112,16 @@ def test_a_killed_worker_costs_its_unfinished_images_only(
         processes = client.run(os.getpid)
         done: list[Path] = []
         for message in detect_files(
-            grey_model, paths, there, grey_model.calibration.threshold(0.05), SEGMENTATION,
-            device="cpu", cluster=cluster.scheduler_address,
-        ):  # fmt: skip
+            grey_model,
+            paths,
+            there,
+            DetectionSettings(
+                threshold=grey_model.calibration.threshold(0.05),
+                segmentation=SEGMENTATION,
+                device="cpu",
+                cluster=cluster.scheduler_address,
+            ),
+        ):
             if isinstance(message, FileDone):
                 if not done:
                     os.kill(next(iter(processes.values())), signal.SIGKILL)

@@ -20,6 +20,7 @@ from napari_ssim_defects.core.evaluation.scores import evaluate
 from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.core.segmentation.regions import measure_regions
 from napari_ssim_defects.core.segmentation.segment import segment
+from napari_ssim_defects.io.artifacts.recipe import DetectionSettings
 from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.io.writers.ome_tiff import write_ome_tiff
 from napari_ssim_defects.io.writers.tables import REGION_COLUMNS
@@ -46,7 +47,14 @@ def _run(
     model: DefectModel, paths: list[Path], folder: Path, threshold: float | None = None
 ) -> list[FileProgress | FileDone | FileFailed]:
     threshold = model.auto_threshold if threshold is None else threshold
-    return list(detect_files(model, paths, folder, threshold, SEGMENTATION, device="cpu"))
+    return list(
+        detect_files(
+            model,
+            paths,
+            folder,
+            DetectionSettings(threshold=threshold, segmentation=SEGMENTATION, device="cpu"),
+        )
+    )
 
 
 def _detected(
@@ -331,7 +339,10 @@ def test_device_that_is_not_there_is_said_once_and_before_any_work(
     with pytest.raises(InputError, match="'quantum' is not a device"):
         list(
             detect_files(
-                grey_model, [tmp_path / "weave.png"], folder, 0.5, SEGMENTATION, device="quantum"
+                grey_model,
+                [tmp_path / "weave.png"],
+                folder,
+                DetectionSettings(threshold=0.5, segmentation=SEGMENTATION, device="quantum"),
             )
         )
     assert not folder.exists()
@@ -374,12 +385,16 @@ def several(material: Images, tmp_path: Path) -> list[Path]:
     return paths
 
 
-def _earlier(model: DefectModel, paths: list[Path], folder: Path, **changes: Any) -> list[str]:
+def _earlier(
+    model: DefectModel, paths: list[Path], folder: Path, *, overwrite: bool = False, **changes: Any
+) -> list[str]:
     """Run to the end; returns the names of the images that were not inspected again."""
     options = {"threshold": 0.5, "segmentation": SEGMENTATION, "device": "cpu", **changes}
     return [
         message.path.name
-        for message in detect_files(model, paths, folder, **options)
+        for message in detect_files(
+            model, paths, folder, DetectionSettings(**options), overwrite=overwrite
+        )
         if isinstance(message, FileDone) and message.earlier
     ]
 
@@ -387,7 +402,12 @@ def _earlier(model: DefectModel, paths: list[Path], folder: Path, **changes: Any
 def test_a_run_that_was_stopped_goes_on_and_ends_as_if_it_was_not(
     grey_model: DefectModel, several: list[Path], tmp_path: Path, folder: Path
 ) -> None:
-    steps = detect_files(grey_model, several, folder, 0.5, SEGMENTATION, device="cpu")
+    steps = detect_files(
+        grey_model,
+        several,
+        folder,
+        DetectionSettings(threshold=0.5, segmentation=SEGMENTATION, device="cpu"),
+    )
     for message in steps:
         if isinstance(message, FileDone) and message.path == several[1]:
             break
@@ -465,7 +485,7 @@ def test_scores_are_those_of_the_residuals(
     grey_model: DefectModel, scored: tuple[list[Path], Path]
 ) -> None:
     paths, masks = scored
-    *progress, last = evaluate_files(grey_model, paths, masks, device="cpu")
+    *progress, last = evaluate_files(grey_model, paths, masks, DetectionSettings(device="cpu"))
     assert isinstance(last, FilesEvaluated)
     images = [np.asarray(Image.open(path)) for path in paths]
     truths = [np.asarray(Image.open(masks / f"{path.stem}_mask.png")) > 0 for path in paths]
@@ -482,7 +502,7 @@ def test_scores_are_those_of_the_residuals(
 
 def _refusal(model: DefectModel, paths: list[Path], masks: Path) -> str:
     with pytest.raises(InputError) as caught:
-        list(evaluate_files(model, paths, masks, device="cpu"))
+        list(evaluate_files(model, paths, masks, DetectionSettings(device="cpu")))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -518,7 +538,7 @@ def test_images_without_any_defect_are_scored_by_their_false_alarms(
     for mask in masks.iterdir():
         Image.fromarray(np.zeros_like(np.asarray(Image.open(mask)))).save(mask)
     for truth in (masks, None):
-        *_, last = evaluate_files(grey_model, paths, truth, device="cpu")
+        *_, last = evaluate_files(grey_model, paths, truth, DetectionSettings(device="cpu"))
         assert isinstance(last, FilesEvaluated)
         scores = last.evaluation
         assert (scores.auroc, scores.aupro, scores.defects) == (None, None, 0)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from napari_ssim_defects.core.common.progress import drained
 from napari_ssim_defects.core.config import SegmentationConfig
+from napari_ssim_defects.io.artifacts.recipe import DetectionSettings
 from napari_ssim_defects.scale import file_detection
 from napari_ssim_defects.scale.folders import (
     FileDone,
@@ -59,7 +60,10 @@ def test_files_come_with_a_notice(viewed_model, own, foreign, tmp_path, monkeypa
         paths.append(tmp_path / f"{name}.png")
         Image.fromarray(image).save(paths[-1])
     messages = detect_files(
-        viewed_model, paths, tmp_path / "out", viewed_model.auto_threshold, SegmentationConfig()
+        viewed_model,
+        paths,
+        tmp_path / "out",
+        DetectionSettings(threshold=viewed_model.auto_threshold, segmentation=SegmentationConfig()),
     )
     done = [message for message in messages if isinstance(message, FileDone)]
     assert [any("looks unlike" in text for text in each.notices) for each in done] == [False, True]

@@ -15,6 +15,7 @@ from napari_ssim_defects.core.common.errors import InputError
 from napari_ssim_defects.core.config import SegmentationConfig
 from napari_ssim_defects.core.config.region import RegionOfInterest, parse_region
 from napari_ssim_defects.core.model.defect_model import DefectModel
+from napari_ssim_defects.io.artifacts.recipe import DetectionSettings
 from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.scale import file_detection
 from napari_ssim_defects.scale.folders import (
@@ -71,9 +72,13 @@ def test_nothing_is_found_outside_the_region_of_interest(
 
     def found(target: Path, where: RegionOfInterest | None, name: str) -> FileDone:
         messages = detect_files(
-            grey_model, [target], tmp_path / name, threshold, SegmentationConfig(), roi=where,
-            **options,
-        )  # fmt: skip
+            grey_model,
+            [target],
+            tmp_path / name,
+            DetectionSettings(
+                threshold=threshold, segmentation=SegmentationConfig(), roi=where, **options
+            ),
+        )
         (done,) = (message for message in messages if isinstance(message, FileDone))
         return done
 
@@ -117,9 +122,13 @@ def test_blocks_have_the_region_of_interest_too(
     for name, largest in (("memory", 2**25), ("blocks", 0)):
         monkeypatch.setattr(file_detection, "_LARGEST_IN_MEMORY", largest)
         messages = detect_files(
-            viewed_model, [path], tmp_path / name, threshold, SegmentationConfig(), device="cpu",
-            roi=roi,
-        )  # fmt: skip
+            viewed_model,
+            [path],
+            tmp_path / name,
+            DetectionSettings(
+                threshold=threshold, segmentation=SegmentationConfig(), device="cpu", roi=roi
+            ),
+        )
         (done,) = (message for message in messages if isinstance(message, FileDone))
         files = [read_image(done.files[kind][0]).data for kind in ("residual", "labels")]
         results.append((*files, _table(tmp_path / name)))
@@ -135,9 +144,16 @@ def test_another_region_of_interest_is_another_inspection(
 
     def earlier(roi: str | None) -> list[bool]:
         messages = detect_files(
-            grey_model, several, folder, grey_model.auto_threshold, SegmentationConfig(),
-            device="cpu", roi=None if roi is None else parse_region(roi),
-        )  # fmt: skip
+            grey_model,
+            several,
+            folder,
+            DetectionSettings(
+                threshold=grey_model.auto_threshold,
+                segmentation=SegmentationConfig(),
+                device="cpu",
+                roi=None if roi is None else parse_region(roi),
+            ),
+        )
         return [message.earlier for message in messages if isinstance(message, FileDone)]
 
     mask = tmp_path / "roi.png"
@@ -156,7 +172,12 @@ def test_region_of_interest_that_does_not_fit_is_one_sentence(
 
     def failures(roi: str) -> list[str]:
         messages = detect_files(
-            grey_model, several, folder, 1.0, SegmentationConfig(), roi=parse_region(roi)
+            grey_model,
+            several,
+            folder,
+            DetectionSettings(
+                threshold=1.0, segmentation=SegmentationConfig(), roi=parse_region(roi)
+            ),
         )
         return [message.reason for message in messages if isinstance(message, FileFailed)]
 
@@ -185,7 +206,10 @@ def test_evaluation_counts_the_region_of_interest_only(
         Image.fromarray(pixels).save(folder / "part.png")
         Image.fromarray(truth).save(folder / "part_mask.png")
         *_, last = evaluate_files(
-            grey_model, [folder / "part.png"], [folder / "part_mask.png"], device="cpu", roi=where
+            grey_model,
+            [folder / "part.png"],
+            [folder / "part_mask.png"],
+            DetectionSettings(device="cpu", roi=where),
         )
         assert isinstance(last, FilesEvaluated)
         results.append(last.evaluation)
@@ -212,9 +236,17 @@ def test_workers_of_a_cluster_inspect_the_region_of_interest_too(
     monkeypatch.chdir(tmp_path)
     for name, cluster in (("here", None), ("cluster", threads)):
         messages = detect_files(
-            grey_model, several, name, grey_model.auto_threshold, SegmentationConfig(),
-            device="cpu", roi=parse_region("roi.png"), cluster=cluster,
-        )  # fmt: skip
+            grey_model,
+            several,
+            name,
+            DetectionSettings(
+                threshold=grey_model.auto_threshold,
+                segmentation=SegmentationConfig(),
+                device="cpu",
+                roi=parse_region("roi.png"),
+                cluster=cluster,
+            ),
+        )
         assert not [message for message in messages if isinstance(message, FileFailed)]
     for kind in ("residual", "labels"):
         here, there = (

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from napari_ssim_defects.core.config import SegmentationConfig
 from napari_ssim_defects.core.images.intensity import IntensityRange
 from napari_ssim_defects.core.model.defect_model import DefectModel
+from napari_ssim_defects.io.artifacts.recipe import DetectionSettings
 from napari_ssim_defects.io.images.image_file import find_images, read_image
 from napari_ssim_defects.scale.folders import (
     FileDone,
@@ -36,13 +37,18 @@ def detected(
     model: DefectModel, path: Path, folder: Path, threshold: float | None = None
 ) -> FileDone:
     threshold = model.auto_threshold if threshold is None else threshold
-    *_, last = detect_files(model, [path], folder, threshold, SEGMENTATION, device="cpu")
+    *_, last = detect_files(
+        model,
+        [path],
+        folder,
+        DetectionSettings(threshold=threshold, segmentation=SEGMENTATION, device="cpu"),
+    )
     assert isinstance(last, FileDone)
     return last
 
 
 def evaluated(model: DefectModel, paths: list[Path], masks: Path) -> FilesEvaluated:
-    *_, last = evaluate_files(model, paths, masks, device="cpu")
+    *_, last = evaluate_files(model, paths, masks, DetectionSettings(device="cpu"))
     assert isinstance(last, FilesEvaluated)
     return last
 
@@ -167,7 +173,12 @@ def test_bright_image_of_another_depth_is_refused_with_both_ranges(
 ) -> None:
     path = tmp_path / "part.tif"
     tifffile.imwrite(path, material(5).astype(np.uint32) * (2**24 + 1))
-    *_, last = detect_files(grey_model, [path], tmp_path / "out", 0.5, SEGMENTATION, device="cpu")
+    *_, last = detect_files(
+        grey_model,
+        [path],
+        tmp_path / "out",
+        DetectionSettings(threshold=0.5, segmentation=SEGMENTATION, device="cpu"),
+    )
     assert isinstance(last, FileFailed)
     assert re.search(r"part\.tif' \(.*e\+\d+ to .*\) .* \(.* to .*\) .* bit depth", last.reason)
 
@@ -179,7 +190,12 @@ def test_what_was_said_is_said_again_when_nothing_is_left_to_do(
     Image.fromarray(np.dstack([material(5)] * 3)).save(path)
     first = detected(grey_model, path, tmp_path / "out")
     (again,) = detect_files(
-        grey_model, [path], tmp_path / "out", grey_model.auto_threshold, SEGMENTATION, device="cpu"
+        grey_model,
+        [path],
+        tmp_path / "out",
+        DetectionSettings(
+            threshold=grey_model.auto_threshold, segmentation=SEGMENTATION, device="cpu"
+        ),
     )
     assert isinstance(again, FileDone)
     assert again.earlier
@@ -229,7 +245,9 @@ def test_good_images_count_without_masks(grey_model: DefectModel, mvtec: tuple[P
     assert found.evaluation.defects == 2
     assert found.evaluation.images == 3
     assert not found.notices
-    everywhere = evaluate_files(grey_model, paths, truth, -1.0, device="cpu")
+    everywhere = evaluate_files(
+        grey_model, paths, truth, DetectionSettings(threshold=-1.0, device="cpu")
+    )
     *_, last = everywhere
     assert isinstance(last, FilesEvaluated)
     # One region, which touches the defects.

@@ -20,9 +20,9 @@ from ..core.config import (
 from ..core.config.presets import PRESETS
 from ..core.config.region import RegionOfInterest, parse_region
 from ..core.model.thresholds import ThresholdPolicy, parse_threshold
-from ..io.artifacts.recipe import DetectionRecipe, TrainingRecipe
+from ..io.artifacts.recipe import DetectionRecipe, DetectionSettings, TrainingRecipe
 
-__all__ = ["argument_parser", "detection_recipe", "segmentation_config", "training_recipe"]
+__all__ = ["argument_parser", "detection_recipe", "evaluation_settings", "training_recipe"]
 
 _POLICY = (
     "how the automatic threshold follows from good images: a number, regions:N (false "
@@ -166,12 +166,6 @@ def _add_info(commands: _Commands) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def segmentation_config(options: argparse.Namespace) -> SegmentationConfig:
-    """Return the chosen post-processing."""
-    names = SegmentationConfig.model_fields
-    return SegmentationConfig(**{name: getattr(options, name) for name in names})
-
-
 def training_recipe(options: argparse.Namespace) -> TrainingRecipe:
     """Return the chosen training."""
     names = ("system", "feature_network", "minutes", "epochs", "seed")
@@ -190,24 +184,28 @@ def training_recipe(options: argparse.Namespace) -> TrainingRecipe:
 
 def detection_recipe(options: argparse.Namespace) -> DetectionRecipe:
     """Return the chosen detection."""
-    names = (
-        "threshold",
-        "residual",
-        "stride",
-        "report",
-        "pixel_size",
-        "unit",
-        "roi",
-        "device",
-        "cluster",
-    )
     return DetectionRecipe(
         images=tuple(map(Path, options.images)),
         folder=options.output,
-        segmentation=segmentation_config(options),
         outputs=OutputConfig(kinds=options.save, format=options.format),
-        **{name: getattr(options, name) for name in names},
+        **_common(options),
+        **{name: getattr(options, name) for name in ("report", "pixel_size", "unit", "cluster")},
     )
+
+
+def evaluation_settings(options: argparse.Namespace) -> DetectionSettings:
+    """Return how images are to be scored."""
+    return DetectionSettings(**_common(options))
+
+
+def _common(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that detection and evaluation share."""
+    names = ("threshold", "residual", "stride", "roi", "device")
+    segmentation = {name: getattr(options, name) for name in SegmentationConfig.model_fields}
+    return {
+        "segmentation": SegmentationConfig(**segmentation),
+        **{name: getattr(options, name) for name in names},
+    }
 
 
 def _scoring(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.common.errors import InputError
-from ..core.config import SegmentationConfig, TrainingConfig
+from ..core.config import TrainingConfig
 from ..core.evaluation.scores import Evaluator
 from ..core.model.defect_model import DefectModel
 from ..core.training.messages import TrainingFinished, TrainingStep
@@ -149,9 +149,7 @@ def _detect(
     """Detect defects in files that show samples, and write the results."""
     rows: list[OverviewRow] = []
     with Bar("detecting") as bar:
-        for message in detect_files(
-            model, paths, folder, model.auto_threshold, SegmentationConfig(), overwrite=True
-        ):
+        for message in detect_files(model, paths, folder, overwrite=True):
             if isinstance(message, FileProgress):
                 bar.show(message.fraction, message.path.name)
                 continue

@@ -13,10 +13,9 @@ from .terminal import Bar, CommandResult, say_notices
 if TYPE_CHECKING:
     from ..core.config import ResidualKind
     from ..core.model.defect_model import DefectModel
-    from ..core.model.thresholds import ThresholdPolicy
     from ..io.artifacts.recipe import DetectionRecipe
 
-__all__ = ["model_for_detection", "run_detect", "threshold_of"]
+__all__ = ["model_for_detection", "run_detect"]
 
 
 def model_for_detection(path: Path, residual: ResidualKind | None) -> DefectModel:
@@ -27,11 +26,6 @@ def model_for_detection(path: Path, residual: ResidualKind | None) -> DefectMode
     for text in model.warnings:
         sys.stderr.write(f"napari-ssim-defects: {text}\n")
     return model
-
-
-def threshold_of(policy: ThresholdPolicy | None, model: DefectModel) -> float:
-    """Return the threshold that a policy gives; None: the model's own."""
-    return model.auto_threshold if policy is None else policy.of(model.corrected.calibration)
 
 
 def run_detect(recipe: DetectionRecipe, model_path: Path, *, overwrite: bool) -> CommandResult:
@@ -59,8 +53,7 @@ def run_detect(recipe: DetectionRecipe, model_path: Path, *, overwrite: bool) ->
     )
 
     model = model_for_detection(model_path, recipe.residual)
-    threshold = threshold_of(recipe.threshold, model)
-    outputs = recipe.outputs
+    threshold, outputs = recipe.threshold_for(model), recipe.outputs
     done: list[dict[str, Any]] = []  # without the pixels: there may be many images
     failed: list[dict[str, str]] = []
     paths = find_images(recipe.images)
@@ -69,12 +62,10 @@ def run_detect(recipe: DetectionRecipe, model_path: Path, *, overwrite: bool) ->
     say_notices(notices)
     cards = () if recipe.cluster else several_cards(recipe.device, len(paths))
     with worker_per_card(cards) as here, Bar("detecting") as bar:
+        settings = recipe.replace(cluster=recipe.cluster or here)
         for message in detect_files(
-            model, paths, recipe.folder, threshold, recipe.segmentation, outputs,
-            stride=recipe.stride, device=recipe.device, pixel_size=recipe.pixel_size,
-            unit=recipe.unit, roi=recipe.roi, overwrite=overwrite, report=recipe.report,
-            name=model_path.stem, cluster=recipe.cluster or here,
-        ):  # fmt: skip
+            model, paths, recipe.folder, settings, overwrite=overwrite, name=model_path.stem
+        ):
             if isinstance(message, FileProgress):
                 bar.show(message.fraction, message.path.name)
             elif isinstance(message, FileFailed):

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ..core.common.errors import counted
-from .arguments import segmentation_config
+from .arguments import evaluation_settings
 from .terminal import Bar, CommandResult, say_notices
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def run_evaluate(options: argparse.Namespace) -> CommandResult:
     from ..io.images.checks import files_data_bar_notice
     from ..io.images.image_file import find_images, unread_notice
     from ..scale.folders import FileProgress, evaluate_files
-    from .detect import model_for_detection, threshold_of
+    from .detect import model_for_detection
 
     if options.plot is not None:
         from ..io.files.atomic import ensure_writable
@@ -28,18 +28,15 @@ def run_evaluate(options: argparse.Namespace) -> CommandResult:
 
         refuse_other_formats(options.plot)
         ensure_writable(options.plot)  # before the work, not after it
-    model = model_for_detection(options.model, options.residual)
-    threshold = threshold_of(options.threshold, model)
+    settings = evaluation_settings(options)
+    model = model_for_detection(options.model, settings.residual)
+    threshold = settings.threshold_for(model)
     paths = find_images([options.test], nested=True, besides=options.masks)
     bar_notice = files_data_bar_notice(paths) if options.roi is None else None
     unread = unread_notice([options.test], nested=True)
     say_notices(text for text in (unread, bar_notice) if text is not None)
     with Bar("evaluating") as bar:
-        for message in evaluate_files(
-            model, paths, options.masks, threshold,
-            segmentation_config(options),
-            stride=options.stride, device=options.device, roi=options.roi,
-        ):  # fmt: skip
+        for message in evaluate_files(model, paths, options.masks, settings):
             if isinstance(message, FileProgress):
                 bar.show(message.fraction, message.path.name)
             else:

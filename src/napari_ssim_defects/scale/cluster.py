@@ -21,10 +21,10 @@ from ..core.common.errors import InputError
 from ..core.common.progress import drained
 from ..core.model.defect_model import DefectModel
 from ..core.networks.precision import fast_dtype, use_dtype
+from ..io.artifacts.recipe import DetectionSettings
 from ..io.writers.journal import Journal, Record
 from ..io.writers.results import ResultWriter
 from .file_detection import (
-    Detection,
     FileDone,
     FileFailed,
     FileProgress,
@@ -45,7 +45,7 @@ _PULSE = 0.3  # seconds between messages while nothing happens
 def detect_on_cluster(
     address: str,
     model: DefectModel,
-    detection: Detection,
+    settings: DetectionSettings,
     targets: Sequence[Target],
     folder: Path,
     journal: Journal,
@@ -56,8 +56,8 @@ def detect_on_cluster(
     ----------
     address
         Of the scheduler, such as ``"tcp://10.0.0.1:8786"``.
-    model, detection, targets
-        The detection.
+    model, settings, targets
+        As for `detect_file`.
     folder
         Where results are written; images and folder have the same paths everywhere.
     journal
@@ -80,7 +80,7 @@ def detect_on_cluster(
         client.register_plugin(plugin, name=plugin.name)
         try:
             futures = {
-                client.submit(_detect, plugin.name, detection, _absolute(target), folder.absolute(),
+                client.submit(_detect, plugin.name, settings, _absolute(target), folder.absolute(),
                               pure=False): target
                 for target in targets
             }  # fmt: skip
@@ -153,13 +153,13 @@ class ModelPlugin(WorkerPlugin):
         use_dtype(_CPU, None)
 
 
-def _detect(name: str, detection: Detection, target: Target, folder: Path) -> Record:
+def _detect(name: str, settings: DetectionSettings, target: Target, folder: Path) -> Record:
     """Detect defects in an image on a worker."""
     plugin: Any = get_worker().plugins[name]
     # The blocks of an image are computed by this worker: the images are what is distributed.
     with dask.config.set(scheduler="synchronous"):
-        writer = ResultWriter(folder, detection.outputs)
-        _, record = drained(detect_file(plugin.model, detection, target, writer))
+        writer = ResultWriter(folder, settings.outputs)
+        _, record = drained(detect_file(plugin.model, settings, target, writer))
         return record
 
 

@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import math
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.common.errors import InputError
-from ..core.config import OutputConfig, OutputKind, SegmentationConfig
+from ..core.config import OutputKind
 from ..core.config.region import MaskRegion, RegionOfInterest
 from ..core.detection.rarity import foreign_notice
 from ..core.images.inspected_area import InspectedArea
@@ -23,6 +23,7 @@ from ..core.images.planes import Planes, as_planes
 from ..core.model.defect_model import DefectModel
 from ..core.segmentation.regions import Region, RegionsFound, measure_plane
 from ..core.segmentation.segment import segment_planes
+from ..io.artifacts.recipe import DetectionSettings
 from ..io.files.scratch import scratch_folder
 from ..io.images.checks import as_grey, is_grey
 from ..io.images.image_file import ImageFile, inspected_area, open_image
@@ -32,7 +33,6 @@ from ..io.writers.report import thumbnail
 from ..io.writers.results import Result, ResultWriter, made_by, table_rows
 
 __all__ = [
-    "Detection",
     "FileDetected",
     "FileDone",
     "FileFailed",
@@ -112,43 +112,6 @@ class NotWritten(InputError):
 
 
 @dataclass(frozen=True, slots=True)
-class Detection:
-    """Settings of a detection, the same for every image.
-
-    Attributes
-    ----------
-    threshold
-        Residual above which a pixel is a candidate.
-    segmentation
-        Post-processing.
-    outputs
-        Files to write, and their format.
-    stride, device, pixel_size, unit, roi
-        As for `detect_files`.
-    """
-
-    threshold: float
-    segmentation: SegmentationConfig
-    outputs: OutputConfig
-    stride: int | None = None
-    device: str | None = None
-    pixel_size: Sequence[float] | None = None
-    unit: str | None = None
-    roi: RegionOfInterest | None = None
-
-    def key(self, model: DefectModel, target: Target) -> str:
-        """Return a key that changes with every setting that affects the written files."""
-        stat = _main_file(target.path).stat()
-        decisive = (
-            model.digest, self.threshold, self.segmentation.model_dump_json(),
-            self.outputs.model_dump_json(), self.stride, self.pixel_size, self.unit,
-            target.stem, target.name, stat.st_size, stat.st_mtime_ns,
-            *_version(self.roi),
-        )  # fmt: skip
-        return hashlib.blake2b(repr(decisive).encode(), digest_size=16).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
 class Target:
     """An image file, and the names of its results and in the table."""
 
@@ -158,7 +121,7 @@ class Target:
 
 
 def detect_file(
-    model: DefectModel, detection: Detection, target: Target, writer: ResultWriter
+    model: DefectModel, settings: DetectionSettings, target: Target, writer: ResultWriter
 ) -> Generator[float, None, tuple[FileDone, Record]]:
     """Detect defects in an image file and write the results, but for the table of regions.
 
@@ -169,8 +132,8 @@ def detect_file(
     ----------
     model
         The trained model.
-    detection
-        The settings.
+    settings
+        What is done; a mask of a region has an absolute path (see `located`).
     target
         The image.
     writer
@@ -194,6 +157,7 @@ def detect_file(
         If the image cannot be used.
     """
     start = time.perf_counter()
+    threshold = settings.threshold_for(model)
     image = open_image(target.path)
     spatial = image.spatial.without_channels()
     if len(spatial.axes) > _MOST_AXES:
@@ -201,29 +165,29 @@ def detect_file(
             f"'{target.path}' has {len(spatial.axes)} dimensions besides channels and OME-TIFF "
             f"takes {_MOST_AXES}; split it."
         )
-    if detection.pixel_size is not None:
-        spatial = spatial.with_pixel_size(detection.pixel_size, detection.unit)
+    if settings.pixel_size is not None:
+        spatial = spatial.with_pixel_size(settings.pixel_size, settings.unit)
     planes = file_planes(model, image)
-    area = inspected_area(detection.roi, planes.shape, planes.name)
+    area = inspected_area(settings.roi, planes.shape, planes.name)
     notices = file_notices(model, image, planes, area)
-    key = detection.key(model, target)
+    key = _key(model, settings, target)
 
     with ExitStack() as stack:
         if detected_in_blocks(planes):
             from .block_detection import detect_in_blocks
 
             found = yield from detect_in_blocks(
-                model, planes, detection.threshold, detection.segmentation,
+                model, planes, threshold, settings.segmentation,
                 stack.enter_context(scratch_folder(writer.folder)),
-                stride=detection.stride, device=detection.device, area=area,
+                stride=settings.stride, device=settings.device, area=area,
             )  # fmt: skip
         else:
-            found = yield from _detect_in_memory(model, detection, planes, area)
+            found = yield from _detect_in_memory(model, settings, planes, area)
         if found.foreign:
             notices.append(foreign_notice(planes.name))
         result = Result(
             target.name, target.stem, spatial, found.residual, found.labels, found.regions, planes,
-            made_by(model.provenance, detection.threshold),
+            made_by(model.provenance, threshold),
         )  # fmt: skip
         writer.refuse_unfit(result)
         try:
@@ -253,15 +217,15 @@ def detected_in_blocks(planes: Planes) -> bool:
 
 
 def _detect_in_memory(
-    model: DefectModel, detection: Detection, planes: Planes, area: InspectedArea | None
+    model: DefectModel, settings: DetectionSettings, planes: Planes, area: InspectedArea | None
 ) -> Generator[float, None, RegionsFound]:
     detected = yield from model.detect_image(
-        planes, stride=detection.stride, device=detection.device, area=area
+        planes, stride=settings.stride, device=settings.device, area=area
     )
-    residual = detected.residual
+    residual, threshold = detected.residual, settings.threshold_for(model)
     labels = np.zeros(residual.shape, dtype=np.int32)
     regions: list[tuple[int, Region]] = []
-    outlined = segment_planes(residual, detection.threshold, detection.segmentation, area)
+    outlined = segment_planes(residual, threshold, settings.segmentation, area)
     for plane, (where, segmented) in enumerate(outlined):
         measured = measure_plane(labels[where], segmented, residual[where], len(regions))
         regions += [(plane, region) for region in measured]
@@ -304,7 +268,7 @@ def file_notices(
 
 def finished_earlier(
     model: DefectModel,
-    detection: Detection,
+    settings: DetectionSettings,
     target: Target,
     writer: ResultWriter,
     journal: Journal,
@@ -312,7 +276,7 @@ def finished_earlier(
     """Return the result of an earlier run for an image, if nothing has changed since."""
     record = journal.find(target.path)
     try:
-        if record is None or record["key"] != detection.key(model, target):
+        if record is None or record["key"] != _key(model, settings, target):
             return None
     except OSError:  # the image is gone: said where it is opened
         return None
@@ -333,6 +297,18 @@ def file_done(record: Record, path: Path, folder: Path, *, earlier: bool = False
         notices=tuple(map(str, record.get("notices", ()))),
         earlier=earlier,
     )
+
+
+def _key(model: DefectModel, settings: DetectionSettings, target: Target) -> str:
+    """Return a key that changes with every setting that affects the written files."""
+    stat = _main_file(target.path).stat()
+    decisive = (
+        model.digest, settings.threshold_for(model), settings.segmentation.model_dump_json(),
+        settings.outputs.model_dump_json(), settings.stride, settings.pixel_size, settings.unit,
+        target.stem, target.name, stat.st_size, stat.st_mtime_ns,
+        *_version(settings.roi),
+    )  # fmt: skip
+    return hashlib.blake2b(repr(decisive).encode(), digest_size=16).hexdigest()
 
 
 def _version(roi: RegionOfInterest | None) -> tuple[object, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -18,13 +17,12 @@ from ..core.common.device import choose_device
 from ..core.common.errors import InputError
 from ..core.common.memory import memory_kept
 from ..core.common.progress import relayed
-from ..core.config import OutputConfig, SegmentationConfig
-from ..core.config.region import RegionOfInterest
 from ..core.detection.rarity import foreign_notice
 from ..core.evaluation.froc import froc_thresholds
 from ..core.evaluation.scores import Evaluation, Evaluator
 from ..core.model.defect_model import DefectModel
 from ..core.segmentation.segment import refuse_reversed, segment_planes
+from ..io.artifacts.recipe import DetectionSettings
 from ..io.files.naming import output_stems, table_names
 from ..io.images.checks import mask_notice
 from ..io.images.image_file import inspected_area, located, match_truth, read_image, read_mask
@@ -32,7 +30,6 @@ from ..io.writers.journal import Journal
 from ..io.writers.report import REPORT_NAME, write_report
 from ..io.writers.results import ResultWriter
 from .file_detection import (
-    Detection,
     FileDetected,
     FileDone,
     FileFailed,
@@ -57,26 +54,17 @@ __all__ = [
     "worker_per_card",
 ]
 
-_USUAL = OutputConfig()
+_USUAL = DetectionSettings()
 
 
 def detect_files(
     model: DefectModel,
     paths: Sequence[Path],
     folder: str | os.PathLike[str],
-    threshold: float,
-    segmentation: SegmentationConfig,
-    outputs: OutputConfig = _USUAL,
+    settings: DetectionSettings = _USUAL,
     *,
-    stride: int | None = None,
-    device: str | None = None,
-    pixel_size: Sequence[float] | None = None,
-    unit: str | None = None,
-    roi: RegionOfInterest | None = None,
     overwrite: bool = False,
-    report: bool = False,
     name: str = "",
-    cluster: str | None = None,
 ) -> Iterator[FileProgress | FileDone | FileFailed]:
     """Detect defects in image files and write the results.
 
@@ -92,30 +80,12 @@ def detect_files(
     folder
         Where `ResultWriter` puts the files about each image and one ``regions.csv``; made if it
         does not exist. The table names images by file name, or by path where names are not unique.
-    threshold
-        Residual above which a pixel is a candidate.
-    segmentation
-        Post-processing.
-    outputs
-        Files to write, and their format.
-    stride
-        Distance between patches, in pixels; None: the config's.
-    device
-        Where the network runs; None: the fastest there is.
-    pixel_size, unit
-        Used instead of the pixel size in the files; see `SpatialMetadata.with_pixel_size`.
-    roi
-        What of the images is inspected; None: all. The residual of the rest is 0, and nothing is
-        outlined there.
+    settings
+        What is done to each of them.
     overwrite
         Whether finished images are processed again.
-    report
-        Whether ``report.html`` is written at the end (see `write_report`).
     name
         What the report calls the model.
-    cluster
-        Address of a scheduler of dask.distributed, whose workers read the images and write the
-        results; they need the same paths. None: this computer.
 
     Yields
     ------
@@ -125,22 +95,20 @@ def detect_files(
     Raises
     ------
     InputError
-        If the folder or a file in it cannot be written, the threshold is no number, the device is
-        not there, or the cluster cannot be reached or a package for it is missing.
+        If the folder or a file in it cannot be written, the model has no such residual, the device
+        is not there, or the cluster cannot be reached or a package for it is missing.
     """
-    if not math.isfinite(threshold):
-        raise InputError(f"The threshold must be a number, not {threshold}.")
-    refuse_reversed(threshold, segmentation)
+    model = model.with_residual(settings.residual)
+    settings = settings.replace(roi=located(settings.roi))
+    threshold, cluster = settings.threshold_for(model), settings.cluster
+    refuse_reversed(threshold, settings.segmentation)
     if cluster is None:
-        choose_device(device)
+        choose_device(settings.device)
     elif importlib.util.find_spec("distributed") is None:
         raise InputError(
             "A cluster needs the package distributed: pip install napari-ssim-defects[dask]."
         )
-    detection = Detection(
-        threshold, segmentation, outputs, stride, device, pixel_size, unit, located(roi)
-    )
-    writer = ResultWriter(folder, outputs)
+    writer = ResultWriter(folder, settings.outputs)
     journal = Journal(writer.folder)
     targets = [
         Target(path, stem, name)
@@ -148,7 +116,7 @@ def detect_files(
     ]
     left: list[Target] = []
     for target in targets:
-        done = None if overwrite else finished_earlier(model, detection, target, writer, journal)
+        done = None if overwrite else finished_earlier(model, settings, target, writer, journal)
         if done is None:
             left.append(target)
         else:
@@ -158,9 +126,9 @@ def detect_files(
     if left and cluster is not None:
         from .cluster import detect_on_cluster
 
-        messages = detect_on_cluster(cluster, model, detection, left, writer.folder, journal)
+        messages = detect_on_cluster(cluster, model, settings, left, writer.folder, journal)
     else:
-        messages = _detect_here(model, detection, left, writer, journal)
+        messages = _detect_here(model, settings, left, writer, journal)
     with memory_kept():
         for message in messages:
             if isinstance(message, FileFailed):
@@ -168,7 +136,7 @@ def detect_files(
             yield message
     finished = [target for target in targets if target.path not in failures]
     writer.finish(journal.rows(target.path for target in finished))
-    if report:
+    if settings.report:
         names = {target.path: target.name for target in targets}
         write_report(
             writer.folder / REPORT_NAME,
@@ -182,7 +150,7 @@ def detect_files(
 
 def _detect_here(
     model: DefectModel,
-    detection: Detection,
+    settings: DetectionSettings,
     targets: Sequence[Target],
     writer: ResultWriter,
     journal: Journal,
@@ -194,7 +162,7 @@ def _detect_here(
             return FileProgress(path, (index + part) / len(targets))
 
         try:
-            steps = detect_file(model, detection, target, writer)
+            steps = detect_file(model, settings, target, writer)
             done, record = yield from relayed(steps, progress)
         except NotWritten:
             raise
@@ -232,28 +200,21 @@ def evaluate_files(
     model: DefectModel,
     paths: Sequence[Path],
     mask_folder: str | os.PathLike[str] | Sequence[Path | None] | None,
-    threshold: float | None = None,
-    segmentation: SegmentationConfig | None = None,
-    *,
-    stride: int | None = None,
-    device: str | None = None,
-    roi: RegionOfInterest | None = None,
+    settings: DetectionSettings = _USUAL,
 ) -> Iterator[FileProgress | FilesEvaluated]:
     """Score a model on image files against their masks.
 
     Parameters
     ----------
-    model, stride, device, roi
-        As for `detect_files`; pixels that are not inspected do not count.
+    model
+        The trained model.
     paths
         Image files.
     mask_folder
         Folder of masks (see `match_truth`), or the masks themselves; non-zero =
         defect, None = an image without defects. None: all images are.
-    threshold
-        Residual above which a pixel is a candidate; None: the model's automatic one.
-    segmentation
-        Post-processing for the scores at the threshold; None: the default.
+    settings
+        How they are scored. Pixels that are not inspected do not count; nothing is written.
 
     Raises
     ------
@@ -267,10 +228,9 @@ def evaluate_files(
         masks = [None] * len(paths)
     else:
         masks = mask_folder
-    threshold = model.auto_threshold if threshold is None else threshold
-    settings = segmentation or SegmentationConfig()
-    refuse_reversed(threshold, settings)
-    roi = located(roi)
+    model = model.with_residual(settings.residual)
+    threshold, roi = settings.threshold_for(model), located(settings.roi)
+    refuse_reversed(threshold, settings.segmentation)
     evaluator, seconds = Evaluator(froc_thresholds(model.calibration)), 0.0
     notices: list[str] = []
     for index, (path, mask) in enumerate(zip(paths, masks, strict=True)):
@@ -291,12 +251,14 @@ def evaluate_files(
         def progress(part: float, path: Path = path, index: int = index) -> FileProgress:
             return FileProgress(path, (index + part) / len(paths))
 
-        steps = model.detect_image(planes, stride=stride, device=device, area=area)
+        steps = model.detect_image(
+            planes, stride=settings.stride, device=settings.device, area=area
+        )
         detected = yield from relayed(steps, progress)
         seconds += time.perf_counter() - start
         notices += [foreign_notice(planes.name)] if detected.foreign else []
         residual = detected.residual.reshape(shape)
-        ((_, found),) = segment_planes(residual, threshold, settings, area)
+        ((_, found),) = segment_planes(residual, threshold, settings.segmentation, area)
         evaluator.add(residual, truth, found.labels() > 0, area)
     yield FilesEvaluated(tuple(paths), evaluator.result(), seconds / len(paths), tuple(notices))
 

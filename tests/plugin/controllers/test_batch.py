@@ -15,6 +15,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog
 
 from napari_ssim_defects.core.model.thresholds import FalsePositiveRateThreshold
+from napari_ssim_defects.io.artifacts.recipe import DetectionSettings
 from napari_ssim_defects.io.images.image_file import find_images, read_image
 from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.plugin.state.preferences import Preferences
@@ -66,10 +67,19 @@ def test_the_files_are_those_of_the_command(
     assert batch.threshold == model.auto_threshold
     list(
         detect_files(
-            model, find_images([parts]), there, model.auto_threshold, state.segmentation,
-            state.outputs, stride=8, device="cpu", report=True,
+            model,
+            find_images([parts]),
+            there,
+            DetectionSettings(
+                threshold=model.auto_threshold,
+                segmentation=state.segmentation,
+                outputs=state.outputs,
+                stride=8,
+                device="cpu",
+                report=True,
+            ),
         )
-    )  # fmt: skip
+    )
     assert batch.folder == parts / "results"
     assert table(batch.folder) == table(there)
     for path in there.glob("*.ome.tif"):

@@ -12,7 +12,7 @@ import subprocess
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import tomli_w
 from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
@@ -25,9 +25,13 @@ from ...core.model.thresholds import FixedThreshold, ThresholdPolicy, parse_thre
 from ..files.atomic import atomic_path
 from ..files.errors import reading
 
+if TYPE_CHECKING:
+    from ...core.model.defect_model import DefectModel
+
 __all__ = [
     "RECIPE_VERSION",
     "DetectionRecipe",
+    "DetectionSettings",
     "Recipe",
     "TrainingRecipe",
     "detection_line",
@@ -125,14 +129,8 @@ class TrainingRecipe(FrozenModel):
         return values
 
 
-class DetectionRecipe(FrozenModel, use_attribute_docstrings=True):
-    """Everything that decides about the files that a detection writes, but for the model."""
-
-    images: _Inputs
-    """Images to inspect: files, folders or patterns (see `find_images`)."""
-
-    folder: _Path
-    """Where results go."""
+class DetectionSettings(FrozenModel, use_attribute_docstrings=True):
+    """Everything that decides about the files that a detection writes, but for model and images."""
 
     threshold: _Threshold | None = None
     """How the threshold is chosen; None: as the model does, ``"auto"`` in a file."""
@@ -144,7 +142,7 @@ class DetectionRecipe(FrozenModel, use_attribute_docstrings=True):
     """Distance between patches. Smaller is smoother and slower."""
 
     roi: RegionOfInterest | None = None
-    """What of the images is inspected; None: all."""
+    """What of the images is inspected; None: all. The residual of the rest is 0."""
 
     segmentation: SegmentationConfig = SegmentationConfig()
     """What is outlined."""
@@ -166,7 +164,7 @@ class DetectionRecipe(FrozenModel, use_attribute_docstrings=True):
 
     cluster: Annotated[str, Shown("Address", texts={None: "this computer"})] | None = None
     """Address of a scheduler of dask.distributed whose workers inspect the images, such as
-    tcp://host:8786."""
+    tcp://host:8786; they need the same paths."""
 
     @model_validator(mode="before")
     @classmethod
@@ -174,6 +172,24 @@ class DetectionRecipe(FrozenModel, use_attribute_docstrings=True):
         if isinstance(values, Mapping) and values.get("threshold") == "auto":
             return {**values, "threshold": None}
         return values
+
+    def threshold_for(self, model: DefectModel) -> float:
+        """Return the residual above which a pixel is a candidate."""
+        if self.threshold is None:
+            return model.auto_threshold
+        return self.threshold.of(model.corrected.calibration)
+
+
+class _Places(FrozenModel, use_attribute_docstrings=True):
+    images: _Inputs
+    """Images to inspect: files, folders or patterns (see `find_images`)."""
+
+    folder: _Path
+    """Where results go."""
+
+
+class DetectionRecipe(DetectionSettings, _Places):  # places come first in a file
+    """A detection: which images, where its results go, and its settings."""
 
 
 class Recipe(FrozenModel):
@@ -399,52 +415,23 @@ def detection_program(model: Path, recipe: DetectionRecipe) -> str:
 def _lines(model: Path, recipe: DetectionRecipe) -> Iterator[str]:
     yield "from pathlib import Path"
     yield ""
-    yield "from napari_ssim_defects import DefectModel, SegmentationConfig"
-    yield "from napari_ssim_defects.core.config import OutputConfig"
-    if recipe.roi is not None:
-        yield "from napari_ssim_defects.core.config.region import parse_region"
-    if not isinstance(recipe.threshold, FixedThreshold | None):
-        yield "from napari_ssim_defects.core.model.thresholds import parse_threshold"
+    yield "from napari_ssim_defects import DefectModel"
+    yield "from napari_ssim_defects.io.artifacts.recipe import DetectionSettings"
     yield "from napari_ssim_defects.io.images.image_file import find_images"
     yield "from napari_ssim_defects.scale.folders import FileDone, FileFailed, detect_files"
     yield ""
     yield f"model = DefectModel.load({str(model)!r})"
-    yield f"model = model.with_residual({recipe.residual!r})"
-    if recipe.threshold is None:
-        yield "threshold = model.auto_threshold"
-    elif isinstance(recipe.threshold, FixedThreshold):
-        yield f"threshold = {recipe.threshold.value!r}"
-    else:
-        yield f"policy = parse_threshold({str(recipe.threshold)!r})"
-        yield "threshold = policy.of(model.corrected.calibration)"
     yield "images = ["
     yield from (f"    {str(path)!r}," for path in recipe.images)
     yield "]"
-    yield "segmentation = SegmentationConfig("
-    yield from (f"    {name}={value!r}," for name, value in _decisive(recipe.segmentation).items())
+    yield "settings = DetectionSettings("
+    settings = recipe.model_dump(mode="json", exclude_none=True, exclude={"images", "folder"})
+    settings["segmentation"] = _decisive(recipe.segmentation)
+    yield from (f"    {name}={value!r}," for name, value in settings.items())
     yield ")"
-    outputs = f"kinds={recipe.outputs.kinds!r}, format={recipe.outputs.format!r}"
-    yield f"outputs = OutputConfig({outputs})"
     yield ""
-    yield "for message in detect_files("
-    yield "    model,"
-    yield "    find_images(images),"
-    yield f"    Path({str(recipe.folder)!r}),"
-    yield "    threshold,"
-    yield "    segmentation,"
-    yield "    outputs,"
-    names = ["stride", "device", "cluster", "pixel_size"]
-    if recipe.pixel_size is not None:
-        names.append("unit")
-    for name in names:
-        value = getattr(recipe, name)
-        if value not in (None, "auto"):
-            yield f"    {name}={value!r},"
-    if recipe.roi is not None:
-        yield f"    roi=parse_region({str(recipe.roi)!r}),"
-    if recipe.report:
-        yield "    report=True,"
-    yield "):"
+    yield f"folder = Path({str(recipe.folder)!r})"
+    yield "for message in detect_files(model, find_images(images), folder, settings):"
     yield "    if isinstance(message, FileDone):"
     yield '        print(f"{message.path.name}: {message.regions} regions")'
     yield "        for notice in message.notices:"

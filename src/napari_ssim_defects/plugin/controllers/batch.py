@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.common.errors import InputError
 from ...core.config.region import parse_region
+from ...core.model.thresholds import FixedThreshold
+from ...io.artifacts.recipe import DetectionRecipe
 from .. import layers
 from ..jobs.batch_job import (
-    BatchSettings,
     BatchStep,
     ResultOpened,
     detect_in_files,
@@ -23,6 +24,9 @@ from ..state.preferences import preferences
 from .export import RESULTS
 from .section import Panel, SectionController
 
+if TYPE_CHECKING:
+    from ...core.model.defect_model import DefectModel
+
 __all__ = ["BatchController"]
 
 
@@ -31,7 +35,7 @@ class BatchController(SectionController):
 
     def __init__(self, panel: Panel) -> None:
         super().__init__(panel)
-        self._settings: BatchSettings | None = None
+        self._made: tuple[DefectModel, DetectionRecipe] | None = None  # the results
         self._origin: dict[str, Any] = {}
         self._opened: dict[Path, str] = {}  # unique ids of layers
         for signal in self._signals():
@@ -76,18 +80,33 @@ class BatchController(SectionController):
         assert batch.folder is not None
         chosen = preferences()
         segmentation = state.segmentation.usable_at(batch.threshold)  # as the preview shows it
-        self._settings = BatchSettings(
-            state.model, state.model_name, batch.threshold, segmentation, state.outputs,
-            state.stride, batch.overwrite, batch.report, chosen.device, chosen.threads,
-            chosen.cluster, roi,
-        )  # fmt: skip
+        recipe = DetectionRecipe(
+            images=batch.inputs,
+            folder=batch.folder,
+            threshold=FixedThreshold(value=batch.threshold),
+            stride=state.stride,
+            roi=roi,
+            segmentation=segmentation,
+            outputs=state.outputs,
+            report=batch.report,
+            device=chosen.device,
+            cluster=chosen.cluster,
+        )
+        self._made = state.model, recipe
         self._origin = model_origin(state.model, state.model_name, state.stride)
         batch.summary = None
         where = "" if chosen.cluster is None else f" on {chosen.cluster}"
         self._runner.begin(
             "inspecting",
             f"Inspecting{where} …",
-            partial(detect_in_files, self._settings, batch.inputs, batch.folder),
+            partial(
+                detect_in_files,
+                state.model,
+                state.model_name,
+                recipe,
+                chosen.threads,
+                overwrite=batch.overwrite,
+            ),
             self._on_message,
         )
 
@@ -103,12 +122,12 @@ class BatchController(SectionController):
             self._state.heatmap = heatmap
             self._viewer.layers.selection.active = heatmap
             return
-        if self._settings is None or self._runner.refuse_while_busy():
+        if self._made is None or self._runner.refuse_while_busy():
             return
         self._runner.begin(
             "opening",
             f"Opening '{image.path.name}' …",
-            partial(open_result, self._settings, image),
+            partial(open_result, *self._made, image),
             partial(self._on_opened, image),
         )
 
@@ -143,8 +162,8 @@ class BatchController(SectionController):
         if not isinstance(message, ResultOpened):
             self._runner.report(message)
             return
-        assert self._settings is not None
-        model, state = self._settings.model, self._state
+        assert self._made is not None
+        (model, recipe), state = self._made, self._state
         shown = layers.new_image(message.data, message.rgb, message.spatial, image.path.stem)
         self._viewer.add_layer(shown)
         source = layers.source_of(shown)
@@ -155,9 +174,9 @@ class BatchController(SectionController):
         self._viewer.add_layer(heatmap)
         self._opened[image.path] = str(heatmap.unique_id)
         state.heatmap = heatmap
-        state.threshold = self._settings.threshold
+        state.threshold = recipe.threshold_for(model)
         created = message.created
-        settings = {"threshold": state.threshold, **self._settings.segmentation.model_dump()}
+        settings = {"threshold": state.threshold, **recipe.segmentation.model_dump()}
         self._viewer.add_layer(
             layers.new_labels(created.labels, created.measured, heatmap, settings)
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.common.errors import InputError
-from ...core.config import OutputConfig, SegmentationConfig
-from ...core.config.region import RegionOfInterest
+from ...io.artifacts.recipe import DetectionRecipe
 from ..state.batch_state import BatchImage, BatchSummary
 from .jobs import Created, Fraction, create_labels
 from .torch_loading import load_torch
@@ -23,36 +22,10 @@ if TYPE_CHECKING:
     from ...core.model.defect_model import DefectModel
     from ...io.files.spatial import SpatialMetadata
 
-__all__ = ["BatchSettings", "BatchStep", "ResultOpened", "detect_in_files", "open_result"]
+__all__ = ["BatchStep", "ResultOpened", "detect_in_files", "open_result"]
 
 
 _WRITE = "write {} as Region and start again to leave it out"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BatchSettings:
-    """What is done to every image, as `detect_files` takes it.
-
-    Attributes
-    ----------
-    model, name, threshold, segmentation, outputs, stride, overwrite, report, roi
-        As for `detect_files`.
-    device, threads, cluster
-        Where it runs.
-    """
-
-    model: DefectModel
-    name: str
-    threshold: float
-    segmentation: SegmentationConfig
-    outputs: OutputConfig
-    stride: int | None
-    overwrite: bool
-    report: bool
-    device: str
-    threads: int
-    cluster: str | None
-    roi: RegionOfInterest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +75,20 @@ class ResultOpened:
 
 
 def detect_in_files(
-    settings: BatchSettings, inputs: Sequence[Path], folder: Path
+    model: DefectModel, name: str, recipe: DetectionRecipe, threads: int, *, overwrite: bool
 ) -> Generator[BatchSummary | BatchStep, None, None]:
     """Inspect image files and write what is found, as the command ``detect`` does.
 
     Parameters
     ----------
-    settings
+    model, name
+        The model, and what the report calls it.
+    recipe
         What to do.
-    inputs
-        Files and folders.
-    folder
-        Where results are written.
+    threads
+        Number of processor threads.
+    overwrite
+        Whether finished images are inspected again.
 
     Yields
     ------
@@ -139,21 +114,19 @@ def detect_in_files(
         worker_per_card,
     )
 
-    torch.set_num_threads(settings.threads)
-    paths = find_images(inputs)
-    bar = files_data_bar_notice(paths, _WRITE) if settings.roi is None else None
-    notices = [text for text in (unread_notice(inputs), bar) if text is not None]
-    summary = BatchSummary(len(paths), folder).with_notices(notices)
+    torch.set_num_threads(threads)
+    paths = find_images(recipe.images)
+    bar = files_data_bar_notice(paths, _WRITE) if recipe.roi is None else None
+    notices = [text for text in (unread_notice(recipe.images), bar) if text is not None]
+    summary = BatchSummary(len(paths), recipe.folder).with_notices(notices)
     yield summary
     start: float | None = None
-    cards = () if settings.cluster else several_cards(settings.device, len(paths))
+    cards = () if recipe.cluster else several_cards(recipe.device, len(paths))
     with worker_per_card(cards) as here:
+        settings = recipe.replace(cluster=recipe.cluster or here)
         for message in detect_files(
-            settings.model, paths, folder, settings.threshold, settings.segmentation,
-            settings.outputs, stride=settings.stride, device=settings.device,
-            overwrite=settings.overwrite, report=settings.report, cluster=settings.cluster or here,
-            name=settings.name, roi=settings.roi,
-        ):  # fmt: skip
+            model, paths, recipe.folder, settings, overwrite=overwrite, name=name
+        ):
             if isinstance(message, FileProgress):
                 now = time.monotonic()
                 start = now if start is None else start
@@ -174,11 +147,11 @@ def detect_in_files(
                     )
                 )
             yield summary
-    yield summary.finished(folder / REPORT_NAME if settings.report else None)
+    yield summary.finished(recipe.folder / REPORT_NAME if recipe.report else None)
 
 
 def open_result(
-    settings: BatchSettings, image: BatchImage
+    model: DefectModel, recipe: DetectionRecipe, image: BatchImage
 ) -> Generator[Fraction | ResultOpened, None, None]:
     """Read an image and its residual, and outline the same regions again.
 
@@ -196,7 +169,7 @@ def open_result(
             "section, and start again."
         )
     file = open_image(image.path)
-    planes = file_planes(settings.model, file)
+    planes = file_planes(model, file)
     if detected_in_blocks(planes):
         raise InputError(
             f"'{image.path.name}' is too large to be read at once; open it in napari and press "
@@ -212,10 +185,9 @@ def open_result(
     yield Fraction(0.4)
     sizes = file.pixel_size or (1.0, 1.0)
     spacing = sizes, file.unit
-    area = inspected_area(settings.roi, planes.shape, planes.name)
-    for message in create_labels(
-        residual, settings.threshold, settings.segmentation, spacing, area
-    ):
+    area = inspected_area(recipe.roi, planes.shape, planes.name)
+    threshold = recipe.threshold_for(model)
+    for message in create_labels(residual, threshold, recipe.segmentation, spacing, area):
         if isinstance(message, Created):
             rgb = file.channel_axis == -1
             axis = None if rgb else file.channel_axis
