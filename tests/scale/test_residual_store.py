@@ -126,7 +126,7 @@ def test_a_second_job_waits_for_the_last_step_of_the_first(
     viewed_model: DefectModel, spoilt: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered, go_on = threading.Event(), threading.Event()
-    real = residual_store.patch_grid
+    real = residual_store.needs_whole_plane
 
     def held(*arguments: Any) -> Any:
         if not entered.is_set():
@@ -134,7 +134,7 @@ def test_a_second_job_waits_for_the_last_step_of_the_first(
             go_on.wait(60)
         return real(*arguments)
 
-    monkeypatch.setattr(residual_store, "patch_grid", held)
+    monkeypatch.setattr(residual_store, "needs_whole_plane", held)
     store = _store(viewed_model, spoilt, tmp_path)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(next, store.fill())

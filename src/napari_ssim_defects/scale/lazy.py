@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import dask.array as da
 import numpy as np
@@ -17,24 +17,25 @@ from ..core.common.device import choose_device
 from ..core.common.errors import InputError
 from ..core.common.progress import drained
 from ..core.config import SegmentationConfig
-from ..core.detection.predictions import needed_predictions
+from ..core.detection.residual import needs_whole_plane, plane_offsets, score_of, typical_tiles
 from ..core.images.inspected_area import InspectedArea
 from ..core.images.planes import ImageLike, Planes, plane_number
-from ..core.images.tiles import Box, PatchGrid, tile_side, tiles
+from ..core.images.tiles import Box, spans, tile_side, tiles
 from ..core.model.defect_model import DefectModel
 from ..core.networks.precision import fast_dtype
 from ..core.segmentation.runs import Runs, ThresholdIndex
 from ..core.segmentation.segment import Segmented, prepare, refuse_reversed, segment_prepared
-from .blocks import Array, joined, local_blocks, plane_blocks, residual_blocks, scored, tile_sums
+from .plane_steps import Index, PlaneSteps, Tile
 
 __all__ = [
     "LabelImage",
     "lazy_labels",
     "lazy_residual",
-    "patch_grid",
     "prepare_model",
     "segment_in_blocks",
 ]
+
+Array: TypeAlias = Any  # dask arrays are not typed
 
 
 def lazy_residual(
@@ -92,15 +93,85 @@ def lazy_residual(
 def _lazy_plane(
     model: DefectModel, planes: Planes, number: int, stride: int | None, device: str | None
 ) -> Array:
-    plane = plane_blocks(model, planes, number)
-    reconstruct, kinds = needed_predictions([model.config.residual])
-    seen: dict[str, Array] = {}
-    if reconstruct:
-        grid = patch_grid(model, planes, stride)
-        seen["reconstruction"] = joined(tile_sums(model, plane, grid, device), grid)
-    if kinds:
-        seen["local"] = local_blocks(model, plane, kinds, device)
-    return scored(residual_blocks(model, plane, seen), model.config.residual)
+    steps = PlaneSteps(model, (planes.height, planes.width), stride, device)
+    shared = delayed(steps, traverse=False)
+    (pixels,) = _normalised_plane(model, planes, number).to_delayed()
+    known: dict[str, dict[Index, Any]] = {"pixels": dict(np.ndenumerate(pixels))}
+    for step, boxes in steps.boxes.items():
+        if step in known:
+            continue
+        known[step] = {}
+        for index in np.ndindex(len(boxes), len(boxes[0])):
+            needed = [
+                [known[earlier][tile] for tile in steps.under(earlier, box)]
+                for earlier, box in steps.needs(step, index)
+            ]
+            known[step][index] = delayed(_computed)(shared, step, index, needed)
+    residual, boxes = delayed(model.config.residual, traverse=False), steps.boxes["members"]
+    excess: Any = ()
+    if needs_whole_plane(model.config.residual):
+        typical = [steps.under("members", box) for box in typical_tiles(boxes)]
+        excess = delayed(plane_offsets)([known["members"][index] for (index,) in typical], residual)
+    return da.block([
+        [
+            da.from_delayed(
+                delayed(score_of)(known["members"][row, column], residual, excess),
+                box.shape,
+                np.float32,
+            )
+            for column, box in enumerate(line)
+        ]
+        for row, line in enumerate(boxes)
+    ])  # fmt: skip
+
+
+def _computed(steps: PlaneSteps, step: str, index: Index, tiles: Sequence[Sequence[Tile]]) -> Tile:
+    """Compute a tile from the tiles under the boxes that it needs."""
+    needed = [
+        steps.assembled(earlier, box, found)
+        for (earlier, box), found in zip(steps.needs(step, index), tiles, strict=True)
+    ]
+    return drained(steps.compute(step, index, needed))
+
+
+def _normalised_plane(model: DefectModel, planes: Planes, index: int) -> Array:
+    """Return a plane in normalised intensities, a dask array (C, H, W) of float32."""
+    image, axis = planes.image, planes.channel_axis
+    source = image if isinstance(image, da.Array) else da.from_array(
+        image, chunks=_chunks(planes), name=False
+    )  # fmt: skip
+    if axis is not None:
+        source = da.moveaxis(source, axis, -3)
+    plane = source[planes.place(index)]
+    plane = plane[..., *planes.box.slices]
+    plane = plane[np.newaxis] if axis is None else plane[: planes.channels]
+    rows, columns = (
+        tuple(stop - start for start, stop in spans(length, tile_side()))
+        for length in (planes.height, planes.width)
+    )
+    place = f"plane {index} of {planes.name}" if len(planes) > 1 else planes.name
+    return plane.rechunk((-1, rows, columns)).map_blocks(
+        _normalised, model.intensity, place, dtype=np.float32
+    )
+
+
+def _normalised(pixels: npt.NDArray[Any], intensity: Any, name: str) -> npt.NDArray[np.float32]:
+    whole = Planes(pixels, -3, name=name)
+    return np.asarray(intensity.normalise(whole[0], name))
+
+
+def _chunks(planes: Planes) -> tuple[int, ...]:
+    """Chunks to read at a time: whole chunks of the file that cover a tile or more."""
+    shape = tuple(planes.image.shape)
+    stored = getattr(planes.image, "chunks", None) or (1,) * len(shape)
+    axes = list(range(len(shape)))
+    channels = None if planes.channel_axis is None else axes.pop(planes.channel_axis)
+    chunks = [1] * len(shape)
+    for axis in axes[-2:]:
+        chunks[axis] = min(shape[axis], stored[axis] * -(-tile_side() // stored[axis]))
+    if channels is not None:
+        chunks[channels] = shape[channels]
+    return tuple(chunks)
 
 
 def prepare_model(stride: int | None, device: str | None) -> None:
@@ -108,12 +179,6 @@ def prepare_model(stride: int | None, device: str | None) -> None:
     if stride is not None and stride < 1:
         raise InputError(f"The stride must be at least 1 pixel, not {stride}.")
     fast_dtype(choose_device(device))
-
-
-def patch_grid(model: DefectModel, planes: Planes, stride: int | None) -> PatchGrid:
-    """Return the grid of patches on each plane."""
-    config = model.config
-    return PatchGrid.of((planes.height, planes.width), config.patch_size, stride or config.stride)
 
 
 def segment_in_blocks(
