@@ -233,6 +233,19 @@ def test_array_that_another_reader_made_of_it_is_told(tmp_path: Path, samples: i
     assert unseen_notice(path.rename(tmp_path / "deep.webp"), (4, 5, 3), "'layer'") is None
 
 
+@pytest.mark.parametrize(
+    ("ending", "mode"), [("jpg", "CMYK"), ("tif", "CMYK"), ("tif", "YCbCr"), ("tif", "LAB")]
+)
+def test_array_of_other_colours_is_told(tmp_path: Path, ending: str, mode: str) -> None:
+    path = tmp_path / f"other.{ending}"
+    image = Image.new("LAB", (96, 64)) if mode == "LAB" else Image.fromarray(RGB).convert(mode)
+    image.save(path)
+    notice = unseen_notice(path, np.asarray(image).shape, "'layer'")
+    assert notice is not None
+    assert f"{'CIELab' if mode == 'LAB' else mode} colours" in notice
+    assert "save it as" in notice
+
+
 def test_animation_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "moving.png"
     frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]

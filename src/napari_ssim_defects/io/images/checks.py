@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ...core.common.errors import InputError
 from ...core.images.data_bar import data_bar
 from ...core.images.planes import Planes, as_planes
-from ..readers.raster import is_turned
+from ..readers.raster import raster_oddity
 from ..readers.tiff import tiff_outline
 from .image_file import SUFFIXES, ImageFile, open_image
 
@@ -32,6 +32,7 @@ _FILES = 6  # that are opened to look for a data bar
 _ODDITIES = {
     "negative": "{name} is a negative: in '{file}' zero is white; {advice}.",
     "palette": "{name} shows numbers of colours: '{file}' has a palette; {advice}.",
+    "CMYK": "{name} shows CMYK as RGB: '{file}' has CMYK colours; {advice}.",
     "turned": "{name} is not upright: '{file}' says how to turn it; {advice}.",
     "channels": "{name} has the channels of '{file}' as planes; choose one by Split Stack.",
 }
@@ -122,7 +123,7 @@ def unseen_notice(
         if file.suffix.lower() in (".tif", ".tiff"):
             shapes, oddity = tiff_outline(file)
         else:
-            shapes, oddity = [tuple(shape)], "turned" if is_turned(file) else None
+            shapes, oddity = [tuple(shape)], raster_oddity(file)
     except InputError as error:  # it would not be read so, alone or in Folder
         return str(error)
     if math.prod(shape) >= sum(map(math.prod, shapes)):

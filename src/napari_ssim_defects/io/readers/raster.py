@@ -16,7 +16,7 @@ from ...core.common.errors import InputError
 from ..files.errors import reading, refuse_implausible_size
 from .stored_pixels import ORIENTATION, as_stored, drawn, two_levels, upright
 
-__all__ = ["has_palette", "is_turned", "read_raster", "read_raster_mask", "read_tiff_frames"]
+__all__ = ["has_palette", "raster_oddity", "read_raster", "read_raster_mask", "read_tiff_frames"]
 
 _GREY = ("L", "I;16", "I;16B", "F")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -53,8 +53,8 @@ def has_palette(path: Path) -> bool:
         return False
 
 
-def is_turned(path: Path) -> bool:
-    """Whether `read_raster` turns an image.
+def raster_oddity(path: Path) -> str | None:
+    """Return how `read_raster` changes an image: ``"turned"`` or ``"CMYK"``; None: not at all.
 
     Raises
     ------
@@ -62,7 +62,9 @@ def is_turned(path: Path) -> bool:
         As for `read_raster`, but for what is only found out when pixels are read.
     """
     with _opened(path) as image:
-        return _orientation(image) in range(2, 9)
+        if image.mode == "CMYK":
+            return "CMYK"
+        return "turned" if _orientation(image) in range(2, 9) else None
 
 
 def read_raster_mask(path: Path) -> npt.NDArray[np.bool_]:

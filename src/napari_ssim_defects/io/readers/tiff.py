@@ -31,6 +31,7 @@ from .tiff_samples import (
     marked_samples,
     plain_samples,
     refuse_bombs,
+    refuse_other_colours,
     stored_as_meant,
     zero_is_white,
 )
@@ -101,11 +102,13 @@ def tiff_outline(path: str | os.PathLike[str]) -> tuple[list[tuple[int, ...]], s
     Raises
     ------
     InputError
-        If the file is missing, damaged, no TIFF image, or its pages do not go together.
+        If the file is missing, damaged, no TIFF image, neither grey nor RGB, or its pages do not
+        go together.
     """
     with _opened(Path(path)) as (tif, images, _):
         series = images[0]
         first, axes = series.keyframe, dict(zip(series.axes, series.shape, strict=True))
+        refuse_other_colours(Path(path), first)
         oddity = None
         if zero_is_white(first, is_imagej=bool(tif.is_imagej)):
             oddity = "negative"

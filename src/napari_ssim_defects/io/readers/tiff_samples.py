@@ -26,6 +26,7 @@ __all__ = [
     "marked_samples",
     "plain_samples",
     "refuse_bombs",
+    "refuse_other_colours",
     "stored_as_meant",
     "zero_is_white",
 ]
@@ -108,6 +109,21 @@ def marked_samples(
     return drawn(data != 0, opaque), axes
 
 
+def refuse_other_colours(file: Path, page: tifffile.TiffPage) -> None:
+    """Refuse an image that is no grey and no RGB, nor decoded as such.
+
+    Raises
+    ------
+    InputError
+        If it has other colours, such as CMYK.
+    """
+    colours = _OTHER_COLOURS.get(page.photometric)
+    if page.photometric == _YCBCR and page.compression not in _JPEG:
+        colours = "YCbCr"
+    if colours is not None:
+        raise InputError(f"'{file}' has {colours} colours; save it as RGB or grey.")
+
+
 def _split(
     data: npt.NDArray[Any], axes: str, page: tifffile.TiffPage
 ) -> tuple[npt.NDArray[Any], str, npt.NDArray[np.bool_]]:
@@ -136,11 +152,7 @@ def _black_is_zero(
     file: Path, data: npt.NDArray[Any], page: tifffile.TiffPage, *, is_imagej: bool
 ) -> npt.NDArray[Any]:
     """Invert images whose zero is white, and refuse what is no grey and no RGB."""
-    colours = _OTHER_COLOURS.get(page.photometric)
-    if page.photometric == _YCBCR and page.compression not in _JPEG:
-        colours = "YCbCr"
-    if colours is not None:
-        raise InputError(f"'{file}' has {colours} colours; save it as RGB or grey.")
+    refuse_other_colours(file, page)
     if not zero_is_white(page, is_imagej=is_imagej):
         return data
     if data.dtype.kind == "f":
