@@ -217,3 +217,10 @@ def test_such_files_among_images_are_left_out_with_a_word() -> None:
     assert "and 2 more" in str(unread_notice(["scans"], nested=True))
     assert "b.czi' and 1 more" in str(unread_notice(["scans/*"]))
     assert unread_notice(["scans/a.png", "scans/in/*.png"]) is None
+
+
+@pytest.mark.parametrize("ending", ["mpo", "jfif", "JPE", "pgm", "heif", "btf", "stk", "scn"])
+def test_rarer_images_are_left_out_of_folders_with_a_word_too(ending: str) -> None:
+    fill("scans/a.png", f"scans/b.{ending}")
+    assert find_images(["scans"]) == [Path("scans/a.png")]
+    assert f"b.{ending}' is left out: save it as TIFF" in str(unread_notice(["scans"]))

@@ -21,8 +21,10 @@ SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 
 # Other images, by their usual endings: left out of folders with a word.
 _UNREAD = (
-    ".czi", ".dcm", ".dm3", ".dm4", ".emd", ".gif", ".heic", ".ims", ".jp2", ".lif", ".lsm", ".mrc",
-    ".nd2", ".ndpi", ".oib", ".oir", ".ser", ".svs", ".vsi", ".webp",
+    ".avif", ".btf", ".czi", ".dcm", ".dib", ".dm3", ".dm4", ".emd", ".gif", ".heic", ".heif",
+    ".ims", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl", ".jxr", ".lif", ".lsm", ".mpo", ".mrc",
+    ".mrxs", ".nd2", ".ndpi", ".oib", ".oif", ".oir", ".pgm", ".pnm", ".ppm", ".scn", ".ser",
+    ".stk", ".svs", ".tf8", ".tga", ".vsi", ".webp",
 )  # fmt: skip
 
 # What `results` names the pictures that detection writes.
