@@ -22,7 +22,7 @@ from ..layers.provenance import model_origin, provenance
 from ..state.batch_state import BatchImage, BatchSummary
 from ..state.preferences import preferences
 from .export import RESULTS
-from .section import Panel, SectionController
+from .section import Panel, SectionController, starts_a_job
 
 if TYPE_CHECKING:
     from ...core.model.defect_model import DefectModel
@@ -62,19 +62,12 @@ class BatchController(SectionController):
             return f"There is no '{lost[0]}'; choose a folder or files that are there."
         return "" if batch.folder is not None else "Choose the folder for the results."
 
+    @starts_a_job
     def start(self) -> None:
         """Detect defects in the chosen files that are not finished yet."""
         state, batch = self._state, self._state.batch
-        if self._runner.refuse_while_busy():
-            return
         if missing := self.missing():
-            self._runner.fail(missing)
-            return
-        try:
-            roi = parse_region(batch.roi) if batch.roi else None
-        except InputError as error:
-            self._runner.fail(str(error))
-            return
+            raise InputError(missing)
         assert state.model is not None
         assert batch.threshold is not None
         assert batch.folder is not None
@@ -85,7 +78,7 @@ class BatchController(SectionController):
             folder=batch.folder,
             threshold=FixedThreshold(value=batch.threshold),
             stride=state.stride,
-            roi=roi,
+            roi=parse_region(batch.roi) if batch.roi else None,
             segmentation=segmentation,
             outputs=state.outputs,
             report=batch.report,

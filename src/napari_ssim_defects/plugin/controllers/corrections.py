@@ -12,7 +12,7 @@ from ...core.common.errors import InputError
 from ...core.config import SegmentationConfig
 from ..layers import large_labels, source_name
 from ..layers.provenance import provenance
-from .section import Panel, SectionController
+from .section import Panel, SectionController, tells_errors
 
 if TYPE_CHECKING:
     from ...core.model.corrections import Mark, MarkVerdict
@@ -36,19 +36,15 @@ class CorrectionController(SectionController):
         super().__init__(panel)
         self._on_threshold = on_threshold
 
+    @tells_errors
     def mark(self, rows: Sequence[int], verdict: MarkVerdict) -> None:
         """Mark the regions of rows of the table; those that are marked so already are unmarked."""
-        if not rows:
-            self._runner.fail("Choose one or more regions in the table first.")
-            return
-        try:
-            model = self._model()
-            new = self._marks(rows, verdict)
-        except InputError as error:
-            self._runner.fail(str(error))
-            return
         from ...core.model.corrections import with_marks
 
+        if not rows:
+            raise InputError("Choose one or more regions in the table first.")
+        model = self._model()
+        new = self._marks(rows, verdict)
         known = with_marks(model.corrections, new)
         if all(_is_known(mark, model.corrections) for mark in new):
             known = tuple(mark for mark in known if mark not in new)

@@ -15,7 +15,7 @@ from ..layers.provenance import is_by, model_origin
 from ..layers.regions_of_interest import region_mask
 from ..layers.spatial import visible_plane
 from ..state.preferences import preferences
-from .section import Panel, SectionController
+from .section import Panel, SectionController, starts_a_job
 
 if TYPE_CHECKING:
     from ..jobs.jobs import ViewPosition
@@ -45,6 +45,7 @@ class DetectionController(SectionController):
         super().close()
         self._moved.cancel()
 
+    @starts_a_job
     def start(self) -> None:
         """Make a heatmap of every chosen layer.
 
@@ -52,25 +53,17 @@ class DetectionController(SectionController):
         visible part; a stopped one is continued.
         """
         state = self._state
-        if self._runner.refuse_while_busy():
-            return
-        try:
-            if state.model is None:
-                raise InputError("There is no model yet; train one or open a model file.")
-            if not state.detection_layers:
-                raise InputError("Choose at least one image layer to inspect.")
-            sources = [layers.source_of(layer) for layer in state.detection_layers]
-            regions = {}
-            if state.inspected_layer is not None:
-                regions = {
-                    str(layer.unique_id): region_mask(
-                        state.inspected_layer, layer, what="inspected"
-                    )
-                    for layer in state.detection_layers
-                }
-        except InputError as error:
-            self._runner.fail(str(error))
-            return
+        if state.model is None:
+            raise InputError("There is no model yet; train one or open a model file.")
+        if not state.detection_layers:
+            raise InputError("Choose at least one image layer to inspect.")
+        sources = [layers.source_of(layer) for layer in state.detection_layers]
+        regions = {}
+        if state.inspected_layer is not None:
+            regions = {
+                str(layer.unique_id): region_mask(state.inspected_layer, layer, what="inspected")
+                for layer in state.detection_layers
+            }
         state.detection_notices = ()
         chosen = preferences()
         origin = model_origin(state.model, state.model_name, state.stride)

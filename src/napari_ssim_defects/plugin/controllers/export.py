@@ -22,7 +22,7 @@ from ..layers.spatial import file_metadata, pixel_size
 from ..previews.camera import follow_scale
 from ..state.panel_state import Activity
 from ..state.preferences import preferences
-from .section import Panel, SectionController
+from .section import Panel, SectionController, starts_a_job, tells_errors
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -99,6 +99,7 @@ class ExportController(SectionController):
             self._runner.report,
         )
 
+    @tells_errors
     def copy(self, language: Literal["command", "script"], put: Callable[[str], None]) -> None:
         """Write down the job as a line of the shell or a Python program.
 
@@ -110,12 +111,8 @@ class ExportController(SectionController):
             Called with the text, after a check that it gives the same files.
         """
         state = self._state
-        try:
-            for heatmap in state.export_layers:
-                layers.refuse_large(heatmap, "the section Folder inspects files of any size")
-        except InputError as error:
-            self._runner.fail(str(error))
-            return
+        for heatmap in state.export_layers:
+            layers.refuse_large(heatmap, "the section Folder inspects files of any size")
         self._begin(
             "comparing",
             "Comparing with the files …",
@@ -154,6 +151,7 @@ class ExportController(SectionController):
             chosen = (folders or [Path.home()])[-1] / RESULTS  # of the image that came last
         return Path(chosen or preferences().export_folder)
 
+    @starts_a_job
     def _begin(
         self,
         activity: Activity,
@@ -162,16 +160,9 @@ class ExportController(SectionController):
         on_message: Callable[[object], None],
     ) -> None:
         """Start a job on the chosen heatmaps."""
-        if self._runner.refuse_while_busy():
-            return
-        try:
-            if not self._state.export_layers:
-                raise InputError("Choose at least one heatmap to export; detection makes them.")
-            items = self.items()
-        except InputError as error:
-            self._runner.fail(str(error))
-            return
-        self._runner.begin(activity, text, partial(job, items), on_message)
+        if not self._state.export_layers:
+            raise InputError("Choose at least one heatmap to export; detection makes them.")
+        self._runner.begin(activity, text, partial(job, self.items()), on_message)
 
     def _exportable(self, heatmap: Image) -> Exportable:
         image = self._source(heatmap)

@@ -12,7 +12,7 @@ from ..jobs.jobs import Created, create_labels, one_by_one
 from ..layers.large import LargeLabels
 from ..layers.provenance import inspected_area, provenance
 from ..layers.spatial import pixel_size
-from .section import Panel, SectionController
+from .section import Panel, SectionController, starts_a_job
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
@@ -37,23 +37,17 @@ class LabellingController(SectionController):
         super().__init__(panel)
         self._show = show
 
+    @starts_a_job
     def start(self, *, all_images: bool = False) -> None:
         """Add a layer of the numbered regions of the current heatmap, or of each heatmap."""
         state = self._state
-        if self._runner.refuse_while_busy():
-            return
         if state.heatmap is None:
-            self._runner.fail("There is no heatmap to segment; detect first.")
-            return
+            raise InputError("There is no heatmap to segment; detect first.")
         heatmaps = [state.heatmap]
         if all_images:
             others = filter(layers.is_heatmap, self._viewer.layers)
             heatmaps += [layer for layer in others if layer is not state.heatmap]
-        try:
-            work = [(heatmap, *self._job(heatmap)) for heatmap in heatmaps]
-        except InputError as error:
-            self._runner.fail(str(error))
-            return
+        work = [(heatmap, *self._job(heatmap)) for heatmap in heatmaps]
         self._runner.begin(
             "labelling",
             "Labelling …",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...core.common.errors import InputError
 from ..layers import is_heatmap, refuse_large, source_name
 from ..layers.provenance import inspected_values, provenance, update_provenance
-from .section import SectionController
+from .section import SectionController, starts_a_job
 
 if TYPE_CHECKING:
     from ...core.model.calibration import Calibration
@@ -41,6 +41,7 @@ class ProposalController(SectionController):
         if self._state.auto_threshold is not None:
             self._state.threshold = self._state.auto_threshold
 
+    @starts_a_job
     def propose(self, policy: ThresholdPolicy) -> None:
         """Use the threshold of a policy, and make it the automatic one.
 
@@ -48,23 +49,17 @@ class ProposalController(SectionController):
         model. The current model remembers both if it made the heatmap.
         """
         state = self._state
-        if self._runner.refuse_while_busy():
+        if state.heatmap is None:
+            raise InputError("There is no heatmap to propose a threshold for; detect first.")
+        if state.good_layer is None:
+            self._take(policy, None)
             return
-        try:
-            if state.heatmap is None:
-                raise InputError("There is no heatmap to propose a threshold for; detect first.")
-            if state.good_layer is None:
-                self._take(policy, None)
-                return
-            refuse_large(state.good_layer, "measure thresholds on a smaller defect-free image")
-            if _maker(state.good_layer) != _maker(state.heatmap):
-                raise InputError(
-                    f"'{state.good_layer.name}' and '{state.heatmap.name}' were not made by the "
-                    "same model with the same stride; detect both again."
-                )
-        except InputError as error:
-            self._runner.fail(str(error))
-            return
+        refuse_large(state.good_layer, "measure thresholds on a smaller defect-free image")
+        if _maker(state.good_layer) != _maker(state.heatmap):
+            raise InputError(
+                f"'{state.good_layer.name}' and '{state.heatmap.name}' were not made by the same "
+                "model with the same stride; detect both again."
+            )
         self._runner.begin(
             "measuring",
             f"Measuring '{source_name(state.good_layer)}' …",

@@ -15,7 +15,7 @@ from ..layers.regions_of_interest import region_mask
 from ..layers.spatial import file_metadata
 from ..state.preferences import preferences
 from .export import ExportController
-from .section import Panel, SectionController
+from .section import Panel, SectionController, starts_a_job
 from .training import training_image
 
 if TYPE_CHECKING:
@@ -51,30 +51,20 @@ class RecipeController(SectionController):
         self._adopt = adopt
         self._recipe: Recipe | None = None
 
+    @starts_a_job
     def save(self, path: str | Path) -> None:
         """Save the settings of the panel to a file."""
-        if self._runner.refuse_while_busy():
-            return
         path = Path(path)
         if path.suffix != ".toml":
             path = path.with_name(f"{path.name}.toml")
-        try:
-            job = self._job()
-        except InputError as error:
-            self._runner.fail(str(error))
-            return
-        self._runner.begin(
-            "saving",
-            "Saving the recipe …",
-            partial(saving_recipe, path, job),
-            self._runner.report,
-        )
+        job = partial(saving_recipe, path, self._job())
+        self._runner.begin("saving", "Saving the recipe …", job, self._runner.report)
 
+    @starts_a_job
     def open(self, path: str | Path) -> None:
         """Apply a recipe to the panel; nothing changes if that fails."""
-        if not self._runner.refuse_while_busy():
-            job = partial(opening_recipe, Path(path))
-            self._runner.begin("opening", "Opening the recipe …", job, self._on_opened)
+        job = partial(opening_recipe, Path(path))
+        self._runner.begin("opening", "Opening the recipe …", job, self._on_opened)
 
     def fit(self, model: DefectModel) -> DefectModel:
         """Return a new model with the threshold and residual of the opened recipe."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+from ...core.common.errors import InputError
 from ..jobs.runner import Runner
 from ..previews.segmentation_preview import SegmentationPreview
 from ..state.panel_state import PanelState
@@ -13,7 +15,33 @@ from ..state.panel_state import PanelState
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["Panel", "SectionController"]
+__all__ = ["Panel", "SectionController", "starts_a_job", "tells_errors"]
+
+_Method = TypeVar("_Method", bound=Callable[..., None])
+
+
+def tells_errors(method: _Method) -> _Method:
+    """Let a method of a `SectionController` show an `InputError` in the panel."""
+
+    @wraps(method)
+    def guarded(self: SectionController, *arguments: Any, **options: Any) -> None:
+        try:
+            method(self, *arguments, **options)
+        except InputError as error:
+            self._runner.fail(str(error))
+
+    return cast(_Method, guarded)
+
+
+def starts_a_job(method: _Method) -> _Method:
+    """Let a method of a `SectionController` do nothing while a job runs, and show errors."""
+
+    @wraps(method)
+    def guarded(self: SectionController, *arguments: Any, **options: Any) -> None:
+        if not self._runner.refuse_while_busy():
+            tells_errors(method)(self, *arguments, **options)
+
+    return cast(_Method, guarded)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from ..layers.regions_of_interest import is_region, region_mask
 from ..state.panel_state import LossPoint
 from ..state.preferences import preferences
 from ..state.training_time import pace_of
-from .section import Panel, SectionController
+from .section import Panel, SectionController, starts_a_job
 
 if TYPE_CHECKING:
     from ...core.model.defect_model import DefectModel
@@ -65,10 +65,10 @@ class TrainingController(SectionController):
             self._connect(signal, self._look_for_checkpoint)
         self._look_for_checkpoint()
 
+    @starts_a_job
     def start(self) -> None:
         """Train a model on the chosen layers."""
-        if not self._runner.refuse_while_busy():
-            self._begin(resume=False)
+        self._begin(resume=False)
 
     def resume(self) -> None:
         """Go on with the last training, on the same layers and by the same recipe."""
@@ -78,19 +78,14 @@ class TrainingController(SectionController):
         """Go on with the training of the current model: to its end, or for as long again."""
         self._go_on(longer=not self._state.resumable)
 
+    @starts_a_job
     def _go_on(self, longer: bool) -> None:
         state = self._state
-        if self._runner.refuse_while_busy():
-            return
         images = [layer for layer in self._viewer.layers if layers.is_inspectable(layer)]
         regions = [layer for layer in self._viewer.layers if is_region(layer)]
-        try:
-            last = LastTraining.read(preferences().data_folder)
-            chosen = tuple(record.find(images) for record in last.images)
-            region = None if last.region is None else last.region.find(regions)
-        except InputError as error:
-            self._runner.fail(str(error))
-            return
+        last = LastTraining.read(preferences().data_folder)
+        chosen = tuple(record.find(images) for record in last.images)
+        region = None if last.region is None else last.region.find(regions)
         config = last.config
         state.config = config.replace(epochs=2 * config.epochs) if longer else config
         state.training_layers, state.region_layer = chosen, region
@@ -115,13 +110,9 @@ class TrainingController(SectionController):
 
     def _begin(self, resume: bool, longer: bool = False) -> None:
         state = self._state
-        try:
-            if not state.training_layers:
-                raise InputError("Choose at least one image layer without defects to train on.")
-            images = [training_image(layer, state.region_layer) for layer in state.training_layers]
-        except InputError as error:
-            self._runner.fail(str(error))
-            return
+        if not state.training_layers:
+            raise InputError("Choose at least one image layer without defects to train on.")
+        images = [training_image(layer, state.region_layer) for layer in state.training_layers]
         region = state.region_layer
         origin = LastTraining(
             state.config,
