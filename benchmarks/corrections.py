@@ -34,9 +34,9 @@ from experiments import find_datasets, printed
 from napari_ssim_defects import DefectModel, InputError
 from napari_ssim_defects.core.common.device import choose_device
 from napari_ssim_defects.core.common.progress import drained
-from napari_ssim_defects.core.config import RarityResidual, SegmentationConfig
+from napari_ssim_defects.core.config import EnsembleResidual, SegmentationConfig
+from napari_ssim_defects.core.detection.anomaly_score import anomaly_score, ensemble_score, offsets
 from napari_ssim_defects.core.detection.predictions import predict_plane
-from napari_ssim_defects.core.detection.rarity import combined_rarity, offsets, rarity
 from napari_ssim_defects.core.detection.residual import score_plane
 from napari_ssim_defects.core.evaluation.froc import FrocCounter, froc_thresholds
 from napari_ssim_defects.core.model.corrections import Mark, corrected, marks_of
@@ -133,7 +133,7 @@ def tested(model: DefectModel, dataset: Dataset, cache: Path) -> Iterator[Tested
         if mask is not None:
             read = np.asarray(read_image(mask).data) > 0
             truth = read.any(axis=-1) if read.ndim > 2 else read
-        residual = combined_rarity(maps, config, offsets(maps, config))
+        residual = ensemble_score(maps, config, offsets(maps, config))
         index = ThresholdIndex(prepare(residual, DEFAULT))
         yield Tested(path.stem, maps, *label_regions(truth), residual, index)
 
@@ -225,17 +225,17 @@ def counted(images: Sequence[Tested], threshold: float) -> dict[str, float]:
 
 
 def reweighted(
-    config: RarityResidual,
+    config: EnsembleResidual,
     marks: Sequence[tuple[Mark, tuple[Tested, npt.NDArray[np.bool_]]]],
     each: int,
-) -> RarityResidual:
+) -> EnsembleResidual:
     """Members lose weight by how much worse than to the best one defects look than good regions."""
     seen: dict[str, list[list[float]]] = {"good": [], "defect": []}
     for mark, (image, region) in marks:
         worst = np.argsort(np.where(region, image.residual, -1), axis=None)[-DEFAULT.min_area :]
         excess = offsets(image.maps, config)
         rare = [
-            rarity(found.ravel()[worst], member.levels).clip(max=10) - offset
+            anomaly_score(found.ravel()[worst], member.levels).clip(max=10) - offset
             for found, member, offset in zip(image.maps, config.members, excess, strict=True)
         ]
         seen[mark.verdict].append([float(np.log(r.clip(min=0) + 0.3).mean()) for r in rare])
@@ -253,10 +253,10 @@ def reweighted(
     )
 
 
-def froc(images: Sequence[Tested], model: DefectModel, config: RarityResidual) -> list[float]:
+def froc(images: Sequence[Tested], model: DefectModel, config: EnsembleResidual) -> list[float]:
     counter = FrocCounter(froc_thresholds(model.calibration)[::3])
     for image in images:
-        scored = combined_rarity(image.maps, config, offsets(image.maps, config))
+        scored = ensemble_score(image.maps, config, offsets(image.maps, config))
         counter.add(scored, image.defects, image.count)
     curve = counter.result()
     return [curve.found_at(number) for number in FALSE_REGIONS]

@@ -82,7 +82,7 @@ def seconds(
 def fibres() -> TrainingArea:
     """Return a normalised image of good nanofibres."""
     plane = nanofibres(1).image[np.newaxis].astype(np.float32)
-    return TrainingArea(plane).normalised(IntensityRange.of([plane], (1, 99)))
+    return TrainingArea(plane).normalised(IntensityRange.from_planes([plane], (1, 99)))
 
 
 def trainer(config: TrainingConfig, device: torch.device, at_once: int = 1) -> Trainer:
@@ -93,7 +93,7 @@ def trainer(config: TrainingConfig, device: torch.device, at_once: int = 1) -> T
     area = fibres()
     side = training_side([area], config)
     source = PatchSource([area], side, config.augmentation, device)
-    network = Autoencoder.of(config, 1)
+    network = Autoencoder.from_config(config, 1)
     initialise(network, 0)
     criterion = Criterion(config, torch.Generator(device))
     fixed = source.cut(source.positions(16, np.random.default_rng(0)))

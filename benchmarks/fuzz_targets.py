@@ -108,12 +108,12 @@ def altered(random: Random, value: Any) -> Any:
 def model() -> DefectModel:
     """A model with random weights."""
     config = TrainingConfig(patch_size=16, latent_dimension=4, stride=8)
-    network = Autoencoder.of(config, 1).eval()
+    network = Autoencoder.from_config(config, 1).eval()
     initialise(network, 0)
     scores = np.random.default_rng(0).random((40, 40), dtype=np.float32)
     return DefectModel(
         config, network, 1, None, IntensityRange((10.0,), (200.0,)),
-        Calibration.of([scores], held_out=True),
+        Calibration.from_residuals([scores], held_out=True),
     )  # fmt: skip
 
 
@@ -397,7 +397,7 @@ def a_call(random: Random, folder: Path) -> None:
         case 2:
             assert np.isfinite(model().reconstruct(array, device="cpu")).all(), "reconstruction"
         case 3:
-            found = Calibration.of([array, an_array(random)], held_out=True)
+            found = Calibration.from_residuals([array, an_array(random)], held_out=True)
             assert np.isfinite(found.threshold(a_value(random, [0, 0.5, 1]))), "threshold"
         case 4:
             mask = random.random(np.shape(array)) < 0.3

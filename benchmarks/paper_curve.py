@@ -132,11 +132,11 @@ def _train(
 def _scores(dataset: Dataset, config: TrainingConfig, file: Path, every: int) -> dict[str, Any]:
     device = choose_device()
     good = [read_image(path) for path in dataset.good]
-    intensity = IntensityRange.of(
+    intensity = IntensityRange.from_planes(
         [image.data[np.newaxis] for image in good], config.intensity_percentiles
     )
     arrays, metadata = read_safetensors(file)
-    network = Autoencoder.of(config, 1)
+    network = Autoencoder.from_config(config, 1)
     load_arrays(network, arrays)
     network = to_device(network, device).eval()
     evaluator = Evaluator()

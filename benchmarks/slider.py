@@ -212,7 +212,7 @@ def measure_training(steps: int) -> dict[str, dict[str, float]]:
 
 def measure_hulls() -> dict[str, Any]:
     mask = residual_with_defects((700, 1024)) > 0.4
-    runs = Runs.of(mask)
+    runs = Runs.from_mask(mask)
     region, count = runs.regions(8)
     ours = min(milliseconds(lambda: runs.hulls(region)) for _ in range(20))
     return {
@@ -224,7 +224,7 @@ def measure_hulls() -> dict[str, Any]:
 
 
 def from_mask(mask: npt.NDArray[np.bool_]) -> Runs:
-    runs = Runs.of(mask)
+    runs = Runs.from_mask(mask)
     return runs.hulls(runs.regions(8)[0])
 
 

@@ -94,7 +94,7 @@ def training(rounds: int, batch: int, patch_size: int, limits: dict[str, float])
     run = trainer(config, CPU)
     area = fibres()
 
-    plain = Autoencoder.of(config, 1)
+    plain = Autoencoder.from_config(config, 1)
     initialise(plain, 0)
     adam = torch.optim.Adam(plain.parameters(), lr=2e-4, weight_decay=1e-5)
     random = np.random.default_rng(0)
@@ -112,7 +112,7 @@ def training(rounds: int, batch: int, patch_size: int, limits: dict[str, float])
         loss.backward()
         adam.step()
 
-    alone = to_device(Autoencoder.of(config, 1), CPU)
+    alone = to_device(Autoencoder.from_config(config, 1), CPU)
     images = torch.rand(batch, 1, patch_size, patch_size)
     images = images.contiguous(memory_format=torch.channels_last)
     slope = torch.ones_like(images)
@@ -134,7 +134,9 @@ def training(rounds: int, batch: int, patch_size: int, limits: dict[str, float])
         kept=("ours", "network", "straightforward, keeping memory"),
     )
     rates = {name: batch / value for name, value in times.items()}
-    flops = 3 * flops_of(Autoencoder.of(config, 1), patch_size)  # backward: twice the forward
+    flops = 3 * flops_of(
+        Autoencoder.from_config(config, 1), patch_size
+    )  # backward: twice the forward
     limit = 1e9 * limits["gemm_gflops_training_format"] / flops
     return {
         "batch_size": batch,
@@ -245,7 +247,7 @@ def ssim_losses(
 def reconstruction(rounds: int, height: int, width: int, patch_size: int) -> dict[str, Any]:
     """A whole plane at the paper's stride, and the network's own forward pass."""
     config = TrainingConfig.preset("paper", patch_size=patch_size)
-    network = to_device(Autoencoder.of(config, 1), CPU).eval()
+    network = to_device(Autoencoder.from_config(config, 1), CPU).eval()
     plane = np.random.default_rng(0).random((1, height, width), dtype=np.float32)
     rows, columns = (patch_starts(side, patch_size, config.stride) for side in (height, width))
     count, size = len(rows) * len(columns), 32

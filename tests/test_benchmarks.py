@@ -18,7 +18,7 @@ from PIL import Image
 from napari_ssim_defects import TrainingConfig, samples
 from napari_ssim_defects.core.config import (
     EnsembleMember,
-    RarityResidual,
+    EnsembleResidual,
     SSIMResidual,
     TextureResidual,
     presets,
@@ -331,7 +331,7 @@ def test_corrections_are_simulated_with_models_that_were_trained(
     assert "There is no model" in error
     tiny = {
         "patch_size": 16, "latent_dimension": 8, "patches": 16, "epochs": 1, "texture": True,
-        "residual": RarityResidual(
+        "residual": EnsembleResidual(
             members=[EnsembleMember(residual=kind) for kind in (SSIMResidual(), TextureResidual())]
         ),
     }  # fmt: skip

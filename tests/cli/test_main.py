@@ -758,7 +758,7 @@ def test_threshold_may_follow_from_good_images(
         capsys, "detect", model_path, bad, "-o", tmp_path / "results", "--threshold", policy
     )
     model = DefectModel.load(model_path)
-    assert result["threshold"] == parse_threshold(policy).of(model.calibration)
+    assert result["threshold"] == parse_threshold(policy).threshold_for(model.calibration)
 
 
 def test_residual_that_the_model_does_not_have_is_one_line(
@@ -853,7 +853,9 @@ def test_info_prints_the_papers_values(tmp_path: Path, capsys: Capture) -> None:
         channels=1,
         channel_axis=None,
         intensity=IntensityRange((0.0,), (255.0,)),
-        calibration=Calibration.of([np.linspace(0, 1, 100, dtype=np.float32)], held_out=False),
+        calibration=Calibration.from_residuals(
+            [np.linspace(0, 1, 100, dtype=np.float32)], held_out=False
+        ),
     )
     model.save(tmp_path / "paper.safetensors")
     config = _result(capsys, "info", tmp_path / "paper.safetensors")["config"]

@@ -263,7 +263,7 @@ def test_any_residuals_give_quantiles_or_are_refused(residuals, rate):
 @given(st.sampled_from([0.5, -1, 2, 10**400, "0.5", None, np.nan, np.inf, [1], True, 1j, 5.5]))
 def test_any_rate_area_and_threshold_is_answered_or_refused(value):
     scores = np.random.default_rng(0).random((20, 20), dtype=np.float32)
-    calibration = Calibration.of([scores], held_out=True)
+    calibration = Calibration.from_residuals([scores], held_out=True)
     for question in (
         calibration.threshold, calibration.false_positive_rate, calibration.threshold_of_area
     ):  # fmt: skip

@@ -200,7 +200,7 @@ def test_batches_are_halved_when_its_memory_runs_out(little_memory, grating):
     config = TrainingConfig(
         patch_size=128, batch_size=512, patches=512, epochs=1, stride=64, system="l2"
     )
-    network = Autoencoder.of(config, 1)
+    network = Autoencoder.from_config(config, 1)
     initialise(network, 0)
     network.to(CUDA)
     network(torch.rand(2, 1, 128, 128, device=CUDA)).mean().backward()  # what libraries need

@@ -143,7 +143,7 @@ def commit(viewer: Any, controller: Any) -> Callable[..., Any]:
             for plane, found in measure_planes(labels, residual, {2})
             for region in found
         ]
-        measured = RegionsMeasured.of(labels, regions, pixel_size(heatmap))
+        measured = RegionsMeasured.from_regions(labels, regions, pixel_size(heatmap))
         layer = layers.new_labels(labels, measured, heatmap, {"threshold": 0.5})
         viewer.add_layer(layer)
         return layer

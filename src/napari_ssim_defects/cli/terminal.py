@@ -89,14 +89,14 @@ def say_notices(notices: Iterable[str], bar: Bar | None = None) -> None:
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     """Defer the first Ctrl-C, which can be asked about; the second one interrupts as usual."""
-    seen: list[int] = []
+    interrupts: list[int] = []
 
     def remember(number: int, _: object) -> None:
-        seen.append(number)
+        interrupts.append(number)
         signal.signal(signal.SIGINT, before)
 
     before = signal.signal(signal.SIGINT, remember)
     try:
-        yield lambda: bool(seen)
+        yield lambda: bool(interrupts)
     finally:
         signal.signal(signal.SIGINT, before)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..core.common.errors import InputError
 from ..core.config import OutputKind
 from ..core.config.region import MaskRegion, RegionOfInterest
-from ..core.detection.rarity import foreign_notice
+from ..core.detection.anomaly_score import foreign_notice
 from ..core.images.inspected_area import InspectedArea
 from ..core.images.planes import Planes, as_planes
 from ..core.model.defect_model import DefectModel
@@ -33,7 +33,6 @@ from ..io.writers.report import thumbnail
 from ..io.writers.results import Result, ResultWriter, made_by, table_rows
 
 __all__ = [
-    "FileDetected",
     "FileDone",
     "FileFailed",
     "FileProgress",
@@ -93,10 +92,6 @@ class FileDone:
     earlier: bool = False
     residual: npt.NDArray[np.float32] | None = None
     labels: npt.NDArray[np.int32] | None = None
-
-
-FileDetected = FileDone
-"""The name of `FileDone` in programs that were written before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +256,8 @@ def file_notices(
     notices = []
     if image.channel_axis is not None and planes.channel_axis is None:
         notices.append(f"'{image.path}' has three equal channels and is read as grey.")
-    seen = planes if area is None else planes.cut(area.box)
-    mismatch = model.intensity_notice(seen)
+    inspected = planes if area is None else planes.cut(area.box)
+    mismatch = model.intensity_notice(inspected)
     return notices if mismatch is None else [*notices, mismatch]
 
 

@@ -17,7 +17,7 @@ from ..core.common.device import choose_device
 from ..core.common.errors import InputError
 from ..core.common.memory import memory_kept
 from ..core.common.progress import relayed
-from ..core.detection.rarity import foreign_notice
+from ..core.detection.anomaly_score import foreign_notice
 from ..core.evaluation.froc import froc_thresholds
 from ..core.evaluation.scores import Evaluation, Evaluator
 from ..core.model.defect_model import DefectModel
@@ -30,7 +30,6 @@ from ..io.writers.journal import Journal
 from ..io.writers.report import REPORT_NAME, write_report
 from ..io.writers.results import ResultWriter
 from .file_detection import (
-    FileDetected,
     FileDone,
     FileFailed,
     FileProgress,
@@ -43,7 +42,6 @@ from .file_detection import (
 )
 
 __all__ = [
-    "FileDetected",
     "FileDone",
     "FileFailed",
     "FileProgress",

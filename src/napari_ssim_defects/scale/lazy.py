@@ -62,8 +62,8 @@ def lazy_residual(
     -------
     dask.array.Array
         float32 of shape (..., H, W). On the same kind of processor its values are those of
-        `DefectModel.residual`, bit by bit; to compute a part of it, slice it first. A rarity also
-        needs up to four other tiles of its plane for any part.
+        `DefectModel.residual`, bit by bit; to compute a part of it, slice it first. An ensemble
+        needs up to four other tiles of its plane for any part, too.
 
     Raises
     ------

@@ -65,7 +65,7 @@ class PlaneSteps:
         self._model, self._shape, self._device = model, shape, device
         config = model.config
         reconstruct, self._kinds = needed_predictions([config.residual])
-        self._grid = PatchGrid.of(shape, config.patch_size, stride or config.stride)
+        self._grid = PatchGrid.from_shape(shape, config.patch_size, stride or config.stride)
         side, self._reach = score_tiles(config.residual)
         self.boxes = {"pixels": tiles(shape, tile_side())}
         if reconstruct:

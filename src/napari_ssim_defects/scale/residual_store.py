@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.config import ResidualConfig
-from ..core.detection.rarity import looks_foreign
+from ..core.detection.anomaly_score import looks_foreign
 from ..core.detection.residual import (
     needs_whole_plane,
     plane_offsets,
@@ -212,14 +212,14 @@ class ResidualStore:
             residual = self.model.config.residual
             work = self._begun[plane] = _Plane(self._steps, residual, read, folder, inside)
         pixels = yield from work.score(box)
-        seen = within(pixels, box, work.inside)
+        inspected = within(pixels, box, work.inside)
         if work.inside is not None:
-            pixels = np.nan_to_num(seen, nan=0.0)
+            pixels = np.nan_to_num(inspected, nan=0.0)
         box = self._place(box)
         self._pyramid.write(plane, box.top, box.left, pixels)
         step = self._step
         top, left = -(-box.top // step), -(-box.left // step)
-        part = seen[top * step - box.top :: step, left * step - box.left :: step]
+        part = inspected[top * step - box.top :: step, left * step - box.left :: step]
         rows, columns = (slice(a, a + b) for a, b in zip((top, left), part.shape, strict=True))
         self.sample[plane][rows, columns] = part
         self.highest = max(self.highest, float(pixels.max(initial=0.0)))

@@ -264,7 +264,7 @@ def test_pixels_outside_the_area_do_not_count():
     residuals, masks = case(5)
     residual, mask = residuals[0], masks[0]
     height = len(mask)
-    area = InspectedArea.of_region(MarginsRegion(bottom=3, left=2), mask.shape)
+    area = InspectedArea.from_region(MarginsRegion(bottom=3, left=2), mask.shape)
     part = np.s_[: height - 3, 2:]
     cropped = Evaluator(froc_thresholds=[0.3, 0.6])
     whole = Evaluator(froc_thresholds=[0.3, 0.6])
@@ -294,7 +294,7 @@ def test_image_without_defects_has_no_areas_of_its_own():
 
 
 def test_nothing_found_where_nothing_is_is_perfect():
-    empty = Confusion.of(np.zeros((4, 4), bool), np.zeros((4, 4), bool))
+    empty = Confusion.from_masks(np.zeros((4, 4), bool), np.zeros((4, 4), bool))
     assert (empty.iou, empty.f1, empty.false_positive_rate) == (1, 1, 0)
 
 

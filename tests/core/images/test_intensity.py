@@ -11,7 +11,7 @@ from napari_ssim_defects.core.images.intensity import IntensityRange
 def test_range_is_the_percentiles_of_all_pixels_per_channel(rng, percentiles):
     planes = [rng.normal(loc, 3, (2, 40, 50)).astype(np.float32) for loc in (0, 5, 30)]
     planes = [plane * np.float32([1, 100])[:, None, None] for plane in planes]
-    measured = IntensityRange.of(planes, percentiles)
+    measured = IntensityRange.from_planes(planes, percentiles)
     for channel in range(2):
         pixels = np.concatenate([plane[channel].ravel() for plane in planes]).astype(np.float64)
         expected = np.percentile(pixels, percentiles)
@@ -21,13 +21,13 @@ def test_range_is_the_percentiles_of_all_pixels_per_channel(rng, percentiles):
 def test_planes_may_have_different_sizes(rng):
     planes = [rng.random((1, 10, 20), dtype=np.float32), rng.random((1, 7, 3), dtype=np.float32)]
     pixels = np.concatenate([plane.ravel() for plane in planes]).astype(np.float64)
-    measured = IntensityRange.of(iter(planes), (10, 90))
+    measured = IntensityRange.from_planes(iter(planes), (10, 90))
     assert (*measured.low, *measured.high) == pytest.approx(tuple(np.percentile(pixels, (10, 90))))
 
 
 def test_large_planes_are_sampled_evenly(rng):
     ramp = np.linspace(0, 1, 1300 * 1100, dtype=np.float32).reshape(1, 1300, 1100)
-    measured = IntensityRange.of([ramp], (1, 99))
+    measured = IntensityRange.from_planes([ramp], (1, 99))
     assert (*measured.low, *measured.high) == pytest.approx((0.01, 0.99), abs=2e-3)
 
 
@@ -49,7 +49,7 @@ def test_nothing_is_clipped():
 @pytest.mark.parametrize("level", [0, 1000, 60000])
 def test_restoring_undoes_normalising(rng, level):
     plane = (level + 500 * rng.normal(size=(3, 20, 30))).astype(np.float32)
-    measured = IntensityRange.of([plane], (1, 99))
+    measured = IntensityRange.from_planes([plane], (1, 99))
     before = plane.copy()
     restored = measured.restore(measured.normalise(plane))
     assert restored.dtype == np.float32
@@ -59,25 +59,25 @@ def test_restoring_undoes_normalising(rng, level):
 
 def test_constant_images_are_refused():
     with pytest.raises(InputError, match="constant"):
-        IntensityRange.of([np.full((1, 5, 5), 7, np.float32)] * 2, (1, 99))
+        IntensityRange.from_planes([np.full((1, 5, 5), 7, np.float32)] * 2, (1, 99))
 
 
 def test_one_constant_channel_is_refused(rng):
     plane = rng.random((2, 5, 5), dtype=np.float32)
     plane[1] = 0
     with pytest.raises(InputError, match="constant"):
-        IntensityRange.of([plane], (1, 99))
+        IntensityRange.from_planes([plane], (1, 99))
 
 
 def test_constant_planes_of_different_levels_are_a_range():
     planes = [np.full((1, 5, 5), level, np.float32) for level in (1, 2)]
-    assert IntensityRange.of(planes, (1, 99)) == IntensityRange((1.0,), (2.0,))
+    assert IntensityRange.from_planes(planes, (1, 99)) == IntensityRange((1.0,), (2.0,))
 
 
 def test_few_bright_pixels_on_black_use_the_full_range():
     plane = np.zeros((1, 100, 100), np.float32)
     plane[0, 50, 50:55] = 200
-    assert IntensityRange.of([plane], (1, 99)) == IntensityRange((0.0,), (200.0,))
+    assert IntensityRange.from_planes([plane], (1, 99)) == IntensityRange((0.0,), (200.0,))
 
 
 @pytest.mark.parametrize("bright", [1, 2])
@@ -85,14 +85,14 @@ def test_rounding_between_equal_pixels_is_no_range(bright):
     # Rank 99.9 % of 1001 pixels is 999.0000000000001: a hair's breadth from black to white.
     plane = np.zeros((1, 1, 1001), np.float32)
     plane[..., -bright:] = 1
-    normalised = IntensityRange.of([plane], (0, 99.9)).normalise(plane)
+    normalised = IntensityRange.from_planes([plane], (0, 99.9)).normalise(plane)
     np.testing.assert_array_equal(normalised, plane)
 
 
 def test_range_narrower_than_float32_still_gives_numbers():
     plane = np.full((1, 10, 10), 1000, np.float32)
     plane[0, 0, 0] = np.nextafter(np.float32(1000), np.float32(2000))
-    normalised = IntensityRange.of([plane], (1, 99)).normalise(plane)
+    normalised = IntensityRange.from_planes([plane], (1, 99)).normalise(plane)
     assert np.isfinite(normalised).all()
 
 
@@ -128,7 +128,9 @@ def test_same_numbers_in_another_bit_depth_are_not_told(rng, low, high, exposure
 
 @pytest.mark.parametrize("part", [(100, 101), (30, 33), (-1, 1), (-2.5, 2.5)])
 def test_little_contrast_and_negative_numbers_are_told_in_the_same_depth(rng, part):
-    trained = IntensityRange.of([rng.uniform(0, 255, (1, 90, 90)).astype("f4")] * 2, (1, 99))
+    trained = IntensityRange.from_planes(
+        [rng.uniform(0, 255, (1, 90, 90)).astype("f4")] * 2, (1, 99)
+    )
     pixels = rng.uniform(*part, size=(1, 5000)).astype(np.float32)
     assert trained.mismatch(pixels, "'p'", "others") is not None
 
@@ -136,7 +138,7 @@ def test_little_contrast_and_negative_numbers_are_told_in_the_same_depth(rng, pa
 def test_contrast_is_that_of_single_images_whose_brightness_differs(rng):
     """Good images may be flat, and one lighter than another."""
     levels = [level + rng.uniform(0, 10, (1, 90, 90)).astype("f4") for level in (20, 120, 220)]
-    trained = IntensityRange.of(levels, (1, 99))
+    trained = IntensityRange.from_planes(levels, (1, 99))
     for image in levels:
         assert trained.mismatch(image.reshape(1, -1), "'p'", "others") is None
         assert trained.mismatch(image.reshape(1, -1), "'p'", "others", other_depth=True) is None

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from napari_ssim_defects.core.config import (
     DiscriminatorResidual,
     EnsembleMember,
+    EnsembleResidual,
     FeaturesResidual,
-    RarityResidual,
     SSIMConfig,
     SSIMResidual,
     TextureResidual,
@@ -44,7 +44,7 @@ def test_spans_cover_an_axis_and_none_is_much_smaller_or_larger(length, side):
 def test_a_pixel_is_seen_by_its_own_tile_and_the_ones_before_only(height, width, size, stride):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiling, "SIDE", 32)
-        grid = PatchGrid.of((height, width), size, stride)
+        grid = PatchGrid.from_shape((height, width), size, stride)
         whole = Box(0, 0, height, width)
         blocks = np.zeros((height, width), int)
         times = np.zeros((height, width), int)
@@ -68,7 +68,7 @@ def test_a_pixel_is_seen_by_its_own_tile_and_the_ones_before_only(height, width,
 
 
 def _views(plane, config, cpu):
-    network = Autoencoder.of(config, len(plane)).eval()
+    network = Autoencoder.from_config(config, len(plane)).eval()
     initialise(network, 0)
     torch.manual_seed(0)
     network.backbone.load_pretrained(read_backbone_weights())
@@ -98,7 +98,7 @@ def test_tiles_of_all_views_fit_together(rng, cpu, monkeypatch):
         discriminator=True,
         features=True,
         texture=True,
-        residual=RarityResidual(
+        residual=EnsembleResidual(
             members=tuple(EnsembleMember(residual=part, levels=LEVELS) for part in parts),
             levels=LEVELS,
         ),

@@ -20,7 +20,7 @@ def residuals():
 
 @pytest.fixture(scope="module")
 def calibration(residuals):
-    return Calibration.of(residuals, held_out=True)
+    return Calibration.from_residuals(residuals, held_out=True)
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -68,11 +68,13 @@ def test_it_knows_what_it_was_measured_on(calibration):
 
 def test_residuals_may_have_any_shape_and_come_from_a_generator(residuals, calibration):
     parts = (part for residual in residuals for part in (residual[:100], residual[100:].ravel()))
-    np.testing.assert_array_equal(Calibration.of(parts, True).thresholds, calibration.thresholds)
+    np.testing.assert_array_equal(
+        Calibration.from_residuals(parts, True).thresholds, calibration.thresholds
+    )
 
 
 def test_flat_residual_has_one_threshold():
-    calibration = Calibration.of([np.full((20, 20), 0.25, np.float32)], held_out=False)
+    calibration = Calibration.from_residuals([np.full((20, 20), 0.25, np.float32)], held_out=False)
     assert {calibration.threshold(rate) for rate in RATES} == {0.25}
     assert calibration.false_positive_rate(0.25) == 0
     assert calibration.false_positive_rate(0.2) == 1
@@ -81,7 +83,7 @@ def test_flat_residual_has_one_threshold():
 
 def test_pixels_exceed_a_threshold_only_above_it():
     residual = np.concatenate([np.zeros(900), np.linspace(0.5, 1, 100)]).astype(np.float32)
-    calibration = Calibration.of([residual], held_out=False)
+    calibration = Calibration.from_residuals([residual], held_out=False)
     assert calibration.false_positive_rate(0) == pytest.approx(0.1, abs=0.01)
 
 
@@ -93,7 +95,7 @@ def test_impossible_rate_is_refused(calibration, rate):
 
 @pytest.mark.parametrize("level", [0, 0.3, 100])
 def test_display_range_is_never_empty(calibration, level):
-    flat = Calibration.of([np.full((9, 9), level, np.float32)], held_out=False)
+    flat = Calibration.from_residuals([np.full((9, 9), level, np.float32)], held_out=False)
     for measured in (calibration, flat):
         low, high = measured.contrast_limits
         assert low < high
@@ -120,7 +122,7 @@ def blobs(seed, shape=(300, 400), number=12):
 @pytest.mark.slow
 def test_threshold_of_false_regions_is_that_of_the_outlines():
     planes = [blobs(seed) for seed in range(100)]
-    calibration = Calibration.of(planes, held_out=True)
+    calibration = Calibration.from_residuals(planes, held_out=True)
     assert calibration.image_pixels == 300 * 400
     for wanted in (1, 2, 5):
         threshold = calibration.threshold_of_regions(wanted)
@@ -132,8 +134,8 @@ def test_threshold_of_false_regions_is_that_of_the_outlines():
 @pytest.mark.slow
 def test_the_fewer_good_pixels_were_measured_the_more_cautious_is_the_threshold():
     many = [blobs(seed) for seed in range(80)]
-    whole = Calibration.of(many, held_out=True).threshold_of_regions(1)
-    few = [Calibration.of(many[k : k + 4], held_out=True) for k in range(0, 80, 4)]
+    whole = Calibration.from_residuals(many, held_out=True).threshold_of_regions(1)
+    few = [Calibration.from_residuals(many[k : k + 4], held_out=True) for k in range(0, 80, 4)]
     thresholds = [calibration.threshold_of_regions(1) for calibration in few]
     assert np.median(thresholds) > whole
     counts = [np.mean([segment(plane, t).max() for plane in many[::4]]) for t in thresholds]
@@ -184,8 +186,8 @@ def test_more_good_images_need_less_caution():
 
 
 def test_false_regions_are_extrapolated_where_few_good_pixels_were_measured():
-    few = Calibration.of([blobs(seed) for seed in range(3)], held_out=True)
-    many = Calibration.of([blobs(seed) for seed in range(3, 203)], held_out=True)
+    few = Calibration.from_residuals([blobs(seed) for seed in range(3)], held_out=True)
+    many = Calibration.from_residuals([blobs(seed) for seed in range(3, 203)], held_out=True)
     for wanted in (1, 0.1, 0.02):
         there = many.threshold_of_regions(wanted * 3 / 23 / (200 / 220))
         assert few.threshold_of_regions(wanted) == pytest.approx(there, rel=0.3)
@@ -203,7 +205,7 @@ def test_thresholds_of_false_regions_rise_as_there_are_fewer(calibration):
     "plane", [np.full((20, 20), 0.25), np.ones((2, 500)), np.zeros((300, 300))]
 )
 def test_without_a_region_any_threshold_of_regions_is_finite(plane):
-    calibration = Calibration.of([plane.astype(np.float32)], held_out=False)
+    calibration = Calibration.from_residuals([plane.astype(np.float32)], held_out=False)
     assert np.isfinite(calibration.threshold_of_regions(1))
     assert calibration.regions_per_image(1e9) == 0
 

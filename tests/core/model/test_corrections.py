@@ -44,7 +44,7 @@ def calibration() -> Calibration:
         for height in generator.exponential(1.0, 40):
             row, column = generator.integers(0, 190), generator.integers(0, 290)
             residual[row : row + 8, column : column + 8] += height
-    return Calibration.of(maps, held_out=True)
+    return Calibration.from_residuals(maps, held_out=True)
 
 
 def mark(verdict, level, image="a", place=0):
@@ -91,11 +91,11 @@ def test_many_good_regions_in_many_images_decide(calibration):
 def test_without_marks_nothing_changes(calibration):
     assert calibration.with_good_regions([], 0) is calibration
     found = corrected(ONE, calibration, ())
-    assert found.threshold == found.before == ONE.of(calibration)
+    assert found.threshold == found.before == ONE.threshold_for(calibration)
 
 
 def test_a_missed_defect_lowers_the_threshold_if_that_costs_less_than_a_false_region(calibration):
-    auto = ONE.of(calibration)
+    auto = ONE.threshold_for(calibration)
     worth = calibration.threshold_of_regions(1.9)
     found = corrected(ONE, calibration, [mark("defect", worth)])
     assert found.threshold < worth < auto
@@ -110,7 +110,7 @@ def test_a_missed_defect_lowers_the_threshold_if_that_costs_less_than_a_false_re
 
 
 def test_a_defect_that_is_outlined_anyway_changes_nothing(calibration):
-    auto = ONE.of(calibration)
+    auto = ONE.threshold_for(calibration)
     found = corrected(ONE, calibration, [mark("defect", auto + 1)])
     assert (found.threshold, found.defects_missed) == (auto, 0)
 
@@ -119,12 +119,12 @@ def test_a_defect_that_is_outlined_anyway_changes_nothing(calibration):
 def test_a_threshold_that_a_person_chose_stays(calibration, policy):
     marks = [mark("good", 9.0), mark("defect", 0.1, place=50)]
     found = corrected(policy, calibration, marks)
-    assert found.threshold == policy.of(calibration)
+    assert found.threshold == policy.threshold_for(calibration)
     assert "as without them" in found.text
 
 
 def test_the_text_says_what_the_marks_cost(calibration):
-    auto = ONE.of(calibration)
+    auto = ONE.threshold_for(calibration)
     marks = [mark("good", auto + 5), mark("good", auto + 4, place=40), mark("defect", auto + 2)]
     text = corrected(ONE, calibration, marks).text
     assert text.startswith("Corrections: 2 regions marked good, 1 defect marked. Automatic")

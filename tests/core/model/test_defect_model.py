@@ -28,7 +28,7 @@ def model_of(channels=1, channel_axis=None, **config):
         channels=channels,
         channel_axis=channel_axis,
         intensity=IntensityRange((10.0,) * channels, (200.0,) * channels),
-        calibration=Calibration.of([scores], held_out=True),
+        calibration=Calibration.from_residuals([scores], held_out=True),
     )
 
 

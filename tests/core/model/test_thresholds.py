@@ -37,7 +37,7 @@ def residuals():
 
 @pytest.fixture(scope="module")
 def calibration(residuals):
-    return Calibration.of(residuals, held_out=True)
+    return Calibration.from_residuals(residuals, held_out=True)
 
 
 @pytest.mark.parametrize(("text", "policy"), POLICIES)
@@ -59,15 +59,15 @@ def test_other_texts_are_refused_with_a_sentence(text):
 
 
 def test_rate_and_quantile_say_the_same_thing(residuals, calibration):
-    rate = FalsePositiveRateThreshold(rate=0.02).of(calibration)
-    assert QuantileThreshold(quantile=0.98).of(calibration) == pytest.approx(rate)
+    rate = FalsePositiveRateThreshold(rate=0.02).threshold_for(calibration)
+    assert QuantileThreshold(quantile=0.98).threshold_for(calibration) == pytest.approx(rate)
     assert np.mean([residual > rate for residual in residuals]) == pytest.approx(0.02, rel=0.05)
-    assert FixedThreshold(value=0.3).of(calibration) == 0.3
+    assert FixedThreshold(value=0.3).threshold_for(calibration) == 0.3
 
 
 @pytest.mark.parametrize("area", [1, 5, 20, 33, 100, 700, 5000])
 def test_no_good_region_is_as_large_as_the_area(residuals, calibration, area):
-    threshold = LargestRegionThreshold(area=area).of(calibration)
+    threshold = LargestRegionThreshold(area=area).threshold_for(calibration)
     for residual in residuals:
         labels = segment(
             residual, threshold, opening=4, fill_holes=False, min_area=area, convex_hull=False
@@ -77,7 +77,7 @@ def test_no_good_region_is_as_large_as_the_area(residuals, calibration, area):
 
 @pytest.mark.parametrize("area", [1, 20, 100])
 def test_a_threshold_that_is_much_lower_leaves_such_regions(residuals, calibration, area):
-    threshold = 0.95 * LargestRegionThreshold(area=area).of(calibration)
+    threshold = 0.95 * LargestRegionThreshold(area=area).threshold_for(calibration)
     found = [
         segment(residual, threshold, fill_holes=False, min_area=area, convex_hull=False).max()
         for residual in residuals
@@ -88,9 +88,9 @@ def test_a_threshold_that_is_much_lower_leaves_such_regions(residuals, calibrati
 def test_pixels_without_a_value_do_not_count(residuals):
     spoilt = residuals[0].copy()
     spoilt[:40] = np.nan
-    calibration = Calibration.of([spoilt], held_out=False)
+    calibration = Calibration.from_residuals([spoilt], held_out=False)
     assert calibration.pixels == 80 * 150
-    expected = Calibration.of([residuals[0][40:]], held_out=False)
+    expected = Calibration.from_residuals([residuals[0][40:]], held_out=False)
     np.testing.assert_array_equal(calibration.thresholds, expected.thresholds)
 
 

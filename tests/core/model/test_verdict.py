@@ -31,7 +31,7 @@ def test_the_verdict_follows_from_painted_defects_and_good_images(
 
 def test_the_larger_half_of_the_painted_defects_is_told_from_the_smaller_at_any_threshold():
     painted = [PaintedDefect(*each) for each in ((30, 1.0), (40, 3.0), (300, 2.0), (500, 9.0))]
-    calibration = Calibration.of([np.zeros((32, 32), np.float32)], held_out=True)
+    calibration = Calibration.from_residuals([np.zeros((32, 32), np.float32)], held_out=True)
     for threshold, expected in ((0.5, (1, 1)), (2.5, (0.5, 0.5)), (5.0, (0.5, 0))):
         verdict = verdict_of(painted, calibration, threshold)
         assert (verdict.found_larger, verdict.found_smaller) == expected

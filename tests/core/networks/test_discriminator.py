@@ -30,7 +30,7 @@ def test_tiles_are_the_parts_of_a_square_row_by_row():
 
 def test_objective_adds_the_cross_entropy_of_what_was_corrupted():
     config = TrainingConfig(patch_size=16, latent_dimension=4, discriminator=True, seed=5)
-    network = Autoencoder.of(config, 1)
+    network = Autoencoder.from_config(config, 1)
     initialise(network, 0)
     network.eval()
     squares = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -32,8 +32,8 @@ def test_runs_of_boxes_are_put_together_and_cut_out_again(mask, rows, columns):
         for top in range(0, height, rows)
         for left in range(0, width, columns)
     ]
-    parts = [(box, Runs.of(mask[box.slices])) for box in reversed(boxes)]
-    whole, expected = Runs.assembled(parts, height, width), Runs.of(mask)
+    parts = [(box, Runs.from_mask(mask[box.slices])) for box in reversed(boxes)]
+    whole, expected = Runs.assembled(parts, height, width), Runs.from_mask(mask)
     np.testing.assert_array_equal(whole.start, expected.start)
     np.testing.assert_array_equal(whole.stop, expected.stop)
     region, count = whole.regions(8)
@@ -61,7 +61,7 @@ def exact_hull(points, shape):
 
 @given(masks)
 def test_runs_keep_the_mask(mask):
-    runs = Runs.of(mask)
+    runs = Runs.from_mask(mask)
     np.testing.assert_array_equal(image(runs), mask)
     assert runs.length.sum() == mask.sum()
     assert (np.diff(runs.start) > 0).all()
@@ -69,7 +69,7 @@ def test_runs_keep_the_mask(mask):
 
 @given(masks, st.sampled_from([4, 8]))
 def test_regions_are_numbered_like_those_of_scipy(mask, connectivity):
-    runs = Runs.of(mask)
+    runs = Runs.from_mask(mask)
     region, count = runs.regions(connectivity)
     expected, expected_count = ndimage.label(mask, NEIGHBOURS[connectivity])
     labels = np.zeros(mask.size, int)
@@ -80,7 +80,7 @@ def test_regions_are_numbered_like_those_of_scipy(mask, connectivity):
 
 @given(masks, st.sampled_from([4, 8]))
 def test_holes_are_those_of_scipy(mask, connectivity):
-    runs = Runs.of(mask)
+    runs = Runs.from_mask(mask)
     filled = runs.joined(runs.holes(connectivity))
     expected = ndimage.binary_fill_holes(mask, NEIGHBOURS[12 - connectivity])
     np.testing.assert_array_equal(image(filled), expected)
@@ -89,7 +89,7 @@ def test_holes_are_those_of_scipy(mask, connectivity):
 
 @given(masks, st.sampled_from([4, 8]))
 def test_filled_masks_and_their_regions_are_those_of_scipy(mask, connectivity):
-    runs, region, count = Runs.of(mask).filled(connectivity)
+    runs, region, count = Runs.from_mask(mask).filled(connectivity)
     expected = ndimage.binary_fill_holes(mask, NEIGHBOURS[12 - connectivity])
     labels, expected_count = ndimage.label(expected, NEIGHBOURS[connectivity])
     np.testing.assert_array_equal(image(runs), expected)
@@ -103,7 +103,7 @@ def test_holes_in_holes_are_filled_as_scipy_does(seed, connectivity):
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(90, 110)), 1)
     for level in (-0.1, 0.0, 0.1):
         mask = noise > level
-        runs, _, count = Runs.of(mask).filled(connectivity)
+        runs, _, count = Runs.from_mask(mask).filled(connectivity)
         expected = ndimage.binary_fill_holes(mask, NEIGHBOURS[12 - connectivity])
         np.testing.assert_array_equal(image(runs), expected)
         assert count == ndimage.label(expected, NEIGHBOURS[connectivity])[1]
@@ -113,13 +113,13 @@ def test_holes_in_holes_are_filled_as_scipy_does(seed, connectivity):
 def test_sets_are_joined_and_taken_away(data):
     shape = data.draw(arrays.array_shapes(min_dims=2, max_dims=2, max_side=9))
     a, b = (data.draw(arrays.arrays(bool, shape)) for _ in range(2))
-    np.testing.assert_array_equal(image(Runs.of(a).joined(Runs.of(b))), a | b)
-    np.testing.assert_array_equal(image(Runs.of(a).minus(Runs.of(b))), a & ~b)
+    np.testing.assert_array_equal(image(Runs.from_mask(a).joined(Runs.from_mask(b))), a | b)
+    np.testing.assert_array_equal(image(Runs.from_mask(a).minus(Runs.from_mask(b))), a & ~b)
 
 
 @given(masks)
 def test_border_is_the_outermost_pixels(mask):
-    runs = Runs.of(mask)
+    runs = Runs.from_mask(mask)
     inner = np.zeros_like(mask)
     inner[1:-1, 1:-1] = True
     region, _ = runs.regions(8)
@@ -130,7 +130,7 @@ def test_border_is_the_outermost_pixels(mask):
 
 @given(arrays.arrays(bool, st.tuples(st.integers(1, 7), st.integers(1, 7))))
 def test_hulls_are_exact(mask):
-    runs = Runs.of(mask)
+    runs = Runs.from_mask(mask)
     region, count = runs.regions(8)
     labels, _ = ndimage.label(mask, NEIGHBOURS[8])
     expected = np.zeros(mask.shape, bool)
@@ -143,7 +143,7 @@ def test_hulls_are_exact(mask):
 def test_hulls_of_large_regions_are_those_of_scikit_image(seed):
     noise = np.random.default_rng(seed).normal(size=(150, 170))
     mask = ndimage.gaussian_filter(noise, 6) > 0.01
-    runs = Runs.of(mask)
+    runs = Runs.from_mask(mask)
     region, count = runs.regions(8)
     labels, _ = ndimage.label(mask, NEIGHBOURS[8])
     expected = np.zeros(mask.shape, bool)

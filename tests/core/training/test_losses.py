@@ -31,7 +31,7 @@ def test_system_ssim_minimises_the_mean_dissimilarity(pair):
 
 def test_squared_error_is_minimised_too_until_something_is_learned():
     config = TrainingConfig(patch_size=16, latent_dimension=4, squared_error_weight=0.5)
-    network = Autoencoder.of(config, 1).eval()
+    network = Autoencoder.from_config(config, 1).eval()
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(3, 1, 16, 16, generator=generator)
     criterion = Criterion(config, generator)
@@ -44,7 +44,7 @@ def test_squared_error_is_minimised_too_until_something_is_learned():
 
 def test_an_autoencoder_restores_corrupted_patches_once_something_is_learned():
     config = TrainingConfig(patch_size=16, latent_dimension=4, batch_norm=False, restoration=True)
-    network = Autoencoder.of(config, 1)
+    network = Autoencoder.from_config(config, 1)
     initialise(network, 0)
     x = torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)
@@ -69,7 +69,7 @@ def test_a_step_without_the_autoencoder_minimises_the_cross_entropy_alone():
     config = TrainingConfig(
         patch_size=16, latent_dimension=4, discriminator=True, reconstruction_interval=4
     )
-    network = Autoencoder.of(config, 1)
+    network = Autoencoder.from_config(config, 1)
     initialise(network, 0)
     x = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     criterion = Criterion(config, torch.Generator().manual_seed(1))

@@ -120,8 +120,8 @@ def test_residuals_of_a_preset_are_those_of_its_systems(preset):
 
 
 def test_vae_encodes_mean_and_variance_and_has_as_many_more_weights():
-    plain = Autoencoder.of(TrainingConfig.preset("paper"), 1)
-    vae = Autoencoder.of(TrainingConfig.preset("paper", system="vae"), 1)
+    plain = Autoencoder.from_config(TrainingConfig.preset("paper"), 1)
+    vae = Autoencoder.from_config(TrainingConfig.preset("paper", system="vae"), 1)
     counts = [sum(p.numel() for p in network.parameters()) for network in (plain, vae)]
     assert counts[1] - counts[0] == 500 * (8 * 8 * 32 + 1)
     mean, log_variance = vae.encode(torch.rand(2, 1, 128, 128))

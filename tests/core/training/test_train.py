@@ -278,7 +278,7 @@ def test_calibration_without_held_out_pixels_uses_all_good_ones(grating):
     model = finished(train([grating()], TINY.replace(validation=0), masks=[mask], device="cpu"))
     assert model.calibration.pixels == mask.sum()
     residual = np.where(mask, model.residual(grating()), np.nan)
-    expected = Calibration.of([residual], held_out=False)
+    expected = Calibration.from_residuals([residual], held_out=False)
     np.testing.assert_allclose(model.calibration.thresholds, expected.thresholds, atol=1e-5)
 
 

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from napari_ssim_defects.core.config import (
     DiscriminatorResidual,
     EnsembleMember,
-    RarityResidual,
+    EnsembleResidual,
     SSIMResidual,
     TextureResidual,
     TrainingConfig,
@@ -25,7 +25,7 @@ CONFIG = TrainingConfig(
     discriminator=True,
     texture=True,
     seed=5,
-    residual=RarityResidual(
+    residual=EnsembleResidual(
         members=(
             EnsembleMember(residual=DiscriminatorResidual()),
             EnsembleMember(residual=TextureResidual()),
@@ -37,7 +37,7 @@ CONFIG = TrainingConfig(
 
 @pytest.fixture
 def network():
-    network = Autoencoder.of(CONFIG, 1)
+    network = Autoencoder.from_config(CONFIG, 1)
     initialise(network, 0)
     network.backbone.load_pretrained(read_backbone_weights())
     return network.eval()

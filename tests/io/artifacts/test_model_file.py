@@ -116,7 +116,9 @@ def test_every_value_of_a_preset_is_kept(preset: str, tmp_path: Path) -> None:
         channels=2,
         channel_axis=-3,
         intensity=IntensityRange((0.1, -1e6), (0.2, 1e6)),
-        calibration=Calibration.of([np.linspace(0, 1, 100, dtype=np.float32)], held_out=True),
+        calibration=Calibration.from_residuals(
+            [np.linspace(0, 1, 100, dtype=np.float32)], held_out=True
+        ),
     )
     model.save(tmp_path / "model.safetensors")
     read = DefectModel.load(tmp_path / "model.safetensors")

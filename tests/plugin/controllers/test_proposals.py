@@ -143,5 +143,5 @@ def test_measured_on_a_stack_all_planes_count(controller, state, viewer, images,
     state.good_layer = heatmap
     controller.proposals.propose(FalsePositiveRateThreshold(rate=0.01))
     wait_idle()
-    expected = Calibration.of([heatmap.data], held_out=True).threshold(0.01)
+    expected = Calibration.from_residuals([heatmap.data], held_out=True).threshold(0.01)
     assert state.threshold == pytest.approx(expected)

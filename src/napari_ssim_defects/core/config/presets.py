@@ -7,8 +7,8 @@ from typing import Any
 from .residual_kinds import (
     DiscriminatorResidual,
     EnsembleMember,
+    EnsembleResidual,
     FeaturesResidual,
-    RarityResidual,
     SSIMConfig,
     SSIMResidual,
     TextureResidual,
@@ -31,7 +31,7 @@ _BRIEF: dict[str, Any] = {
     "texture": True,
     "augmentation": {"symmetries": True},
     "patches": 1000,
-    "residual": RarityResidual(
+    "residual": EnsembleResidual(
         members=(
             EnsembleMember(residual=FeaturesResidual(smoothing=4.0)),
             EnsembleMember(residual=DiscriminatorResidual(smoothing=2.0)),

@@ -13,10 +13,10 @@ __all__ = [
     "RESIDUAL_NAMES",
     "DiscriminatorResidual",
     "EnsembleMember",
+    "EnsembleResidual",
     "FeaturesResidual",
     "LocalKind",
     "LocalResidual",
-    "RarityResidual",
     "ReconstructionProbabilityResidual",
     "ReconstructionResidual",
     "ResidualConfig",
@@ -37,7 +37,7 @@ def _rising(levels: tuple[float, ...]) -> tuple[float, ...]:
 
 
 Levels = Annotated[tuple[float, ...], Field(max_length=1000), AfterValidator(_rising)]
-"""Rising residuals, which fewer and fewer good pixels exceed; see `rarity_levels`."""
+"""Rising residuals, which fewer and fewer good pixels exceed; see `score_levels`."""
 
 
 Smoothing = Annotated[float, Field(ge=0, le=100)]
@@ -171,7 +171,7 @@ class FeaturesResidual(FrozenModel):
 
 
 class EnsembleMember(FrozenModel):
-    """A member of the ensemble that a rarity combines.
+    """A member of an ensemble.
 
     Attributes
     ----------
@@ -181,7 +181,7 @@ class EnsembleMember(FrozenModel):
         Its share of the mean. At the end of a training it is set by the skill of the member (see
         `weighted_by_skill`).
     levels
-        Distribution on good images (see `rarity_levels`); empty before the calibration.
+        Distribution on good images (see `score_levels`); empty before the calibration.
     """
 
     residual: Annotated[
@@ -196,7 +196,7 @@ class EnsembleMember(FrozenModel):
     levels: Levels = ()
 
 
-class RarityResidual(FrozenModel):
+class EnsembleResidual(FrozenModel):
     """How rare a pixel is on good images, judged by several residuals together.
 
     Each residual becomes minus log10 of the fraction of good pixels that exceed it, minus the
@@ -208,7 +208,7 @@ class RarityResidual(FrozenModel):
     members
         The residuals.
     levels
-        Distribution of the combined rarity on good images; empty before the calibration.
+        Distribution of the combined score on good images; empty before the calibration.
     """
 
     kind: Literal["rarity"] = "rarity"
@@ -226,7 +226,7 @@ ResidualConfig = Annotated[
     | DiscriminatorResidual
     | FeaturesResidual
     | TextureResidual
-    | RarityResidual,
+    | EnsembleResidual,
     Field(discriminator="kind"),
 ]
 
@@ -242,7 +242,7 @@ SimpleResidual = ReconstructionResidual | LocalResidual
 
 
 def parts(residual: ResidualConfig) -> tuple[SimpleResidual, ...]:
-    """Return the residuals that a rarity combines, or the one residual itself."""
+    """Return the residuals that an ensemble combines, or the one residual itself."""
     if residual.kind == "rarity":
         return tuple(member.residual for member in residual.members)
     return (residual,)

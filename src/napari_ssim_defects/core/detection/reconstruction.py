@@ -125,7 +125,7 @@ def reconstruct_plane(
     """
     shape = plane.shape[1], plane.shape[2]
     whole = Box(0, 0, *shape)
-    grid = PatchGrid.of(shape, patch_size, stride)
+    grid = PatchGrid.from_shape(shape, patch_size, stride)
     total = np.zeros(0, np.float32)
     done = 0
 
@@ -139,8 +139,8 @@ def reconstruct_plane(
         found = yield from relayed(steps, progress)
         if not total.size:
             total = np.zeros((len(found), *shape), np.float32)
-        seen = extent.clipped(whole)
-        total[:, *seen.slices] += found[:, *seen.inside(extent).slices]
+        part = extent.clipped(whole)
+        total[:, *part.slices] += found[:, *part.inside(extent).slices]
         done += len(grid.corners(tile))
     total /= grid.times(whole)
     return total
@@ -181,11 +181,11 @@ def reconstruct_tile(
     source = torch.as_tensor(np.pad(pixels, missing, mode="symmetric"), device=device)
     side = grid.rows.patch_size
     corners = grid.corners(tile)
-    seen = [orientation_at(row, column, orientations) for row, column in grid.places(tile)]
+    oriented_as = [orientation_at(row, column, orientations) for row, column in grid.places(tile)]
     total = torch.zeros(0)
     size = max(1, _BATCH // side**2)
     for start in range(0, len(corners), size):
-        batch = list(zip(corners, seen, strict=True))[start : start + size]
+        batch = list(zip(corners, oriented_as, strict=True))[start : start + size]
         patches = torch.stack([
             oriented(source[:, y : y + side, x : x + side], orientation)
             for (y, x), orientation in batch

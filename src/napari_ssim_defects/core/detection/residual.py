@@ -15,8 +15,8 @@ from ..config import ReconstructionResidual, ResidualConfig
 from ..config.residual_kinds import LocalResidual, SimpleResidual, parts
 from ..images.tiles import Box, tile_side, tiles
 from ..ssim import NEAR, similarity
+from .anomaly_score import ensemble_score, offsets
 from .predictions import PlanePredictions
-from .rarity import combined_rarity, offsets
 
 __all__ = [
     "needs_whole_plane",
@@ -59,7 +59,7 @@ def score_whole_plane(
     predictions
         From `predict_plane`, with everything that the residual needs.
     config
-        The residual. A rarity must have been measured.
+        The residual. An ensemble must have been calibrated.
     inside
         Pixels that say what all of the plane is like, bool of shape (H, W); None: all.
 
@@ -67,7 +67,7 @@ def score_whole_plane(
     -------
     residual, excess
         float32 of shape (H, W), higher values are less like good material; and the `offsets` of
-        the plane, none but for a rarity.
+        the plane, none but for an ensemble.
     """
     shape = plane.shape[1], plane.shape[2]
     side, reach = score_tiles(config)
@@ -139,7 +139,7 @@ def residual_maps(
     Returns
     -------
     numpy.ndarray
-        float32 of shape (V, H, W): the members of a rarity, or the one residual itself.
+        float32 of shape (V, H, W): the members of an ensemble, or the one residual itself.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def score_of(
     numpy.ndarray
         float32 of shape (H, W).
     """
-    return combined_rarity(list(maps), config, excess) if config.kind == "rarity" else maps[0]
+    return ensemble_score(list(maps), config, excess) if config.kind == "rarity" else maps[0]
 
 
 def _map(

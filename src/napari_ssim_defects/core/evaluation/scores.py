@@ -44,7 +44,9 @@ class Confusion:
     true_negatives: int = 0
 
     @classmethod
-    def of(cls, prediction: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> Confusion:
+    def from_masks(
+        cls, prediction: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]
+    ) -> Confusion:
         """Count the pixels of a prediction; True = defect."""
         both = int(np.count_nonzero(prediction & truth))
         predicted, positive = int(np.count_nonzero(prediction)), int(np.count_nonzero(truth))
@@ -255,10 +257,10 @@ class Evaluator:
         areas = np.bincount(labels.ravel(), minlength=count + 1)
         weights = (1 / np.maximum(areas, 1)).astype(np.float64)
         weights[0] = 0
-        weighted, seen = weights[labels][inside], residual[inside]
-        self._table.add(seen, weighted)
+        weighted, counted = weights[labels][inside], residual[inside]
+        self._table.add(counted, weighted)
         self._defects += _split(residual, labels, count)
-        auroc, auprc = _areas(np.sort(seen[weighted == 0]), np.sort(seen[weighted > 0]))
+        auroc, auprc = _areas(np.sort(counted[weighted == 0]), np.sort(counted[weighted > 0]))
         if self._froc is not None:
             self._froc.add(residual, labels, count, area)
         found = false_regions = 0
@@ -270,7 +272,7 @@ class Evaluator:
             auroc,
             auprc,
             count,
-            None if predicted is None else Confusion.of(predicted[inside], truth[inside]),
+            None if predicted is None else Confusion.from_masks(predicted[inside], truth[inside]),
             found,
             false_regions,
         )

@@ -38,7 +38,7 @@ class InspectedArea:
     inside: npt.NDArray[np.bool_] | None = None
 
     @classmethod
-    def of_mask(cls, mask: Any, shape: Sequence[int], name: str = "image") -> InspectedArea:
+    def from_mask(cls, mask: Any, shape: Sequence[int], name: str = "image") -> InspectedArea:
         """Return where a mask is not zero.
 
         Parameters
@@ -74,7 +74,7 @@ class InspectedArea:
         return cls(height, width, box, None if part.all() else part)
 
     @classmethod
-    def of_region(
+    def from_region(
         cls, region: MarginsRegion | BoxRegion, shape: Sequence[int], name: str = "image"
     ) -> InspectedArea:
         """Return what margins leave, or a box holds, of an image of shape (..., H, W).

@@ -51,7 +51,7 @@ class IntensityRange:
     contrast: tuple[float, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
-    def of(
+    def from_planes(
         cls, planes: Iterable[npt.NDArray[np.float32]], percentiles: tuple[float, float]
     ) -> IntensityRange:
         """Measure the range on the pixels of defect-free planes.

@@ -146,7 +146,7 @@ class PatchGrid:
     columns: _Axis
 
     @classmethod
-    def of(cls, shape: tuple[int, int], patch_size: int, stride: int) -> Self:
+    def from_shape(cls, shape: tuple[int, int], patch_size: int, stride: int) -> Self:
         """Lay patches over a plane of this height and width, and group them."""
         stride = min(stride, patch_size)
         per_group = -(-tile_side(patch_size) // stride)

@@ -15,9 +15,9 @@ from scipy import ndimage
 from ..common.device import choose_device
 from ..common.errors import InputError
 from ..common.progress import CalibrationProgress, drained, relayed
-from ..config import RarityResidual, ResidualConfig, SegmentationConfig, TrainingConfig
+from ..config import EnsembleResidual, ResidualConfig, SegmentationConfig, TrainingConfig
+from ..detection.anomaly_score import ensemble_score, fit_ensemble, offsets
 from ..detection.predictions import predict_plane
-from ..detection.rarity import combined_rarity, fit_rarity, offsets
 from ..detection.residual import score_plane
 from ..images.planes import ImageLike, Planes
 from ..networks.autoencoder import Autoencoder
@@ -145,7 +145,7 @@ class GoodImages:
     image_pixels, images
         Pixels of a usual good image, and number of good images.
     trained
-        Areas of the training: a rarity's thresholds of regions must hold in the median of them too.
+        Areas of the training: thresholds of regions of an ensemble must hold in the median of them.
     """
 
     areas: Sequence[TrainingArea]
@@ -156,7 +156,7 @@ class GoodImages:
 
     @cached_property
     def relit(self) -> list[tuple[int, TrainingArea]]:
-        """Areas in other light, with its number: a rarity's thresholds must hold there too."""
+        """Areas in other light, with its number: an ensemble's thresholds must hold there too."""
         if self.images >= _FEW_IMAGES:
             return []
         return [
@@ -193,14 +193,14 @@ def calibrate_residuals(
     Returns
     -------
     list of CalibratedResidual
-        One per residual, in their order; rarities with their levels measured.
+        One per residual, in their order; ensembles with their levels measured.
     """
-    rarities = [residual for residual in residuals if residual.kind == "rarity"]
-    members = [member.residual for rarity in rarities for member in rarity.members]
+    ensembles = [residual for residual in residuals if residual.kind == "rarity"]
+    members = [member.residual for ensemble in ensembles for member in ensemble.members]
     simple = [residual for residual in residuals if residual.kind != "rarity"]
     simple = list(dict.fromkeys([*simple, *members]))
-    for_rarity = len(good.trained) + len(good.relit)
-    work = len(good.areas) + len(rarities) * for_rarity
+    for_ensemble = len(good.trained) + len(good.relit)
+    work = len(good.areas) + len(ensembles) * for_ensemble
 
     def progress(before: float, done: float) -> CalibrationProgress:
         return CalibrationProgress((before + done) / work)
@@ -214,11 +214,11 @@ def calibrate_residuals(
             for measured in maps[residual]:
                 builder.add(measured)
             calibrated[residual] = CalibratedResidual(residual, builder.result(good.held_out))
-    for number, rarity in enumerate(rarities):
-        before = len(good.areas) + number * for_rarity
-        of_members = [maps[member.residual] for member in rarity.members]
-        calibrated[rarity] = yield from relayed(
-            _calibrated_rarity(network, good, config, rarity, of_members, device),
+    for number, ensemble in enumerate(ensembles):
+        before = len(good.areas) + number * for_ensemble
+        of_members = [maps[member.residual] for member in ensemble.members]
+        calibrated[ensemble] = yield from relayed(
+            _calibrated_ensemble(network, good, config, ensemble, of_members, device),
             partial(progress, before),
         )
     return [calibrated[residual] for residual in residuals]
@@ -252,19 +252,19 @@ def _measured_maps(
     return maps
 
 
-def _calibrated_rarity(
+def _calibrated_ensemble(
     network: Autoencoder,
     good: GoodImages,
     config: TrainingConfig,
-    rarity: RarityResidual,
+    ensemble: EnsembleResidual,
     maps: Sequence[Sequence[npt.NDArray[np.float32]]],
     device: torch.device,
 ) -> Generator[float, None, CalibratedResidual]:
-    """Calibrate a rarity by the maps of its members; yields how many more areas are done."""
-    fitted = fit_rarity(rarity, maps)
+    """Calibrate an ensemble by the maps of its members; yields how many more areas are done."""
+    fitted = fit_ensemble(ensemble, maps)
     builder = CalibrationBuilder(good.image_pixels, good.images)
     for together in zip(*maps, strict=True):
-        builder.add(combined_rarity(together, fitted, offsets(together, fitted)))
+        builder.add(ensemble_score(together, fitted, offsets(together, fitted)))
         yield 0.0
     others = [*((None, area) for area in good.trained), *good.relit]
     for number, (light, area) in enumerate(others):
@@ -303,7 +303,7 @@ def try_on_painted(
     Parameters
     ----------
     network, config, device
-        As for `predict_plane`; a rarity must have been measured.
+        As for `predict_plane`; an ensemble must have been calibrated.
     patches
         Normalised intensities, float32 of shape (N, C, S, S), on the network's device.
 

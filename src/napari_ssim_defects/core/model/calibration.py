@@ -71,7 +71,9 @@ class Calibration:
     image_pixels: int
 
     @classmethod
-    def of(cls, residuals: Iterable[npt.NDArray[np.float32]], held_out: bool) -> Calibration:
+    def from_residuals(
+        cls, residuals: Iterable[npt.NDArray[np.float32]], held_out: bool
+    ) -> Calibration:
         """Measure the distribution on residual maps of defect-free images.
 
         Parameters

@@ -186,8 +186,8 @@ def corrected(
     joined = calibration.with_good_regions(
         levels.tolist(), len({(mark.image, mark.plane) for mark in good})
     )
-    before = policy.of(calibration)
-    threshold = policy.of(joined)
+    before = policy.threshold_for(calibration)
+    threshold = policy.threshold_for(joined)
     if isinstance(policy, FalseRegionsThreshold) and (defects <= threshold).any():
         threshold = _lowered(threshold, policy.per_image, joined, defects)
     quiet = None
@@ -254,7 +254,7 @@ def marks_of(
         inside = numbers[slices] == number
         level = _level(prepared[slices], inside, max(1, config.min_area))
         (top, bottom), (left, right) = ((part.start, part.stop) for part in slices)
-        runs = Runs.of(inside)
+        runs = Runs.from_mask(inside)
         first = runs.start - runs.row * runs.pitch + left
         lines = zip(runs.row + top, first, first + runs.length, strict=True)
         marks.append(

@@ -26,8 +26,8 @@ from ..common.progress import (
     relayed,
 )
 from ..config import ResidualKind, TrainingConfig
+from ..detection.anomaly_score import foreign_notice, looks_foreign
 from ..detection.predictions import predict_plane
-from ..detection.rarity import foreign_notice, looks_foreign
 from ..detection.residual import score_whole_plane
 from ..images.inspected_area import InspectedArea
 from ..images.intensity import IntensityRange, intensity_sample
@@ -399,11 +399,11 @@ class DefectModel:
             image looks unlike all of them.
         """
         planes = self.planes(image, channel_axis)
-        area = None if roi is None else InspectedArea.of_mask(roi, planes.shape)
+        area = None if roi is None else InspectedArea.from_mask(roi, planes.shape)
         found = drained(self.detect_image(planes, stride=stride, device=device, area=area))
-        seen = planes if area is None else planes.cut(area.box)
+        inspected = planes if area is None else planes.cut(area.box)
         foreign = foreign_notice(planes.name) if found.foreign else None
-        for odd in (self.intensity_notice(seen), foreign):
+        for odd in (self.intensity_notice(inspected), foreign):
             if odd is not None:
                 warnings.warn(odd, stacklevel=2)
         return found.residual

@@ -31,7 +31,7 @@ class FixedThreshold(FrozenModel):
     kind: Literal["fixed"] = "fixed"
     value: float
 
-    def of(self, calibration: Calibration) -> float:
+    def threshold_for(self, calibration: Calibration) -> float:
         """Return the value."""
         return self.value
 
@@ -45,7 +45,7 @@ class FalsePositiveRateThreshold(FrozenModel):
     kind: Literal["false_positive_rate"] = "false_positive_rate"
     rate: Annotated[float, Field(ge=0, le=1)] = 0.001
 
-    def of(self, calibration: Calibration) -> float:
+    def threshold_for(self, calibration: Calibration) -> float:
         """Return the threshold by the calibration on defect-free images."""
         return calibration.threshold(self.rate)
 
@@ -59,7 +59,7 @@ class QuantileThreshold(FrozenModel):
     kind: Literal["quantile"] = "quantile"
     quantile: Annotated[float, Field(ge=0, le=1)] = 0.999
 
-    def of(self, calibration: Calibration) -> float:
+    def threshold_for(self, calibration: Calibration) -> float:
         """Return the threshold by the calibration on defect-free images."""
         return calibration.threshold(1 - self.quantile)
 
@@ -73,7 +73,7 @@ class LargestRegionThreshold(FrozenModel):
     kind: Literal["largest_region"] = "largest_region"
     area: Annotated[int, Field(ge=1)] = 20
 
-    def of(self, calibration: Calibration) -> float:
+    def threshold_for(self, calibration: Calibration) -> float:
         """Return the threshold by the calibration on defect-free images."""
         return calibration.threshold_of_area(self.area)
 
@@ -87,7 +87,7 @@ class FalseRegionsThreshold(FrozenModel):
     kind: Literal["false_regions"] = "false_regions"
     per_image: Annotated[float, Field(gt=0, le=1e6)] = 1.0
 
-    def of(self, calibration: Calibration) -> float:
+    def threshold_for(self, calibration: Calibration) -> float:
         """Return the threshold by the calibration on defect-free images."""
         return calibration.threshold_of_regions(self.per_image)
 

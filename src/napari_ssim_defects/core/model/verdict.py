@@ -76,18 +76,18 @@ class Verdict:
     @property
     def text(self) -> str:
         """The verdict as a sentence."""
-        seen = (
+        found = (
             f"it finds {100 * self.found_larger:.0f} % of painted defects of {self.smallest} px or "
             f"more and {100 * self.found_smaller:.0f} % of smaller ones"
         )
         if self.found_larger < _USABLE:
-            return f"Weak, train on: {seen}."
+            return f"Weak, train on: {found}."
         spots = (
             "at most one spot is"
             if self.false_regions < 1.5
             else f"about {self.false_regions:.0f} spots are"
         )
-        text = f"{seen}, and {spots} outlined by mistake in a good image"
+        text = f"{found}, and {spots} outlined by mistake in a good image"
         word = {"reliable": "Reliable", "usable": "Usable", "weak": "Weak, train on"}[self.grade]
         where = "" if self.held_out else ", measured on the training images themselves"
         return f"{word}: {text}{where}."

@@ -102,7 +102,7 @@ class Autoencoder(nn.Module):
         self.texture = TextureModel(channels) if texture else None
 
     @classmethod
-    def of(cls, config: TrainingConfig, channels: int) -> Self:
+    def from_config(cls, config: TrainingConfig, channels: int) -> Self:
         """Return the network of a config for images of so many channels."""
         return cls(
             config.patch_size,

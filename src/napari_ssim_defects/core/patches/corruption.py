@@ -75,7 +75,7 @@ def corrupt(patches: torch.Tensor, generator: torch.Generator) -> tuple[torch.Te
         chosen = torch.nonzero((touched & (draw.uniform(0, 1) < probability)).flatten())[:, 0]
         if not len(chosen):
             continue
-        part = draw.of(chosen)
+        part = draw.select(chosen)
         below = corrupted[chosen]
         others = corrupted[torch.randint(draw.count, (part.count,), **draw.random)]
         spot = _spots(part)
@@ -138,7 +138,7 @@ class _Draw:
         random = {"generator": generator, "device": patches.device}
         return cls(len(patches), patches.shape[-1], random)
 
-    def of(self, chosen: torch.Tensor) -> Self:
+    def select(self, chosen: torch.Tensor) -> Self:
         """Return the source for some of the patches, given as indices."""
         return type(self)(len(chosen), self.side, self.random)
 
@@ -206,7 +206,7 @@ def _fillings(draw: _Draw, patches: torch.Tensor, others: torch.Tensor) -> torch
     kinds = (_strange, _flat, _grained, _softened, _shaded, _moved, _stained, _stained)
     for filling, chosen in zip(kinds, draw.deal(len(kinds)), strict=True):
         if len(chosen):
-            fillings[chosen] = filling(draw.of(chosen), patches[chosen], others[chosen])
+            fillings[chosen] = filling(draw.select(chosen), patches[chosen], others[chosen])
     return fillings
 
 

@@ -64,7 +64,7 @@ class Runs:
         return self.stop - self.start
 
     @classmethod
-    def of(cls, mask: npt.NDArray[np.bool_]) -> Runs:
+    def from_mask(cls, mask: npt.NDArray[np.bool_]) -> Runs:
         """Find the runs of a mask (H, W)."""
         height, width = mask.shape
         framed = np.zeros((height, width + 1), dtype=bool)

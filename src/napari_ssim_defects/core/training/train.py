@@ -21,7 +21,7 @@ from ..common.device import choose_device, to_device
 from ..common.memory import memory_kept
 from ..common.progress import CalibrationProgress, PreparationProgress, relayed
 from ..config import AugmentationConfig, TrainingConfig
-from ..detection.rarity import weighted_by_skill
+from ..detection.anomaly_score import weighted_by_skill
 from ..images.intensity import IntensityRange, odd_intensities
 from ..images.planes import ImageLike, Planes, bit_depth
 from ..model.calibrate import GoodImages, calibrate_residuals, try_on_painted, usual_pixels
@@ -139,7 +139,7 @@ def train(
     if config is None:
         config = TrainingConfig.preset("quick") if state is None else state.config
     where = choose_device(device)
-    data = _TrainingData.of(images, masks, channel_axis, names, config)
+    data = _TrainingData.from_images(images, masks, channel_axis, names, config)
     for text in odd_intensities(data.planes, masks):
         yield TrainingNotice(text)
     if state is not None:
@@ -180,7 +180,7 @@ class _TrainingData:
     side: int
 
     @classmethod
-    def of(
+    def from_images(
         cls,
         images: Sequence[ImageLike],
         masks: Sequence[npt.NDArray[np.bool_] | None] | None,
@@ -192,7 +192,7 @@ class _TrainingData:
         planes = training_planes(images, channel_axis, names)
         areas = read_areas(planes, masks, config.patch_size)
         mark = fingerprint(areas)
-        intensity = IntensityRange.of(
+        intensity = IntensityRange.from_planes(
             (area.good_pixels for area in areas), config.intensity_percentiles
         )
         areas = [area.normalised(intensity) for area in areas]
@@ -266,7 +266,7 @@ def _prepared_network(
     data: _TrainingData, config: TrainingConfig, state: Checkpoint | None
 ) -> Generator[PreparationProgress, None, tuple[Autoencoder, AugmentationConfig]]:
     """Make the network on the CPU, and find out how its patches may be augmented."""
-    network = Autoencoder.of(config, data.planes[0].channels)
+    network = Autoencoder.from_config(config, data.planes[0].channels)
     initialise(network, config.seed)
     if state is not None:
         load_arrays(network, state.network)
@@ -320,7 +320,7 @@ def _finished_model(
     own, *others = yield from calibrate_residuals(
         network, data.good, config, config.residuals, trainer.device
     )
-    config = config.replace(residual=own.residual)  # a rarity has been measured by now
+    config = config.replace(residual=own.residual)  # an ensemble has levels by now
     painted = yield from relayed(
         try_on_painted(network, validation.patches, config, trainer.device),
         lambda _: CalibrationProgress(1.0),

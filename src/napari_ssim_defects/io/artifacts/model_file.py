@@ -130,7 +130,7 @@ def _model(header: Header, tensors: dict[str, np.ndarray]) -> DefectModel:
     if not (np.isfinite([low, high]).all() and (low < high).all()):
         raise ValueError("intensity range that is empty in the numbers that are computed with")
     with torch.device("meta"):  # no memory is taken before the file proves to hold the weights
-        network = Autoencoder.of(config, count)
+        network = Autoencoder.from_config(config, count)
     weights = {
         name.removeprefix(_NETWORK): torch.from_numpy(np.array(tensor))
         for name, tensor in tensors.items()
@@ -149,7 +149,7 @@ def _model(header: Header, tensors: dict[str, np.ndarray]) -> DefectModel:
     for calibrated in header.scorings:
         config.replace(residual=calibrated.residual)  # refuses what the network does not have
         if calibrated.residual.kind == "rarity" and not calibrated.residual.is_measured:
-            raise ValueError("rarity that was not measured")
+            raise ValueError("ensemble that was not calibrated")
     kinds = [calibrated.residual.kind for calibrated in header.scorings]
     curves = [
         calibration_tensor(kind, name) for kind in kinds for name in chain.from_iterable(CURVES)

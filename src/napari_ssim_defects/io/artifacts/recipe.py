@@ -177,7 +177,7 @@ class DetectionSettings(FrozenModel, use_attribute_docstrings=True):
         """Return the residual above which a pixel is a candidate."""
         if self.threshold is None:
             return model.auto_threshold
-        return self.threshold.of(model.corrected.calibration)
+        return self.threshold.threshold_for(model.corrected.calibration)
 
 
 class _Places(FrozenModel, use_attribute_docstrings=True):

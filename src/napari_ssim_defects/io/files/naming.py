@@ -39,14 +39,14 @@ def unique_stems(stems: Sequence[str]) -> list[str]:
     """
     # A stem that an image has by itself is never given to another one.
     taken = {stem.casefold() for stem in stems}
-    seen: set[str] = set()
+    used: set[str] = set()
     unique = []
     for stem in stems:
         name, number = stem, 1
-        while name.casefold() in (taken if number > 1 else seen):
+        while name.casefold() in (taken if number > 1 else used):
             number += 1
             name = f"{stem}-{number}"
-        seen.add(name.casefold())
+        used.add(name.casefold())
         taken.add(name.casefold())
         unique.append(name)
     return unique

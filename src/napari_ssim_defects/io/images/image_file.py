@@ -205,5 +205,5 @@ def inspected_area(
     if region is None:
         return None
     if isinstance(region, MaskRegion):
-        return InspectedArea.of_mask(read_mask(region.path, shape[-2:]), shape, name)
-    return InspectedArea.of_region(region, shape, name)
+        return InspectedArea.from_mask(read_mask(region.path, shape[-2:]), shape, name)
+    return InspectedArea.from_region(region, shape, name)

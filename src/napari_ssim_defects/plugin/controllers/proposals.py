@@ -89,7 +89,7 @@ class ProposalController(SectionController):
             kept = " The model keeps it; save the model to keep it for good."
         else:
             calibration = measured or origin["calibration"]
-            threshold = policy.of(calibration)
+            threshold = policy.threshold_for(calibration)
         self._renew(state.heatmap, threshold, calibration)
         self._preview.take_calibration()
         state.threshold = threshold
@@ -115,7 +115,9 @@ def measure_good(residual: npt.NDArray[np.float32]) -> Generator[GoodMeasured, N
     """
     from ...core.model.calibration import Calibration
 
-    yield GoodMeasured(Calibration.of([np.asarray(residual, dtype=np.float32)], held_out=True))
+    yield GoodMeasured(
+        Calibration.from_residuals([np.asarray(residual, dtype=np.float32)], held_out=True)
+    )
 
 
 def _maker(heatmap: Any) -> tuple[Any, ...]:

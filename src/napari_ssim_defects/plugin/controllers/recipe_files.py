@@ -133,7 +133,7 @@ class RecipeController(SectionController):
             self._adopt(message.model, recipe.model)
             policy = None if detection is None else detection.threshold
             if policy is not None:
-                state.threshold = policy.of(message.model.corrected.calibration)
+                state.threshold = policy.threshold_for(message.model.corrected.calibration)
         files = len(message.training_files) + len(message.detection_files)
         self._runner.say(" ".join(_sentences(message, files, len(chosen))))
 

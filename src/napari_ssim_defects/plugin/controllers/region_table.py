@@ -159,7 +159,7 @@ def measure_labels(
     for plane, found in measure_planes(labels, residual, review):
         regions += [(plane, region) for region in found]
         yield Fraction((plane + 1) / count)
-    yield RegionsMeasured.of(labels, regions, spacing)
+    yield RegionsMeasured.from_regions(labels, regions, spacing)
 
 
 class RegionSelection:

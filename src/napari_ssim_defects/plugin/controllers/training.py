@@ -116,8 +116,8 @@ class TrainingController(SectionController):
         region = state.region_layer
         origin = LastTraining(
             state.config,
-            tuple(LayerRecord.of(layer) for layer in state.training_layers),
-            None if region is None else LayerRecord.of(region),
+            tuple(LayerRecord.from_layer(layer) for layer in state.training_layers),
+            None if region is None else LayerRecord.from_layer(region),
         )
         state.losses = ()
         state.training_notices = ()

@@ -57,7 +57,7 @@ def add_results(viewer: Viewer, results: DemoResults) -> None:
         )
         viewer.add_layer(heatmap)
         regions = [(0, region) for region in measure_regions(found.labels, found.residual)]
-        measured = RegionsMeasured.of(found.labels, regions, pixel_size(heatmap))
+        measured = RegionsMeasured.from_regions(found.labels, regions, pixel_size(heatmap))
         viewer.add_layer(layers.new_labels(found.labels, measured, heatmap, settings))
         heatmaps.append(heatmap)
     # The first image is shown; the others wait in the layer list.

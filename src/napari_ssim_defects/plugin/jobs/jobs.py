@@ -202,7 +202,7 @@ def detect_layers(
     """
     import torch
 
-    from ...core.detection.rarity import foreign_notice
+    from ...core.detection.anomaly_score import foreign_notice
     from ...io.images.checks import unseen_notice
     from ...scale.file_detection import detected_in_blocks
 
@@ -275,7 +275,7 @@ def _area(
         return None
     if mask.ndim > 2 and channel_axis is not None:
         mask = np.asarray(mask.any(axis=channel_axis))
-    return InspectedArea.of_mask(mask, planes.shape, planes.name)
+    return InspectedArea.from_mask(mask, planes.shape, planes.name)
 
 
 def _same(first: InspectedArea | None, second: InspectedArea | None) -> bool:
@@ -469,7 +469,7 @@ def create_labels(
         return
     for message in label_residual(residual, threshold, config, area, marks):
         if isinstance(message, Labelled):
-            measured = RegionsMeasured.of(message.labels, message.regions, spacing)
+            measured = RegionsMeasured.from_regions(message.labels, message.regions, spacing)
             yield Created(message.labels, measured)
         else:
             yield message

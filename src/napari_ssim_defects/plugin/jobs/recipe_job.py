@@ -190,7 +190,7 @@ def _planned_areas(job: PanelJob) -> list[InspectedArea | None]:
             continue
         assert image.source is not None
         shape = image.source.image.shape[: -1 if image.source.rgb else None]
-        areas.append(InspectedArea.of_mask(mask, shape, image.source.quoted))
+        areas.append(InspectedArea.from_mask(mask, shape, image.source.quoted))
     return areas
 
 

@@ -55,7 +55,7 @@ class LayerRecord(BaseModel):
     file: str | None
 
     @classmethod
-    def of(cls, layer: Layer) -> LayerRecord:
+    def from_layer(cls, layer: Layer) -> LayerRecord:
         """Describe a layer."""
         path = layer.source.path
         return cls(name=layer.name, file=None if path is None else str(path))
@@ -69,7 +69,11 @@ class LayerRecord(BaseModel):
             If there is none.
         """
         layers = list(layers)
-        found = [layer for layer in layers if self.file and LayerRecord.of(layer).file == self.file]
+        found = [
+            layer
+            for layer in layers
+            if self.file and LayerRecord.from_layer(layer).file == self.file
+        ]
         named = [layer for layer in found or layers if layer.name == self.name]
         if not (named or found):
             where = f" ({self.file})" if self.file else ""

@@ -45,7 +45,7 @@ class RegionsMeasured:
     checksum: int
 
     @classmethod
-    def of(
+    def from_regions(
         cls,
         labels: npt.NDArray[Any],
         regions: Sequence[tuple[int, Region]],

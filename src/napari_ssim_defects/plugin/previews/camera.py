@@ -46,16 +46,16 @@ def look_at(viewer: Any, centre: Sequence[float], zoom: float, layer: Layer) -> 
 
 
 def bring_into_view(viewer: Any, layer: Layer) -> None:
-    """Fit a layer into the canvas if it is out of view or small; a detail that is seen stays."""
+    """Fit a layer into the canvas if it is out of view or small; a detail in view stays."""
     if viewer.dims.ndisplay != 2:
         return
     low, high = _extent(viewer, layer)
     camera = getattr(viewer, "scene", viewer).camera  # 0.9, 0.7
-    seen = np.array(canvas_size(viewer)) / camera.zoom
+    visible = np.array(canvas_size(viewer)) / camera.zoom
     middle = np.asarray(camera.center[-2:])
-    shared = np.minimum(high, middle + seen / 2) - np.maximum(low, middle - seen / 2)
-    possible = np.minimum(high - low, seen)
-    small = ((high - low) / seen).max() < _SMALLEST
+    shared = np.minimum(high, middle + visible / 2) - np.maximum(low, middle - visible / 2)
+    possible = np.minimum(high - low, visible)
+    small = ((high - low) / visible).max() < _SMALLEST
     if small or np.clip(shared, 0, None).prod() < _IN_VIEW * possible.prod():
         look_at(viewer, ((low + high) / 2).tolist(), 0.0, layer)
 

@@ -54,7 +54,7 @@ class Counts:
     good: int = 0
 
     @classmethod
-    def of(cls, found: Segmented, good: int) -> Counts:
+    def from_regions(cls, found: Segmented, good: int) -> Counts:
         """Count the regions of a plane."""
         areas, review = found.areas(), found.review
         reviewed = int(np.count_nonzero(review))
@@ -250,7 +250,7 @@ class HeatmapPreview:
         if len(pixels) <= _OUTLINED:
             flat[pixels[_on_outline(flat, pixels, kinds, self._residual.shape[-2:])]] += 2
         self._painted[plane] = pixels
-        self._found[plane] = Counts.of(found, before - found.count)
+        self._found[plane] = Counts.from_regions(found, before - found.count)
 
     def _complete(self) -> None:
         """Find the regions of the planes that are not done, in a thread."""

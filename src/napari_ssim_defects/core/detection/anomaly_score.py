@@ -1,4 +1,4 @@
-"""Rarity of a residual on good images: the common unit of the members of an ensemble."""
+"""Anomaly score: how rare a residual is on good images, the common unit of an ensemble."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..config.residual_kinds import RarityResidual, ResidualConfig, SimpleResidual
+from ..config.residual_kinds import EnsembleResidual, ResidualConfig, SimpleResidual
 
 __all__ = [
-    "combined_rarity",
-    "fit_rarity",
+    "anomaly_score",
+    "ensemble_score",
+    "fit_ensemble",
     "foreign_notice",
     "looks_foreign",
     "offsets",
-    "rarity",
-    "rarity_levels",
+    "score_levels",
     "weighted_by_skill",
 ]
 
-_STEP = 0.25  # of rarity between two levels
-_MEASURED = 4.0  # up to this rarity, levels are quantiles; beyond they are extrapolated
-_TAIL = 2.0  # rarity from which the tail is modelled as exponential
+_STEP = 0.25  # of the score between two levels
+_MEASURED = 4.0  # up to this score, levels are quantiles; beyond they are extrapolated
+_TAIL = 2.0  # score from which the tail is modelled as exponential
 _HIGHEST = 30.0
 _LEAST_WEIGHT = 0.01
 # Skills at which a member starts to count, and counts in full: areas under the ROC curve of
@@ -31,15 +31,15 @@ _LEAST_WEIGHT = 0.01
 _SKILLS = {"discriminator": (0.8, 0.92), "features": (0.5, 0.6), "texture": (0.58, 0.61)}
 _RECONSTRUCTION_SKILLS = (0.5, 1.0)
 _LOWEST = 0.1  # part of the pixels that is good in any image
-_USUAL = -math.log10(1 - _LOWEST)  # rarity that they stay below
+_USUAL = -math.log10(1 - _LOWEST)  # score that they stay below
 _LARGEST_OFFSET = 2.0
-_MOST = 10.0  # largest rarity of a member: beyond, its tail is a guess
-_SHIFT = 0.3  # the rarity of every second good pixel: below it, differences mean nothing
+_MOST = 10.0  # largest score of a member: beyond, its tail is a guess
+_SHIFT = 0.3  # the score of every second good pixel: below it, differences mean nothing
 _SAMPLE = 50_000  # pixels of a quantile
 _FEWEST = 30  # pixels beyond a level that is still taken from the data
 
 
-def rarity_levels(good: npt.NDArray[np.float32]) -> tuple[float, ...]:
+def score_levels(good: npt.NDArray[np.float32]) -> tuple[float, ...]:
     """Measure the distribution of the residual on good pixels.
 
     Parameters
@@ -73,7 +73,9 @@ def rarity_levels(good: npt.NDArray[np.float32]) -> tuple[float, ...]:
     return tuple(float(level) for level in np.concatenate([levels, beyond]))
 
 
-def rarity(residual: npt.NDArray[np.float32], levels: Sequence[float]) -> npt.NDArray[np.float32]:
+def anomaly_score(
+    residual: npt.NDArray[np.float32], levels: Sequence[float]
+) -> npt.NDArray[np.float32]:
     """Return minus log10 of the fraction of good pixels that exceed each residual.
 
     Parameters
@@ -81,7 +83,7 @@ def rarity(residual: npt.NDArray[np.float32], levels: Sequence[float]) -> npt.ND
     residual
         float32 of any shape.
     levels
-        From `rarity_levels`.
+        From `score_levels`.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def rarity(residual: npt.NDArray[np.float32], levels: Sequence[float]) -> npt.ND
     Examples
     --------
     >>> good = np.random.default_rng(0).normal(size=100_000).astype(np.float32)
-    >>> float(rarity(np.float32([2.326]), rarity_levels(good)).round(1)[0])  # the 99 % quantile
+    >>> float(anomaly_score(np.float32([2.326]), score_levels(good)).round(1)[0])  # 99 % quantile
     2.0
     """
     # Of equal levels the rarest counts, because a pixel must exceed a level.
@@ -100,11 +102,11 @@ def rarity(residual: npt.NDArray[np.float32], levels: Sequence[float]) -> npt.ND
     return np.asarray(np.interp(residual, steps, scale), dtype=np.float32)
 
 
-def offsets(maps: Sequence[npt.NDArray[np.float32]], config: RarityResidual) -> tuple[float, ...]:
-    """Return the excess rarity of a whole image, for each member.
+def offsets(maps: Sequence[npt.NDArray[np.float32]], config: EnsembleResidual) -> tuple[float, ...]:
+    """Return the excess score of a whole image, for each member.
 
     Images of the same material differ slightly as a whole: in light, focus, angle. Then good pixels
-    too are rarer than those of the training images. One pixel in ten should have a rarity below
+    too are rarer than those of the training images. One pixel in ten should have a score below
     0.046, because at least so many are good in any image. The excess above that is subtracted from
     all pixels.
 
@@ -114,7 +116,7 @@ def offsets(maps: Sequence[npt.NDArray[np.float32]], config: RarityResidual) -> 
         One residual map per member of ``config``, float32 of any shape, of a representative
         part of the image; NaN does not count.
     config
-        A rarity whose members were measured on good images.
+        An ensemble whose members were measured on good images.
 
     Returns
     -------
@@ -127,7 +129,7 @@ def offsets(maps: Sequence[npt.NDArray[np.float32]], config: RarityResidual) -> 
         offset = 0.0
         if values.size:
             lowest = np.quantile(values[:: max(1, values.size // _SAMPLE)], _LOWEST)
-            offset = float(rarity(np.full(1, lowest, np.float32), member.levels)[0]) - _USUAL
+            offset = float(anomaly_score(np.full(1, lowest, np.float32), member.levels)[0]) - _USUAL
         found.append(min(max(0.0, offset), _LARGEST_OFFSET))
     return tuple(found)
 
@@ -159,9 +161,9 @@ def foreign_notice(name: str) -> str:
     )
 
 
-def combined_rarity(
+def ensemble_score(
     maps: Sequence[npt.NDArray[np.float32]],
-    config: RarityResidual,
+    config: EnsembleResidual,
     excess: Sequence[float],
 ) -> npt.NDArray[np.float32]:
     """Combine the residual maps of one plane.
@@ -171,7 +173,7 @@ def combined_rarity(
     maps
         One residual map per member of ``config``, float32 of shape (H, W).
     config
-        A rarity that was measured on good images.
+        An ensemble that was calibrated on good images.
     excess
         From `offsets`.
 
@@ -180,43 +182,43 @@ def combined_rarity(
     numpy.ndarray
         float32 of shape (H, W), in [0, 30].
     """
-    return rarity(_together(maps, config, excess), config.levels)
+    return anomaly_score(_together(maps, config, excess), config.levels)
 
 
-def fit_rarity(
-    config: RarityResidual, maps: Sequence[Sequence[npt.NDArray[np.float32]]]
-) -> RarityResidual:
-    """Calibrate a rarity on good images.
+def fit_ensemble(
+    config: EnsembleResidual, maps: Sequence[Sequence[npt.NDArray[np.float32]]]
+) -> EnsembleResidual:
+    """Calibrate an ensemble on good images.
 
     Parameters
     ----------
     config
-        Names the members of the rarity.
+        Names the members.
     maps
         For each member, the residual maps of the good images, float32 of shape (H, W);
         pixels that are NaN in all members do not count.
 
     Returns
     -------
-    RarityResidual
+    EnsembleResidual
         The same members with their levels.
     """
     members = []
     for member, good in zip(config.members, maps, strict=True):
         values = np.concatenate([found[np.isfinite(found)] for found in good])
-        members.append(member.replace(levels=rarity_levels(values)))
+        members.append(member.replace(levels=score_levels(values)))
     config = config.replace(members=tuple(members))
     together = [
         _together(image, config, offsets(image, config)) for image in zip(*maps, strict=True)
     ]
     values = np.concatenate([found[np.isfinite(found)] for found in together])
-    return config.replace(levels=rarity_levels(values))
+    return config.replace(levels=score_levels(values))
 
 
 def weighted_by_skill(
     config: ResidualConfig, reconstruction_skill: float, skills: Mapping[SimpleResidual, float]
 ) -> ResidualConfig:
-    """Weight the members of a rarity by their skill; those without skill are dropped.
+    """Weight the members of an ensemble by their skill; those without skill are dropped.
 
     A part that an autoencoder has not learned to reconstruct is not a defect, however rare its
     residual. Of an irregular texture it learns to reconstruct only the smooth parts, which then
@@ -227,7 +229,7 @@ def weighted_by_skill(
     Parameters
     ----------
     config
-        Any residual; all but a rarity stay as they are.
+        Any residual; all but an ensemble stay as they are.
     reconstruction_skill
         Part of the loss of a flat reconstruction that is gone (see
         `Validation.reconstruction_skill`).
@@ -238,7 +240,7 @@ def weighted_by_skill(
     --------
     >>> from napari_ssim_defects.core.config import EnsembleMember, SSIMResidual, TextureResidual
     >>> kinds = SSIMResidual(), TextureResidual()
-    >>> ensemble = RarityResidual(members=[EnsembleMember(residual=kind) for kind in kinds])
+    >>> ensemble = EnsembleResidual(members=[EnsembleMember(residual=kind) for kind in kinds])
     >>> skills = {TextureResidual(): 0.95}
     >>> both = weighted_by_skill(ensemble, 0.9, skills)
     >>> [member.weight for member in both.members]
@@ -267,17 +269,19 @@ def weighted_by_skill(
 
 def _together(
     maps: Sequence[npt.NDArray[np.float32]],
-    config: RarityResidual,
+    config: EnsembleResidual,
     excess: Sequence[float],
 ) -> npt.NDArray[np.float32]:
-    """Return the weighted geometric mean of the rarities, shifted by 0.3.
+    """Return the weighted geometric mean of the scores, shifted by 0.3.
 
     The excess of the whole image is subtracted from each first. One member alone cannot decide: a
     place that is rare in all members counts for more than one that is very rare in one of them.
     """
     total = np.zeros_like(maps[0])
     for found, member, offset in zip(maps, config.members, excess, strict=True):
-        rare = (rarity(found, member.levels).clip(max=_MOST) - np.float32(offset)).clip(min=0)
+        rare = (anomaly_score(found, member.levels).clip(max=_MOST) - np.float32(offset)).clip(
+            min=0
+        )
         total += np.float32(member.weight) * np.log(rare + np.float32(_SHIFT))
     mean = np.exp(total / np.float32(sum(member.weight for member in config.members)))
     return np.asarray((mean - np.float32(_SHIFT)).clip(min=0))
