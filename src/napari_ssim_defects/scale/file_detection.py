@@ -139,11 +139,6 @@ def detect_file(
     float
         Fraction of the work that is done, in (0, 1].
 
-    Returns
-    -------
-    FileDone and Record
-        The result, and its record for the journal.
-
     Raises
     ------
     NotWritten

@@ -85,13 +85,7 @@ class SSIMResidual(FrozenModel):
 
 
 class SquaredErrorResidual(FrozenModel):
-    """Residual (x - x')^2 of normalised intensities, averaged over channels; 0 = identical.
-
-    Attributes
-    ----------
-    smoothing
-        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
-    """
+    """Residual (x - x')^2 of normalised intensities, averaged over channels; 0 = identical."""
 
     kind: Literal["squared_error"] = "squared_error"
     smoothing: Smoothing = 0.0
@@ -129,11 +123,6 @@ class DiscriminatorResidual(FrozenModel):
     """How sure the discriminator is that a pixel is not good material; 0 = good.
 
     Minus the natural logarithm of the probability that it gives to "good".
-
-    Attributes
-    ----------
-    smoothing
-        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
     """
 
     kind: Literal["discriminator"] = "discriminator"
@@ -144,11 +133,6 @@ class TextureResidual(FrozenModel):
     """How improbable the neighbourhood of a pixel is in the texture; 0 = most probable.
 
     Minus the log-likelihood that the `TextureModel` gives, in nats, above its least.
-
-    Attributes
-    ----------
-    smoothing
-        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
     """
 
     kind: Literal["texture"] = "texture"
@@ -159,11 +143,6 @@ class FeaturesResidual(FrozenModel):
     """How far the pretrained features of a pixel are from those of good material; 0 = nearest.
 
     log(1 + squared Mahalanobis distance) of the `FeatureModel`.
-
-    Attributes
-    ----------
-    smoothing
-        Standard deviation of the Gaussian that the map is smoothed with, in pixels; 0 = none.
     """
 
     kind: Literal["features"] = "features"

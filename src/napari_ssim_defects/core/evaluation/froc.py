@@ -88,13 +88,7 @@ def froc_thresholds(calibration: Calibration) -> list[float]:
 
 
 class FrocCounter:
-    """Counts regions image by image.
-
-    Parameters
-    ----------
-    thresholds
-        Residuals at which regions are counted.
-    """
+    """Counts regions image by image."""
 
     def __init__(self, thresholds: npt.ArrayLike) -> None:
         self._thresholds = np.unique(np.asarray(thresholds, np.float64))

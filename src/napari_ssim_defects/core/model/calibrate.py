@@ -181,15 +181,6 @@ def calibrate_residuals(
 ) -> Generator[CalibrationProgress, None, list[CalibratedResidual]]:
     """Measure the residuals of a network on good material, and calibrate them.
 
-    Parameters
-    ----------
-    network, config, device
-        As for `predict_plane`.
-    good
-        What is measured.
-    residuals
-        What to calibrate.
-
     Returns
     -------
     list of CalibratedResidual

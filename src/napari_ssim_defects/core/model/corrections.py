@@ -172,13 +172,6 @@ def corrected(
     is lowered to where the missed marked defects, and the false regions per good image beyond
     those that the policy allows, are the fewest together; of equal ones, it is lowered the least.
     Only a threshold that false regions determine (``regions:N``) is moved.
-
-    Parameters
-    ----------
-    policy, calibration
-        Of the model, without corrections.
-    marks
-        The corrections.
     """
     good = [mark for mark in marks if mark.verdict == "good"]
     levels = np.array([mark.level for mark in good])

@@ -242,15 +242,6 @@ def measure_planes(
 
     A number that occurs in several planes is a region in each of them.
 
-    Parameters
-    ----------
-    labels
-        int32 of shape (..., H, W).
-    residual
-        float32 of the same shape.
-    review
-        Numbers of the regions that are to be reviewed.
-
     Yields
     ------
     tuple of int and list of Region

@@ -143,13 +143,7 @@ class TrainingNotice:
 
 @dataclass(frozen=True, slots=True)
 class TrainingCheckpoint:
-    """The current state of the training; give it to `train` to resume from here.
-
-    Attributes
-    ----------
-    state
-        The checkpoint.
-    """
+    """The current state of the training; give it to `train` to resume from here."""
 
     state: Checkpoint
 

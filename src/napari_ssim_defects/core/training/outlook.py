@@ -39,13 +39,7 @@ _CROP = 192  # pixels of an area that is measured for its time
 
 
 class _Clock:
-    """Seconds of work, phase by phase.
-
-    Parameters
-    ----------
-    config
-        The recipe, which tells the phases.
-    """
+    """Seconds of work, phase by phase."""
 
     def __init__(self, config: TrainingConfig) -> None:
         self.steps = max(1, config.patches * config.epochs // config.batch_size)
@@ -110,13 +104,6 @@ def with_outlook(
     """Pass on what `train` yields, each time with how far all of it is.
 
     Time in which nobody asks for the next message, as in a pause, does not count.
-
-    Parameters
-    ----------
-    messages
-        From `train`.
-    config
-        Its recipe.
     """
     clock = _Clock(config)
     reply: str | None = None

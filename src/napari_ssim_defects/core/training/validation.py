@@ -91,13 +91,7 @@ class Validation:
             return torch.cat([outputs(part).float() for part in self._portions(self._shown)])
 
     def reconstruction_skill(self, outputs: torch.Tensor) -> float:
-        """Return the part of a flat reconstruction's loss that is gone, at most 1.
-
-        Parameters
-        ----------
-        outputs
-            From `reconstruct`.
-        """
+        """Return the part of a flat reconstruction's loss that is gone, at most 1."""
         skill = 1 - self._loss_of(outputs) / self._flat_loss
         return skill if math.isfinite(skill) else -1.0
 
@@ -157,15 +151,7 @@ class Validation:
         )
 
     def preview(self, network: Autoencoder, outputs: torch.Tensor) -> TrainingPreview:
-        """Return a preview of the first patches, their ``outputs``, and a small trial.
-
-        Parameters
-        ----------
-        network
-            What is tried.
-        outputs
-            From `reconstruct`.
-        """
+        """Return a preview of the first patches, their ``outputs``, and a small trial."""
         tensors = self._shown[:_PREVIEW_PATCHES], outputs[:_PREVIEW_PATCHES]
         inputs, reconstructions = (tensor.cpu().numpy() for tensor in tensors)
         residuals = [

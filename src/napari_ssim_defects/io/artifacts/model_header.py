@@ -86,15 +86,7 @@ class _Format(BaseModel):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelSummary:
-    """A model without its network.
-
-    Attributes
-    ----------
-    header
-        Everything that is not a tensor.
-    calibration
-        Residuals of defect-free pixels, of the residual in use.
-    """
+    """A model without its network."""
 
     header: Header
     calibration: Calibration

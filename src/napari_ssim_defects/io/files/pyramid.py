@@ -84,15 +84,7 @@ def read_level(finer: Any, y: int, index: tuple[Any, ...]) -> npt.NDArray[Any]:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Stored:
-    """An array as files hold it; parts of it are converted when they are read.
-
-    Attributes
-    ----------
-    data
-        The array.
-    dtype
-        What it is stored as.
-    """
+    """An array as files hold it; parts of it are converted when they are read."""
 
     data: ImageLike
     dtype: np.dtype[Any]

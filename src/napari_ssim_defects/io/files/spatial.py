@@ -64,13 +64,6 @@ def unit_symbol(unit: object) -> str | None:
 def converted(size: float, unit: str, other: str) -> float | None:
     """Return a length or a time in another unit; None if one is a length and the other a time.
 
-    Parameters
-    ----------
-    size
-        In ``unit``.
-    unit, other
-        Symbols as `unit_symbol` returns them.
-
     Examples
     --------
     >>> converted(250.0, "nm", "µm"), converted(1.0, "s", "µm")

@@ -68,13 +68,6 @@ def drawn(marked: npt.NDArray[np.bool_], opaque: npt.NDArray[np.bool_]) -> npt.N
 
     People draw in black on transparent layers, too, and the colour below the transparency does not
     show.
-
-    Parameters
-    ----------
-    marked
-        Where values are not zero.
-    opaque
-        Where it is not transparent.
     """
     if opaque.all():
         return marked
@@ -84,13 +77,6 @@ def drawn(marked: npt.NDArray[np.bool_], opaque: npt.NDArray[np.bool_]) -> npt.N
 
 def two_levels(name: str, values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Return where a mask that was compressed with loss is nearer to its bright level.
-
-    Parameters
-    ----------
-    name
-        What the error message calls the mask.
-    values
-        uint8 of shape (H, W).
 
     Raises
     ------

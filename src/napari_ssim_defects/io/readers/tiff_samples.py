@@ -192,15 +192,6 @@ def refuse_bombs(file: Path, series: tifffile.TiffPageSeries, most: int | None =
 
     tifffile decodes deflate and LZMA without a limit, as far as memory lasts.
 
-    Parameters
-    ----------
-    file
-        The file.
-    series
-        Its image.
-    most
-        How many pieces are looked at; None: all.
-
     Raises
     ------
     InputError

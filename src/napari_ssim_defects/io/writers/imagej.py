@@ -82,15 +82,6 @@ def write_imagej_tiff(
 def refuse_unfit(array: npt.NDArray[Any], spatial: SpatialMetadata, name: str) -> None:
     """Refuse an image that ImageJ's TIFF cannot hold.
 
-    Parameters
-    ----------
-    array
-        What is to be written.
-    spatial
-        Its axes.
-    name
-        What the sentence calls it.
-
     Raises
     ------
     InputError

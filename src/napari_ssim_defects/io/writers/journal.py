@@ -29,11 +29,6 @@ class Journal:
     """The finished images of a folder of results.
 
     Only the places of records are kept in memory, as there may be any number of regions.
-
-    Parameters
-    ----------
-    folder
-        The folder of the results.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -66,15 +66,6 @@ class ReportEntry:
 def thumbnail(planes: Planes, labels: ImageLike, regions: Sequence[tuple[int, Region]]) -> str:
     """Draw a small picture of an image with its regions outlined; of a stack the worst plane.
 
-    Parameters
-    ----------
-    planes
-        The image.
-    labels
-        Its regions, shape (..., H, W).
-    regions
-        Plane and measurements of each region.
-
     Returns
     -------
     str

@@ -69,13 +69,6 @@ class Result:
 class ResultWriter:
     """Writes the results of one image after another, and at last the table of all their regions.
 
-    Parameters
-    ----------
-    folder
-        Where to; made if it does not exist.
-    outputs
-        What, and in which format.
-
     Raises
     ------
     InputError

@@ -54,13 +54,7 @@ class ExportController(SectionController):
         return any(layer in self._sized or pixel_size(layer)[1] is None for layer in chosen)
 
     def set_pixel_size(self, size: float, unit: str) -> None:
-        """Give all layers that lie in pixels a pixel size; once more corrects it.
-
-        Parameters
-        ----------
-        size, unit
-            Width of a pixel, and its unit.
-        """
+        """Give all layers that lie in pixels a pixel size; once more corrects it."""
         image = self._state.image
         before = None if image is None else image.scale[-1]
         for layer in self._viewer.layers:

@@ -50,13 +50,6 @@ class Controller:
     Only controllers know layers, threads and the core. A controller takes layers from the viewer,
     runs a job on their arrays in a thread, and puts its messages into the state and into new
     layers. One job runs at a time; a second one is refused with a sentence.
-
-    Parameters
-    ----------
-    viewer
-        Where layers come from and go to.
-    state
-        State of the panel, which views show.
     """
 
     def __init__(self, viewer: ViewerModel, state: PanelState | None = None) -> None:

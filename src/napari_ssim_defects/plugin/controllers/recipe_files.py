@@ -28,17 +28,7 @@ __all__ = ["RecipeController"]
 
 
 class RecipeController(SectionController):
-    """Saves the settings of the panel as a recipe, and applies a recipe to the panel.
-
-    Parameters
-    ----------
-    panel
-        What it shares with other sections.
-    export
-        Knows the heatmaps to export.
-    adopt
-        Called with the model of a recipe and its file.
-    """
+    """Saves the settings of the panel as a recipe, and applies a recipe to the panel."""
 
     def __init__(
         self,

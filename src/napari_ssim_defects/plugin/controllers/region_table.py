@@ -163,15 +163,7 @@ def measure_labels(
 
 
 class RegionSelection:
-    """Shows the region of a row, and finds the row of a region that is clicked or picked.
-
-    Parameters
-    ----------
-    viewer
-        Its camera moves, and clicks in its canvas select regions.
-    state
-        Holds the table and its selection.
-    """
+    """Shows the region of a row, and finds the row of a region that is clicked or picked."""
 
     def __init__(self, viewer: ViewerModel, state: PanelState) -> None:
         self._viewer = viewer

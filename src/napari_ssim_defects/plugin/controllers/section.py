@@ -46,19 +46,7 @@ def starts_a_job(method: _Method) -> _Method:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What the controllers of a panel share.
-
-    Attributes
-    ----------
-    viewer
-        Holds the layers.
-    state
-        State of the panel.
-    runner
-        Runs the jobs, and says what happened.
-    preview
-        Segments the heatmaps, and knows the threshold of each.
-    """
+    """What the controllers of a panel share."""
 
     viewer: ViewerModel
     state: PanelState

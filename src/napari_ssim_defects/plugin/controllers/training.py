@@ -39,15 +39,7 @@ __all__ = ["TrainingController", "training_image"]
 
 
 class TrainingController(SectionController):
-    """Trains on layers in a thread.
-
-    Parameters
-    ----------
-    panel
-        What it shares with other sections.
-    adopt
-        Called with the model.
-    """
+    """Trains on layers in a thread."""
 
     holds = ("training_layers", "region_layer")
 

@@ -79,22 +79,6 @@ def detect_in_files(
 ) -> Generator[BatchSummary | BatchStep, None, None]:
     """Inspect image files and write what is found, as the command ``detect`` does.
 
-    Parameters
-    ----------
-    model, name
-        The model, and what the report calls it.
-    recipe
-        What to do.
-    threads
-        Number of processor threads.
-    overwrite
-        Whether finished images are inspected again.
-
-    Yields
-    ------
-    BatchSummary or BatchStep
-        What is finished whenever an image is, and how far the next one is.
-
     Raises
     ------
     InputError

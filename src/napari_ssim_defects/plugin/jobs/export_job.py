@@ -75,17 +75,6 @@ def export_results(
 ) -> Generator[Fraction | Done, None, None]:
     """Write results as `ResultWriter` does; named after the image's file, or else its layer.
 
-    Parameters
-    ----------
-    items
-        What to export.
-    folder
-        Where to; made if it does not exist.
-    outputs
-        Which files, and as which kind of TIFF.
-    overwrite
-        Whether files that are there already are replaced.
-
     Raises
     ------
     InputError

@@ -118,15 +118,7 @@ class Detected:
 
 @dataclass(frozen=True, slots=True)
 class Growing:
-    """The residual of an image that is larger than memory grows on disk.
-
-    Attributes
-    ----------
-    source, channel_axis
-        As of `Detected`.
-    residual
-        What there is of it.
-    """
+    """The residual of an image that is larger than memory grows on disk."""
 
     source: Source
     residual: LargeResidual

@@ -70,17 +70,6 @@ def make_recipe(
 ) -> Generator[Fraction | RecipeReady, None, None]:
     """Find the recipe that writes the same files as an export of these items.
 
-    Parameters
-    ----------
-    items
-        What is exported.
-    model, model_path
-        The current model and its file, if there are any.
-    folder, outputs
-        Where to, and which files.
-    device
-        Where the network runs.
-
     Raises
     ------
     InputError

@@ -29,11 +29,6 @@ class ActivityBar:
     Whenever napari moves its bar it handles all events that wait, so that what a message of the
     job asked for, the next message and their drawing became one long pause. So the bar moves a few
     times a second, in turns of the event loop of its own.
-
-    Parameters
-    ----------
-    text
-        What the dock calls the job.
     """
 
     def __init__(self, text: str) -> None:
@@ -62,13 +57,7 @@ class ActivityBar:
 
 
 class Runner:
-    """Runs the jobs of a controller, and shows their progress in the state.
-
-    Parameters
-    ----------
-    state
-        Its activity, progress and status are kept here.
-    """
+    """Runs the jobs of a controller, and shows their progress in the state."""
 
     def __init__(self, state: PanelState) -> None:
         self._state = state

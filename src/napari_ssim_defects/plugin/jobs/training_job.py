@@ -88,17 +88,7 @@ class _Layers(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class LastTraining:
-    """Config of the last training, and its layers.
-
-    Attributes
-    ----------
-    config
-        The config.
-    images
-        The image layers.
-    region
-        The layer that limited them, or None.
-    """
+    """Config of the last training, and its layers."""
 
     config: TrainingConfig
     images: tuple[LayerRecord, ...]

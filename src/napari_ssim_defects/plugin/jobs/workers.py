@@ -27,13 +27,7 @@ Messages = Generator[Any, Any, None]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The last message of a job that went wrong.
-
-    Attributes
-    ----------
-    text
-        One sentence for the person.
-    """
+    """The last message of a job that went wrong."""
 
     text: str
 
@@ -99,15 +93,7 @@ def start(
 
 
 class Later:
-    """Calls a function after a time without further requests.
-
-    Parameters
-    ----------
-    function
-        Function to call on the GUI thread.
-    milliseconds
-        How long to wait after the last request.
-    """
+    """Calls a function after a time without further requests."""
 
     def __init__(self, function: Callable[[], None], milliseconds: int) -> None:
         self._timer = QTimer()

@@ -157,16 +157,6 @@ class LastingFolder:
 
     Folders that ended processes have left behind are removed.
 
-    Parameters
-    ----------
-    root
-        Where it is made.
-
-    Attributes
-    ----------
-    path
-        The folder.
-
     Raises
     ------
     InputError

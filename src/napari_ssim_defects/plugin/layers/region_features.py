@@ -31,15 +31,7 @@ Spacing = tuple[tuple[float, float], str | None]
 
 @dataclass(frozen=True, slots=True)
 class RegionsMeasured:
-    """Measurements of the regions of a layer.
-
-    Attributes
-    ----------
-    features
-        One list per column.
-    checksum
-        Of the pixels that were measured.
-    """
+    """Measurements of the regions of a layer."""
 
     features: Features
     checksum: int

@@ -339,13 +339,6 @@ class LargePreview:
     napari asks for the visible part at the resolution of the screen and gets its comparison, so
     moving the threshold costs the same for any image. Regions, opening, closing and limits of size
     are computed by Create labels only.
-
-    Parameters
-    ----------
-    viewer
-        Gets the Labels layer.
-    heatmap
-        What to compare; its residual is on disk.
     """
 
     def __init__(self, viewer: ViewerModel, heatmap: Image) -> None:

@@ -33,13 +33,6 @@ class OneImage:
     Heatmaps add up and outlines do not tell whose they are, so what lies over an image must be its
     own. Whichever is chosen, in the panel, in the layer list or by keys, the others follow. Images
     beside each other stay, and so does everything in napari's grid.
-
-    Parameters
-    ----------
-    viewer
-        Holds the layers.
-    state
-        Its heatmap and its image are kept in step.
     """
 
     def __init__(self, viewer: ViewerModel, state: PanelState) -> None:

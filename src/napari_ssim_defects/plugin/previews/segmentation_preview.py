@@ -38,17 +38,6 @@ class SegmentationPreview:
 
     The heatmap of the state comes first, and the state shows its numbers. Other visible heatmaps
     beside it follow the same threshold, or have one of their own if the state says so.
-
-    Parameters
-    ----------
-    viewer
-        Holds the heatmaps, and gets the Labels layers.
-    state
-        Says what to segment, and gets histogram and summary.
-    images
-        Shows the image of the heatmap.
-    on_failure
-        Called with a sentence when a thread fails.
     """
 
     def __init__(

@@ -18,13 +18,7 @@ _HEIGHT = 230  # pixels
 
 
 class CurvePlot(QWidget):
-    """Plots curves in the colours of the theme, with tools to zoom and to save.
-
-    Parameters
-    ----------
-    parent
-        Qt's parent.
-    """
+    """Plots curves in the colours of the theme, with tools to zoom and to save."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

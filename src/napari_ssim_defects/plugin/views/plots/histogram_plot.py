@@ -62,11 +62,6 @@ class HistogramPlot(QWidget):
 
     The mouse moves the line that is nearer; keys move the threshold for defects, and with Shift the
     one for review. The wheel is left to the panel, which scrolls.
-
-    Parameters
-    ----------
-    parent
-        Qt's parent.
     """
 
     asked = Signal(str, float)
@@ -237,13 +232,7 @@ class HistogramPlot(QWidget):
 
 
 class HistogramPicture:
-    """Paints the histograms, the lines and the marker of a plot.
-
-    Parameters
-    ----------
-    plot
-        What is painted, and on which.
-    """
+    """Paints the histograms, the lines and the marker of a plot."""
 
     def __init__(self, plot: HistogramPlot) -> None:
         self._plot = plot

@@ -28,11 +28,6 @@ class LossPlot(QWidget):
 
     The loss axis becomes logarithmic once the loss spans more than a factor of ten, so that the
     late, small improvements stay visible. Values that are not finite leave no trace.
-
-    Parameters
-    ----------
-    parent
-        Qt's parent.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:

@@ -29,11 +29,6 @@ class ThresholdSlider(QWidget):
 
     Arrow keys move by 1/200 of the range, PageUp and PageDown by 1/20, Home and End to its ends;
     with Shift they move the second line. A double-click takes the marker's value.
-
-    Parameters
-    ----------
-    parent
-        Qt's parent.
     """
 
     value_changed = Signal(float)

@@ -134,13 +134,7 @@ _UNITS = (
 
 
 class RegionModel(QAbstractTableModel):
-    """Shows a `RegionTable` in pixels or in the unit of the layer, sorted by any column.
-
-    Parameters
-    ----------
-    parent
-        Qt's parent.
-    """
+    """Shows a `RegionTable` in pixels or in the unit of the layer, sorted by any column."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)

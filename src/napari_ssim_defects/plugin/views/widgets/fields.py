@@ -185,19 +185,7 @@ def setting_field(
 
 
 class LayerCombo(_Unscrolled, QComboBox):
-    """One of the layers, or none; it follows the layer list.
-
-    Parameters
-    ----------
-    layers
-        The viewer's layers.
-    accepts
-        Which of them are offered.
-    nothing
-        Text of the entry for none.
-    tip
-        Tool tip.
-    """
+    """One of the layers, or none; it follows the layer list."""
 
     chosen = Signal(object)
 

@@ -34,15 +34,7 @@ _SIGNS = {"good": "✓ good", "defect": "✗ defect"}
 
 
 class GalleryModel(QAbstractListModel):
-    """The regions of all images, the largest residual first; pictures are drawn when asked for.
-
-    Parameters
-    ----------
-    layers
-        Holds the images.
-    parent
-        Qt's parent.
-    """
+    """The regions of all images, the largest residual first; pictures are drawn when asked for."""
 
     def __init__(self, layers: LayerList, parent: QObject | None = None) -> None:
         super().__init__(parent)

@@ -31,15 +31,7 @@ class PatchPreview(QWidget):
         self._images: list[list[QImage]] = []
 
     def show_patches(self, preview: TrainingPreview | None, residual_high: float) -> None:
-        """Show the patches of a message: a trial on painted defects, else a reconstruction.
-
-        Parameters
-        ----------
-        preview
-            The message; None for nothing.
-        residual_high
-            Residual that is shown brightest.
-        """
+        """Show the patches of a message: a trial on painted defects, else a reconstruction."""
         self._images = []
         if preview is None:
             return
