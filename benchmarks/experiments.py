@@ -20,8 +20,7 @@ from PIL import Image
 
 from napari_ssim_defects import DefectModel, InputError, TrainingConfig, train
 from napari_ssim_defects.cli.terminal import Bar
-from napari_ssim_defects.core.common.device import to_device
-from napari_ssim_defects.core.common.memory import memory_kept
+from napari_ssim_defects.core.common.device import memory_kept, to_device
 from napari_ssim_defects.core.common.progress import drained
 from napari_ssim_defects.core.config import ResidualKind
 from napari_ssim_defects.core.evaluation.froc import froc_summary

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..core.common.device import choose_device
+from ..core.common.device import choose_device, memory_kept
 from ..core.common.errors import InputError
-from ..core.common.memory import memory_kept
 from ..core.common.progress import relayed
 from ..core.detection.anomaly_score import foreign_notice
 from ..core.evaluation.froc import froc_thresholds

@@ -15,9 +15,8 @@ import numpy.typing as npt
 import torch
 
 from ..common.array_checks import whole_number
-from ..common.device import choose_device, to_device
+from ..common.device import choose_device, memory_kept, to_device
 from ..common.errors import InputError
-from ..common.memory import memory_kept
 from ..common.progress import (
     DetectionProgress,
     ImageDetected,

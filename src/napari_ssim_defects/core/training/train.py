@@ -17,8 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ..common.device import choose_device, to_device
-from ..common.memory import memory_kept
+from ..common.device import choose_device, memory_kept, to_device
 from ..common.progress import CalibrationProgress, PreparationProgress, relayed
 from ..config import AugmentationConfig, TrainingConfig
 from ..detection.anomaly_score import weighted_by_skill
