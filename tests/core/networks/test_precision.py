@@ -24,6 +24,19 @@ def test_autocast_runs_matrix_work_in_the_fast_format(cpu, dtype, monkeypatch):
     assert layer(torch.ones(1, 4)).dtype == torch.float32
 
 
+@pytest.fixture
+def may_have_bfloat16(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+
+
+def test_a_processor_without_bfloat16_is_not_timed_with_it(cpu, monkeypatch):
+    """A step with it takes a second there."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(precision, "step_time", lambda dtype: pytest.fail("timed"))
+    assert fast_dtype.__wrapped__(cpu) == torch.float32
+
+
+@pytest.mark.usefixtures("may_have_bfloat16")
 @pytest.mark.parametrize("context", [torch.inference_mode, torch.no_grad])
 def test_fast_format_is_found_where_gradients_are_switched_off(cpu, context):
     # Detection, which needs no gradients, may be the first to ask; the answer is remembered.
@@ -39,6 +52,7 @@ def test_finding_the_fast_format_leaves_random_numbers_alone(cpu):
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.usefixtures("may_have_bfloat16")
 @pytest.mark.parametrize(("half", "expected"), [(0.5, torch.bfloat16), (0.95, torch.float32)])
 def test_the_faster_format_must_win_clearly(cpu, monkeypatch, half, expected):
     times = {torch.float32: 1.0, torch.bfloat16: half}
@@ -46,6 +60,7 @@ def test_the_faster_format_must_win_clearly(cpu, monkeypatch, half, expected):
     assert fast_dtype.__wrapped__(cpu) == expected
 
 
+@pytest.mark.usefixtures("may_have_bfloat16")
 def test_one_slow_step_does_not_decide(cpu, monkeypatch):
     busy = iter([9.0, *[1.0] * 100])
     monkeypatch.setattr(

@@ -75,7 +75,7 @@ def test_where_memory_runs_out_less_is_painted_before_batches_get_smaller(
     sizes = []
 
     def no_skills(self, network):
-        return {}
+        return {}, []
         yield
 
     class Scarce(Criterion):

@@ -61,7 +61,7 @@ def skills_of(looks, network):
         except StopIteration as finished:
             assert fractions == sorted(fractions)
             assert fractions[-1:] in ([], [1.0])
-            return finished.value
+            return finished.value[0]
 
 
 def test_skill_is_the_area_below_the_roc_curve_of_painted_corruptions(network, squares):

@@ -84,6 +84,7 @@ def predict_plane(
     residuals: Iterable[ResidualConfig],
     *,
     reconstruct: bool = False,
+    local: Mapping[LocalKind, npt.NDArray[np.float32]] | None = None,
 ) -> Generator[float, None, PlanePredictions]:
     """Compute the predictions that residuals of a plane need.
 
@@ -103,6 +104,8 @@ def predict_plane(
         Residuals that the plane is to be scored by.
     reconstruct
         Whether to reconstruct even if no residual needs it.
+    local
+        Local predictions that are known already: all that are needed. None: they are computed.
 
     Yields
     ------
@@ -110,17 +113,19 @@ def predict_plane(
         Fraction of the work that is done, in (0, 1].
     """
     wanted, kinds = needed_predictions(residuals)
+    if local is not None:
+        kinds = ()
     reconstruct = reconstruct or wanted
     shape = plane.shape[1], plane.shape[2]
     share = (_LOCAL if reconstruct else 1.0) if kinds else 0.0
-    local = {kind: np.empty(shape, np.float32) for kind in kinds}
+    found_here = {kind: np.empty(shape, np.float32) for kind in kinds}
     boxes = [box for row in tiles(shape, local_side()) for box in row] if kinds else []
     for done, tile in enumerate(boxes, start=1):
         around = tile.grown(LOCAL_REACH, shape)
         pixels = plane[:, *around.slices]
         found = local_predictions(network, kinds, pixels, tile.inside(around), device)
         for kind, values in zip(kinds, found, strict=True):
-            local[kind][tile.slices] = values
+            found_here[kind][tile.slices] = values
         yield share * done / len(boxes)
     reconstruction = None
     if reconstruct:
@@ -135,7 +140,7 @@ def predict_plane(
             ),
             lambda fraction: share + (1 - share) * fraction,
         )
-    return PlanePredictions(reconstruction, local)
+    return PlanePredictions(reconstruction, found_here if local is None else local)
 
 
 def local_predictions(

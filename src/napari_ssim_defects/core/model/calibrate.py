@@ -1,4 +1,4 @@
-"""Calibration of a model on defect-free images, and its trial on painted defects."""
+"""Calibration of a model on defect-free images."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from operator import add
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 
 from ..common.device import choose_device
 from ..common.errors import InputError
-from ..common.progress import CalibrationProgress, drained, relayed
-from ..config import EnsembleResidual, ResidualConfig, SegmentationConfig, TrainingConfig
+from ..common.progress import CalibrationProgress, relayed
+from ..config import EnsembleResidual, ResidualConfig, TrainingConfig
 from ..detection.anomaly_score import ensemble_score, fit_ensemble, offsets
 from ..detection.predictions import predict_plane
 from ..detection.residual import score_plane
@@ -28,25 +27,18 @@ from ..patches.areas import (
     spread_over,
     training_side,
 )
-from ..patches.corruption import CORRUPTION_SEED, corrupt
 from ..patches.patch_source import fixed_patches
-from ..segmentation.regions import label_regions
-from ..segmentation.segment import prepare
 from .calibration import CalibratedResidual, CalibrationBuilder
 from .defect_model import DefectModel
 from .thresholds import ThresholdPolicy
-from .verdict import PaintedDefect
+from .trial import try_on_painted
 
-__all__ = ["GoodImages", "calibrate", "calibrate_residuals", "try_on_painted", "usual_pixels"]
+__all__ = ["GoodImages", "calibrate", "calibrate_residuals", "usual_pixels"]
 
 # Contrast about the mean, and brightness: less than the discriminator is taught to take for good.
 _LIGHTS = ((1.15, 0.0), (0.87, 0.0), (1.0, 0.1), (1.0, -0.1))
 _LIGHT_PIXELS = 750_000  # of good material, seen in each of them
 _FEW_IMAGES = 10  # fewer do not show how images differ in light (benchmarks/EXPERIMENTS.md)
-
-_TRIED_PATCHES = 64
-_DEFAULT = SegmentationConfig()
-_NEVER = -float(np.finfo(np.float32).max)  # the level of a defect that no outline touches
 
 
 def calibrate(
@@ -282,49 +274,3 @@ def _in_other_lights(pixels: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np
     mean = pixels.mean(axis=(1, 2), keepdims=True)
     for contrast, brightness in _LIGHTS:
         yield (pixels - mean) * np.float32(contrast) + mean + np.float32(brightness)
-
-
-def try_on_painted(
-    network: Autoencoder, patches: torch.Tensor, config: TrainingConfig, device: torch.device
-) -> Generator[float, None, tuple[PaintedDefect, ...]]:
-    """Paint defects into good patches, and measure up to which threshold each is found.
-
-    Found is what an outline of the default segmentation touches, as in an evaluation.
-
-    Parameters
-    ----------
-    network, config, device
-        As for `predict_plane`; an ensemble must have been calibrated.
-    patches
-        Normalised intensities, float32 of shape (N, C, S, S), on the network's device.
-
-    Yields
-    ------
-    float
-        Part that is done, in (0, 1].
-
-    Returns
-    -------
-    tuple of PaintedDefect
-        Those of the smallest area that is outlined or more; the same ones for the same patches.
-    """
-    network.eval()
-    generator = torch.Generator(patches.device).manual_seed(CORRUPTION_SEED)
-    rounds = -(-_TRIED_PATCHES // len(patches))
-    painted = []
-    for number in range(rounds):
-        corrupted, masks = corrupt(patches, generator)
-        squares = zip(corrupted.cpu().numpy(), masks[:, 0].cpu().numpy() > 0, strict=True)
-        for place, (plane, mask) in enumerate(squares, start=1):
-            steps = predict_plane(network, plane, config, config.stride, device, [config.residual])
-            residual = prepare(score_plane(plane, drained(steps), config.residual), _DEFAULT)
-            labels, count = label_regions(mask)
-            sizes = np.bincount(labels.ravel(), minlength=1)[1:]
-            levels = ndimage.maximum(residual, labels, np.arange(1, count + 1))
-            painted += [
-                PaintedDefect(int(size), max(_NEVER, float(level)))
-                for size, level in zip(sizes, levels, strict=True)
-                if size >= _DEFAULT.min_area
-            ]
-            yield (number + place / len(patches)) / rounds
-    return tuple(painted)

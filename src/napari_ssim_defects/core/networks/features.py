@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -70,14 +69,13 @@ class FeatureModel(nn.Module):
             float32 of shape (N, 1, height, width): log(1 + squared distance), less the excess of
             good material at the border, where the mirrored padding adds some distance.
         """
-        distance = self.distance(maps, height, width)
+        distance = self.distance(_described(maps)[:, :, *_places(height, width)])
         distance = distance - self.rings[_ring(distance.shape[2], distance.shape[3])]
         fine = functional.interpolate(distance, scale_factor=_STRIDE, mode="bilinear")
         return fine[:, :, :height, :width]
 
-    def distance(self, maps: Sequence[torch.Tensor], height: int, width: int) -> torch.Tensor:
-        """Return the distance of each place, float32 of shape (N, 1, H / 8, W / 8), as it is."""
-        features = _described(maps)[:, :, *_places(height, width)]
+    def distance(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the distance (N, 1, H, W) of the features (N, F, H, W) of places, as it is."""
         centred = features.flatten(2) - self.mean[:, None]
         squares = (self.whitening @ centred).square().sum(1)
         return squares.log1p().view(len(features), 1, *features.shape[2:])
@@ -116,13 +114,18 @@ def fit_features(
     float
         Fraction of the work that is done, in (0, 1].
     """
+    along_borders: list[tuple[TrainingArea, torch.Tensor]] = []
     for everywhere in (False, True):
         count = 0
         sums = torch.zeros(_FEATURES, dtype=torch.float64)
         products = torch.zeros(_FEATURES, _FEATURES, dtype=torch.float64)
         for done, area in enumerate(areas, start=1):
             for piece in _pieces(area):
-                features = _good_features(backbone, piece, everywhere)
+                described = _described(backbone(torch.as_tensor(mirrored(piece.pixels))[None]))
+                described = described[:, :, *_places(*piece.pixels.shape[1:])]
+                if len(along_borders) < _RING_PIECES and not everywhere:
+                    along_borders.append((piece, described))
+                features = described[0][:, _good_places(piece, everywhere)].T.double()
                 count += len(features)
                 sums += features.sum(0)
                 products += features.T @ features
@@ -130,17 +133,14 @@ def fit_features(
         if count:
             break
     model.fit(count, sums, products)
-    pieces = itertools.islice(itertools.chain.from_iterable(map(_pieces, areas)), _RING_PIECES)
-    _fit_rings(model, backbone, list(pieces))
+    _fit_rings(model, along_borders)
 
 
-def _fit_rings(model: FeatureModel, backbone: Backbone, pieces: Sequence[TrainingArea]) -> None:
-    """Measure the excess distance of places along a border."""
+def _fit_rings(model: FeatureModel, pieces: Sequence[tuple[TrainingArea, torch.Tensor]]) -> None:
+    """Measure the excess distance of places along a border, in pieces and their features."""
     found: list[list[torch.Tensor]] = [[] for _ in range(_RINGS)]
-    for piece in pieces:
-        size = piece.pixels.shape[1:]
-        maps = backbone(torch.as_tensor(mirrored(piece.pixels))[None])
-        distance, ring = model.distance(maps, *size)[0, 0], _ring(*_shape(*size))
+    for piece, features in pieces:
+        distance, ring = model.distance(features)[0, 0], _ring(*features.shape[2:])
         good = _good_places(piece)
         for number, distances in enumerate(found):
             distances.append(distance[(ring == number) & good])
@@ -160,13 +160,6 @@ def _pieces(area: TrainingArea) -> Iterator[TrainingArea]:
         rows = area.cut(0, top, min(top + _TILE, height))
         for left in range(0, width, _TILE):
             yield rows.cut(1, left, min(left + _TILE, width))
-
-
-def _good_features(backbone: Backbone, area: TrainingArea, everywhere: bool) -> torch.Tensor:
-    """Describe the places of an area whose pixels are all good, float64 of shape (N, F)."""
-    maps = backbone(torch.as_tensor(mirrored(area.pixels))[None])
-    features = _described(maps)[0, :, *_places(*area.pixels.shape[1:])]
-    return features[:, _good_places(area, everywhere)].T.double()
 
 
 def _good_places(area: TrainingArea, everywhere: bool = False) -> torch.Tensor:

@@ -28,7 +28,8 @@ _LAPS = 5  # of the race between number formats
 def fast_dtype(device: torch.device) -> torch.dtype:
     """Return the number format that a training step is fastest in: float32 or bfloat16.
 
-    On a GPU, bfloat16 if the hardware has it; on a CPU, the faster one in a short benchmark.
+    On a GPU, bfloat16 if the hardware has it; on a CPU that may have it, the faster
+    one in a short benchmark.
     """
     if device in _CHOSEN:
         return _CHOSEN[device]
@@ -38,6 +39,8 @@ def fast_dtype(device: torch.device) -> torch.dtype:
         return torch.bfloat16
     if device.type != "cpu":
         return torch.float32
+    if torch.backends.cpu.get_cpu_capability() == "AVX2":
+        return torch.float32  # it has no instructions for bfloat16, which takes ten times as long
     # They alternate, so that a busy moment does not affect only one of them.
     laps = [[step_time(dtype) for dtype in (torch.float32, torch.bfloat16)] for _ in range(_LAPS)]
     single, half = map(min, zip(*laps, strict=True))

@@ -94,24 +94,24 @@ class _Mixture(nn.Module):
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         padded = functional.pad(planes, (_WINDOW // 2,) * 4, mode="replicate")
-        points = _convolved(padded, self.projection) - self.centre[:, None]
         components, dimensions = self.means.shape
-        whitening = self.whitening.flatten(0, 1)  # of all components, for one matrix product
+        # A coordinate that is always 1 lets one matrix product whiten and subtract the mean, for
+        # all components at once.
+        kernels = functional.pad(self.projection, (0, 0) * 3 + (0, 1))
+        points = _convolved(padded, kernels, functional.pad(-self.centre, (0, 1), value=1.0))
         shift = self.whitening @ self.means[:, :, None]
+        whitening = torch.cat([self.whitening, -shift], dim=2).flatten(0, 1)
 
         def distances(part: torch.Tensor) -> torch.Tensor:
-            whitened = (whitening @ part).unflatten(0, (components, dimensions))
-            squares: torch.Tensor = (whitened - shift).square_()
+            squares = (whitening @ part).square_().view(components, dimensions, -1)
             return squares.sum(1)
 
-        likelihood = torch.cat(
-            [
-                (self.constants[:, None] - 0.5 * distances(part)).logsumexp(0)
-                for plane in points
-                for part in plane.split(_AT_ONCE, dim=1)
-            ]
-        )
-        improbability = torch.logsumexp(self.constants, dim=0) - likelihood
+        improbability = torch.cat([
+            torch.cat([distances(part) for part in plane.split(_AT_ONCE, dim=1)], dim=1)
+            .mul_(-0.5).add_(self.constants[:, None]).logsumexp(0).neg_()
+            for plane in points
+        ])  # fmt: skip
+        improbability += torch.logsumexp(self.constants, dim=0)
         return improbability.reshape(len(planes), 1, *planes.shape[2:])
 
     def fit(self, neighbourhoods: torch.Tensor, generator: torch.Generator) -> Iterator[float]:
@@ -137,11 +137,11 @@ class _Mixture(nn.Module):
         self.constants.copy_(constants)
 
 
-def _convolved(planes: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
+def _convolved(planes: torch.Tensor, kernels: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Convolve planes (N, C, H, W) with kernels (D, C, 7, 7); returns (N, D, pixels)."""
     if _convolves_exactly(planes.device):
-        return functional.conv2d(planes, kernels).flatten(2)
-    return kernels.flatten(1) @ functional.unfold(planes, _WINDOW)
+        return functional.conv2d(planes, kernels, bias).flatten(2)
+    return kernels.flatten(1) @ functional.unfold(planes, _WINDOW) + bias[:, None]
 
 
 def _convolves_exactly(device: torch.device) -> bool:
@@ -246,20 +246,28 @@ def _expectation_maximisation(
     means = points[torch.randperm(count, generator=generator)[:components]]
     if len(means) < components:  # hardly any pixels: several components start from one
         means = means.repeat(-(-components // len(means)), 1)[:components]
-    shares = functional.one_hot(torch.cdist(points, means).argmin(1), components).double()
+    shares = functional.one_hot(torch.cdist(points, means).argmin(1), components).double().T
     regular = torch.diag(noise + _REGULAR)
+    # Moments and distances are sums over the products of any two coordinates, which stay the same.
+    points = points.T.contiguous()
+    row, column = torch.triu_indices(dimensions, dimensions)
+    products = points[row] * points[column]
+    once = torch.where(row == column, 1.0, 2.0)  # that of two coordinates stands for both orders
     for iteration in range(_ITERATIONS):
-        mass = shares.sum(0) + 1e-10
-        means = shares.T @ points / mass[:, None]
-        moments = torch.stack([(share[:, None] * points).T @ points for share in shares.T])
-        covariances = moments / mass[:, None, None] - means[:, :, None] * means[:, None, :]
+        mass = shares.sum(1, keepdim=True) + 1e-10
+        means = shares @ points.T / mass
+        moments = points.new_empty(components, dimensions, dimensions)
+        moments[:, row, column] = moments[:, column, row] = (products @ shares.T).T / mass
+        covariances = moments - means[:, :, None] * means[:, None, :]
         whitening = torch.linalg.inv(torch.linalg.cholesky(covariances + regular))
-        constants = (mass / mass.sum()).log() + whitening.diagonal(dim1=1, dim2=2).log().sum(1)
+        constants = (mass[:, 0] / mass.sum()).log()
+        constants += whitening.diagonal(dim1=1, dim2=2).log().sum(1)
         constants -= 0.5 * dimensions * math.log(2 * math.pi)
-        distances = torch.stack([
-            ((points - mean) @ factor.T).square().sum(1)
-            for mean, factor in zip(means, whitening, strict=True)
-        ], dim=1)  # fmt: skip
-        shares = torch.softmax(constants - 0.5 * distances, dim=1)
+        precision = whitening.mT @ whitening
+        linear = (precision @ means[:, :, None])[:, :, 0]
+        distances = (precision[:, row, column] * once) @ products
+        distances -= 2 * linear @ points
+        distances += (linear * means).sum(1, keepdim=True)
+        shares = torch.softmax(constants[:, None] - 0.5 * distances, dim=0)
         yield (iteration + 1) / _ITERATIONS
     return means, whitening, constants

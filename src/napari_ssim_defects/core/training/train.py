@@ -23,8 +23,9 @@ from ..config import AugmentationConfig, TrainingConfig
 from ..detection.anomaly_score import weighted_by_skill
 from ..images.intensity import IntensityRange, odd_intensities
 from ..images.planes import ImageLike, Planes, bit_depth
-from ..model.calibrate import GoodImages, calibrate_residuals, try_on_painted, usual_pixels
+from ..model.calibrate import GoodImages, calibrate_residuals, usual_pixels
 from ..model.defect_model import DefectModel
+from ..model.trial import try_on_painted
 from ..networks.alexnet import AlexNetFeatures
 from ..networks.autoencoder import Autoencoder, initialise
 from ..networks.backbone import BackboneFeatures
@@ -313,7 +314,9 @@ def _finished_model(
     warnings = _warnings(trainer, reconstruction_skill, stopped)
     for text in warnings:
         yield TrainingNotice(text)
-    skills = yield from relayed(validation.skills(network), partial(PreparationProgress, TRIAL))
+    skills, squares = yield from relayed(
+        validation.skills(network), partial(PreparationProgress, TRIAL)
+    )
     weighted = weighted_by_skill(trainer.config.residual, reconstruction_skill, skills)
     config = trainer.config.replace(residual=weighted, augmentation=augmentation)
     own, *others = yield from calibrate_residuals(
@@ -321,7 +324,7 @@ def _finished_model(
     )
     config = config.replace(residual=own.residual)  # an ensemble has levels by now
     painted = yield from relayed(
-        try_on_painted(network, validation.patches, config, trainer.device),
+        try_on_painted(network, validation.patches, config, trainer.device, squares),
         lambda _: CalibrationProgress(1.0),
     )
     return DefectModel(

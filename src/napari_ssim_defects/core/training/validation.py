@@ -18,9 +18,10 @@ from ..detection.predictions import PlanePredictions, local_predictions, needed_
 from ..detection.reconstruction import reconstructor
 from ..detection.residual import residual_map, residual_maps
 from ..images.tiles import Box
+from ..model.trial import PaintedSquare, painted_squares
 from ..networks.autoencoder import Autoencoder
 from ..networks.precision import autocast
-from ..patches.corruption import CORRUPTION_SEED, corrupt
+from ..patches.corruption import corrupt
 from ..patches.patch_source import split_patches
 from .losses import Criterion, training_loss
 from .messages import TrainingPreview
@@ -95,7 +96,9 @@ class Validation:
         skill = 1 - self._loss_of(outputs) / self._flat_loss
         return skill if math.isfinite(skill) else -1.0
 
-    def skills(self, network: Autoencoder) -> Generator[float, None, dict[SimpleResidual, float]]:
+    def skills(
+        self, network: Autoencoder
+    ) -> Generator[float, None, tuple[dict[SimpleResidual, float], list[PaintedSquare]]]:
         """Measure how well each local member of an ensemble separates corruptions from good pixels.
 
         Yields
@@ -105,39 +108,38 @@ class Validation:
 
         Returns
         -------
-        dict
+        skills
             Areas under the ROC curve, in [0, 1]; 0.5: not at all. Empty for other residuals.
+        squares
+            What they were measured on; none for other residuals.
         """
         members = [
             member for member in parts(self.config.residual) if isinstance(member, LocalResidual)
         ]
         if self.config.residual.kind != "rarity" or not members:
-            return {}
-        network.eval()
-        device = self.patches.device
+            return {}, []
         kinds = needed_predictions(members)[1]
-        generator = torch.Generator(device).manual_seed(CORRUPTION_SEED)
         found: dict[SimpleResidual, list[npt.NDArray[np.float32]]] = {
             member: [] for member in members
         }
-        masks = []
-        rounds = -(-_CORRUPTED // len(self.patches))
-        for number in range(rounds):
-            corrupted, mask = corrupt(self.patches, generator)
-            masks.append(mask[:, 0, ::_EVERY, ::_EVERY].cpu().numpy() > 0)
-            for place, patch in enumerate(corrupted.cpu().numpy(), start=1):
-                whole = Box(0, 0, *patch.shape[1:])
-                local = local_predictions(network, kinds, patch, whole, device)
-                predictions = PlanePredictions(None, dict(zip(kinds, local, strict=True)))
-                for member, residuals in found.items():
-                    residual = residual_maps(patch, predictions, member)[0]
-                    residuals.append(residual[::_EVERY, ::_EVERY])
-                yield (number + place / len(corrupted)) / rounds
-        truth = np.concatenate(masks).ravel()
+        squares = []
+        for square in painted_squares(
+            network, self.patches, kinds, _CORRUPTED, self.patches.device
+        ):
+            squares.append(square)
+            predictions = PlanePredictions(None, square.local)
+            for member, residuals in found.items():
+                residual = residual_maps(square.pixels, predictions, member)[0]
+                residuals.append(residual[::_EVERY, ::_EVERY])
+            yield min(1.0, len(squares) / _CORRUPTED)
+        truth = np.stack([square.mask[::_EVERY, ::_EVERY] for square in squares]).ravel()
         if truth.all() or not truth.any():
-            return dict.fromkeys(members, 0.5)
+            return dict.fromkeys(members, 0.5), squares
         every = {member: np.stack(residuals).ravel() for member, residuals in found.items()}
-        return {member: area_below_roc(each[truth], each[~truth]) for member, each in every.items()}
+        skills = {
+            member: area_below_roc(each[truth], each[~truth]) for member, each in every.items()
+        }
+        return skills, squares
 
     def warnings(self, skill: float) -> tuple[str, ...]:
         """Return warnings about a network of this `reconstruction_skill`."""

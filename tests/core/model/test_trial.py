@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from napari_ssim_defects.core.common.progress import drained
+from napari_ssim_defects.core.detection.predictions import needed_predictions
 from napari_ssim_defects.core.evaluation.scores import Evaluator
-from napari_ssim_defects.core.model.calibrate import try_on_painted
+from napari_ssim_defects.core.model import trial
+from napari_ssim_defects.core.model.trial import painted_squares, try_on_painted
 from napari_ssim_defects.core.patches.corruption import CORRUPTION_SEED, corrupt
 from napari_ssim_defects.core.segmentation.segment import segment
 
@@ -41,3 +43,15 @@ def test_a_painted_defect_is_found_up_to_its_level(grey_model):
 def test_the_trial_is_the_same_each_time(grey_model):
     patches = torch.rand(8, 1, 64, 64, generator=torch.Generator().manual_seed(3))
     assert _tried(grey_model, patches) == _tried(grey_model, patches)
+
+
+@pytest.mark.filterwarnings("ignore:Intensities")
+def test_what_is_known_of_painted_squares_is_not_computed_again(grey_model, monkeypatch):
+    patches = torch.rand(8, 1, 64, 64, generator=torch.Generator().manual_seed(3))
+    expected = _tried(grey_model, patches)
+    kinds = needed_predictions([grey_model.config.residual])[1]
+    cpu = torch.device("cpu")
+    known = list(painted_squares(grey_model.network, patches, kinds, 100, cpu))
+    monkeypatch.setattr(trial, "local_predictions", lambda *_: pytest.fail("computed again"))
+    steps = try_on_painted(grey_model.network, patches, grey_model.config, cpu, known)
+    assert drained(steps) == expected
