@@ -74,18 +74,38 @@ def no_preferences_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 @pytest.fixture
-def viewer() -> Any:
-    """A viewer without a window; modules that need one override this."""
+def viewer(request: pytest.FixtureRequest) -> Any:
+    """A viewer without a window; one with a window where a test uses make_napari_viewer."""
     from napari.components import ViewerModel
 
+    if "make_napari_viewer" in request.fixturenames:
+        return request.getfixturevalue("make_napari_viewer")()
     return ViewerModel()
 
 
 @pytest.fixture
+def docked(viewer: Any) -> Callable[..., Any]:
+    """Put a widget into the window of the viewer, which is shown if asked for."""
+
+    def dock(widget: Any, *, show: bool = False) -> Any:
+        viewer.window.add_dock_widget(widget, name="SSIM defects")
+        if show:
+            viewer.window._qt_window.show()
+        return widget
+
+    return dock
+
+
+@pytest.fixture
 def controller(viewer: Any, qtbot: Any) -> Iterator[Any]:
-    from napari_ssim_defects.plugin.controllers.panel_controller import Controller
+    from napari.components import ViewerModel
+
+    from napari_ssim_defects.plugin.controllers.panel_controller import Controller, controller_of
     from napari_ssim_defects.plugin.state.panel_state import PanelState
 
+    if type(viewer) is not ViewerModel:
+        yield controller_of(viewer)  # which ends with the window
+        return
     controller = Controller(viewer, PanelState(config=TINY))
     yield controller
     controller.close()

@@ -32,15 +32,7 @@ PHASES = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def viewer(make_napari_viewer):
-    """A viewer with a window."""
-    return make_napari_viewer()
-
-
-@pytest.fixture
-def controller(viewer):
-    return controller_of(viewer)
+pytestmark = pytest.mark.usefixtures("make_napari_viewer")  # a window
 
 
 @pytest.fixture

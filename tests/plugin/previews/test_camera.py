@@ -7,18 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.plugin.previews.camera import canvas_size
 
-
-@pytest.fixture
-def viewer(make_napari_viewer: Any) -> Any:
-    return make_napari_viewer()
-
-
-@pytest.fixture
-def controller(viewer: Any) -> Any:
-    return controller_of(viewer)
+pytestmark = pytest.mark.usefixtures("make_napari_viewer")  # a window
 
 
 def camera(viewer: Any) -> Any:

@@ -22,21 +22,11 @@ from qtpy.QtWidgets import (
 
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.io.writers.ome_tiff import write_ome_tiff
-from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.plugin.jobs.jobs import Fraction
 from napari_ssim_defects.plugin.jobs.runner import Runner
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 
-
-@pytest.fixture
-def viewer(make_napari_viewer):
-    """A viewer with a window."""
-    return make_napari_viewer()
-
-
-@pytest.fixture
-def controller(viewer):
-    return controller_of(viewer)
+pytestmark = pytest.mark.usefixtures("make_napari_viewer")  # a window
 
 
 @pytest.fixture

@@ -9,19 +9,10 @@ from qtpy.QtCore import QCoreApplication, QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QScrollArea, QWidget
 
-from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 from napari_ssim_defects.plugin.views.plots.histogram_plot import HistogramPlot
 
-
-@pytest.fixture
-def viewer(make_napari_viewer: Any) -> Any:
-    return make_napari_viewer()
-
-
-@pytest.fixture
-def controller(viewer: Any) -> Any:
-    return controller_of(viewer)
+pytestmark = pytest.mark.usefixtures("make_napari_viewer")  # a window
 
 
 @pytest.fixture

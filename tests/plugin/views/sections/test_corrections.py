@@ -19,22 +19,12 @@ from napari_ssim_defects.plugin.views.sections.region_table import RegionTableVi
 MARKED = "Marked"
 
 
-@pytest.fixture
-def viewer(make_napari_viewer: Any) -> Any:
-    return make_napari_viewer()
+pytestmark = pytest.mark.usefixtures("make_napari_viewer")  # a window
 
 
 @pytest.fixture
-def controller(viewer: Any) -> Any:
-    return controller_of(viewer)
-
-
-@pytest.fixture
-def view(viewer: Any, controller: Any) -> RegionTableView:
-    view = RegionTableView(controller)
-    viewer.window.add_dock_widget(view, name="regions")
-    viewer.window._qt_window.show()
-    return view
+def view(controller: Any, docked: Any) -> RegionTableView:
+    return docked(RegionTableView(controller), show=True)
 
 
 @pytest.fixture

@@ -7,27 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.plugin.views.sections.evaluate import EvaluateView
 
 MASK = np.eye(96, 80, dtype=np.uint8) * 255
 
 
-@pytest.fixture
-def viewer(make_napari_viewer: Any) -> Any:
-    return make_napari_viewer()
+pytestmark = pytest.mark.usefixtures("make_napari_viewer")  # a window
 
 
 @pytest.fixture
-def controller(viewer: Any) -> Any:
-    return controller_of(viewer)
-
-
-@pytest.fixture
-def view(viewer: Any, controller: Any) -> EvaluateView:
-    view = EvaluateView(controller)
-    viewer.window.add_dock_widget(view, name="evaluate")
-    return view
+def view(controller: Any, docked: Any) -> EvaluateView:
+    return docked(EvaluateView(controller))
 
 
 @pytest.mark.parametrize(

@@ -10,25 +10,14 @@ import pytest
 import tifffile
 from napari.layers._source import layer_source
 
-from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.plugin.views.sections.export import ExportView
 
-
-@pytest.fixture
-def viewer(make_napari_viewer: Any) -> Any:
-    return make_napari_viewer()
+pytestmark = pytest.mark.usefixtures("make_napari_viewer")  # a window
 
 
 @pytest.fixture
-def controller(viewer: Any) -> Any:
-    return controller_of(viewer)
-
-
-@pytest.fixture
-def view(viewer: Any, controller: Any) -> ExportView:
-    view = ExportView(controller)
-    viewer.window.add_dock_widget(view, name="export")
-    return view
+def view(controller: Any, docked: Any) -> ExportView:
+    return docked(ExportView(controller))
 
 
 def rows(view: ExportView) -> list[str]:

@@ -6,26 +6,15 @@ import pytest
 from qtpy.QtWidgets import QLabel
 
 from napari_ssim_defects.core.config import TrainingConfig
-from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.plugin.hooks import sample_data
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 
-
-@pytest.fixture
-def viewer(make_napari_viewer):
-    return make_napari_viewer()
+pytestmark = pytest.mark.usefixtures("make_napari_viewer")  # a window
 
 
 @pytest.fixture
-def controller(viewer):
-    return controller_of(viewer)
-
-
-@pytest.fixture
-def panel(viewer, controller):
-    panel = DefectPanel(viewer)
-    viewer.window.add_dock_widget(panel, name="SSIM defects")
-    return panel
+def panel(viewer, docked):
+    return docked(DefectPanel(viewer))
 
 
 def texts(view):

@@ -10,7 +10,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_ssim_defects.io.writers.tables import REGION_COLUMNS
-from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.plugin.state.panel_state import RegionTable
 from napari_ssim_defects.plugin.views.sections.region_table import RegionModel, RegionTableView
 
@@ -109,16 +108,8 @@ def viewer(make_napari_viewer: Any) -> Any:
 
 
 @pytest.fixture
-def controller(viewer: Any) -> Any:
-    return controller_of(viewer)
-
-
-@pytest.fixture
-def view(viewer: Any, controller: Any) -> RegionTableView:
-    view = RegionTableView(controller)
-    viewer.window.add_dock_widget(view, name="regions")
-    viewer.window._qt_window.show()
-    return view
+def view(controller: Any, docked: Any) -> RegionTableView:
+    return docked(RegionTableView(controller), show=True)
 
 
 @pytest.fixture

@@ -12,22 +12,12 @@ from napari_ssim_defects.plugin.controllers.panel_controller import controller_o
 from napari_ssim_defects.plugin.views.plots.threshold_slider import ThresholdSlider
 from napari_ssim_defects.plugin.views.sections.segment import SegmentView
 
-
-@pytest.fixture
-def viewer(make_napari_viewer: Any) -> Any:
-    return make_napari_viewer()
+pytestmark = pytest.mark.usefixtures("make_napari_viewer")  # a window
 
 
 @pytest.fixture
-def controller(viewer: Any) -> Any:
-    return controller_of(viewer)
-
-
-@pytest.fixture
-def view(viewer: Any, controller: Any) -> SegmentView:
-    view = SegmentView(controller)
-    viewer.window.add_dock_widget(view, name="segment")
-    return view
+def view(controller: Any, docked: Any) -> SegmentView:
+    return docked(SegmentView(controller))
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_ssim_defects.core.config import SegmentationConfig
-from napari_ssim_defects.plugin.controllers.panel_controller import controller_of
 from napari_ssim_defects.plugin.controllers.region_table import RegionTableController
 from napari_ssim_defects.plugin.layers.region_pictures import region_picture
 from napari_ssim_defects.plugin.state.panel_state import RegionTable
@@ -20,22 +19,12 @@ from napari_ssim_defects.plugin.views.widgets.gallery import GalleryModel
 TEXT, TIP = Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole
 
 
-@pytest.fixture
-def viewer(make_napari_viewer: Any) -> Any:
-    return make_napari_viewer()
+pytestmark = pytest.mark.usefixtures("make_napari_viewer")  # a window
 
 
 @pytest.fixture
-def controller(viewer: Any) -> Any:
-    return controller_of(viewer)
-
-
-@pytest.fixture
-def panel(viewer: Any, controller: Any) -> DefectPanel:
-    panel = DefectPanel(viewer)
-    viewer.window.add_dock_widget(panel, name="SSIM defects")
-    viewer.window._qt_window.show()
-    return panel
+def panel(viewer: Any, docked: Any) -> DefectPanel:
+    return docked(DefectPanel(viewer), show=True)
 
 
 def squares(*values: int) -> np.ndarray:
