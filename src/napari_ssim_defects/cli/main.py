@@ -26,14 +26,10 @@ __all__ = ["main", "show_results"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     try:
-        commands = {
-            "train": _train, "detect": _detect, "run": _run, "evaluate": _evaluate,
-            "calibrate": _calibrate, "info": _info
-        }  # fmt: skip
         options = argument_parser().parse_args(arguments)
         if options.command == "demo":
             return _demo(options)
-        result = commands[options.command](options)
+        result = _result(options)
         result.print(as_json=options.json)
         return result.status
     except InputError as error:
@@ -54,41 +50,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _train(options: argparse.Namespace) -> CommandResult:
-    from .train import run_train
+def _result(options: argparse.Namespace) -> CommandResult:
+    """Carry out a command but for the demo; each imports what it needs only now."""
+    if options.command == "train":
+        from .train import run_train
 
-    result = run_train(training_recipe(options), options.output, resume=options.resume)
-    if result.values["stopped"] or result.values["share_of_training"] < 1:
-        text = f"{result.text} The same command with --resume goes on with the training."
-        return replace(result, text=text)
-    return result
+        result = run_train(training_recipe(options), options.output, resume=options.resume)
+        if result.values["stopped"] or result.values["share_of_training"] < 1:
+            hint = "The same command with --resume goes on with the training."
+            return replace(result, text=f"{result.text} {hint}")
+        return result
+    if options.command == "detect":
+        from .detect import run_detect
 
+        return run_detect(detection_recipe(options), options.model, overwrite=options.overwrite)
+    if options.command == "run":
+        from .run import run_recipe
 
-def _detect(options: argparse.Namespace) -> CommandResult:
-    from .detect import run_detect
+        return run_recipe(
+            options.recipe, options.device, options.cluster, overwrite=options.overwrite
+        )
+    if options.command == "evaluate":
+        from .evaluate import run_evaluate
 
-    return run_detect(detection_recipe(options), options.model, overwrite=options.overwrite)
+        return run_evaluate(options)
+    if options.command == "calibrate":
+        from .calibrate import run_calibrate
 
-
-def _run(options: argparse.Namespace) -> CommandResult:
-    from .run import run_recipe
-
-    return run_recipe(options.recipe, options.device, options.cluster, overwrite=options.overwrite)
-
-
-def _evaluate(options: argparse.Namespace) -> CommandResult:
-    from .evaluate import run_evaluate
-
-    return run_evaluate(options)
-
-
-def _calibrate(options: argparse.Namespace) -> CommandResult:
-    from .calibrate import run_calibrate
-
-    return run_calibrate(options)
-
-
-def _info(options: argparse.Namespace) -> CommandResult:
+        return run_calibrate(options)
     from .info import run_info
 
     return run_info(options.model)

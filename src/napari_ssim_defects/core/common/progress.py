@@ -30,26 +30,14 @@ class PreparationProgress:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationProgress:
-    """Progress of the calibration on defect-free images after the training.
-
-    Attributes
-    ----------
-    fraction
-        Part that is done, in [0, 1].
-    """
+    """Part, in [0, 1], of the calibration on defect-free images after the training."""
 
     fraction: float
 
 
 @dataclass(frozen=True, slots=True)
 class DetectionProgress:
-    """Progress of the detection in an image.
-
-    Attributes
-    ----------
-    fraction
-        Part of all planes that is done, in [0, 1].
-    """
+    """Part, in [0, 1], of all planes of an image that is done."""
 
     fraction: float
 

@@ -383,12 +383,9 @@ def detection_line(model: Path, recipe: DetectionRecipe) -> str:
     words = ["napari-ssim-defects", "detect", str(model), *map(str, recipe.images)]
     words += ["-o", str(recipe.folder)]
     words += ["--threshold", "auto" if recipe.threshold is None else str(recipe.threshold)]
-    if recipe.residual is not None:
-        words += ["--residual", recipe.residual]
-    if recipe.stride is not None:
-        words += ["--stride", str(recipe.stride)]
-    if recipe.roi is not None:
-        words += ["--roi", str(recipe.roi)]
+    for name in ("residual", "stride", "roi"):
+        if (value := getattr(recipe, name)) is not None:
+            words += [f"--{name}", str(value)]
     for name, value in _decisive(recipe.segmentation).items():
         option = name.replace("_", "-")
         if isinstance(value, bool):
