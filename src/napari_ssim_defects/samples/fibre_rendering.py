@@ -284,13 +284,6 @@ def random_fibres(rng: np.random.Generator, shape: tuple[int, int]) -> list[Fibr
     Fibres are a homogeneous, isotropic line process, so that images of every shape show the
     same density of fibres.
 
-    Parameters
-    ----------
-    rng
-        Source of randomness.
-    shape
-        (H, W) of the image.
-
     Returns
     -------
     list of Fibre

@@ -102,13 +102,7 @@ class Bands:
 
 
 class Lines:
-    """Means by filters along rows and columns of images that are padded at their border.
-
-    Parameters
-    ----------
-    window, images
-        As for `Bands`.
-    """
+    """Means by filters along rows and columns of images that are padded at their border."""
 
     def __init__(self, window: Window, images: torch.Tensor) -> None:
         n, c, self._height, self._width = images.shape

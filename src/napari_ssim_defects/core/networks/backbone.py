@@ -137,11 +137,6 @@ class BackboneFeatures(nn.Module):
     The stages of EfficientNet-Lite0 up to a stride of 8: like the three convolutions of AlexNet
     that the paper takes, the first layers of a network trained to classify photographs
     (section 4.2).
-
-    Parameters
-    ----------
-    weights
-        As for `Backbone.load_pretrained`.
     """
 
     def __init__(self, weights: Mapping[str, torch.Tensor]) -> None:

@@ -43,11 +43,6 @@ class TextureModel(nn.Module):
     The means of several channels over the neighbourhood are used too: the colours of most
     materials vary so much less than their brightness that no principal component shows them.
 
-    Parameters
-    ----------
-    channels
-        Number of image channels C.
-
     References
     ----------
     Böttger and Ulrich: Real-time texture error detection on textured surfaces with compressed

@@ -128,11 +128,6 @@ class RegionSums:
     """Measures the regions of a label image that comes in strips of rows, from top to bottom.
 
     The result does not depend on how the image is cut into strips.
-
-    Parameters
-    ----------
-    count
-        Largest number of a region.
     """
 
     def __init__(self, count: int) -> None:

@@ -101,11 +101,6 @@ class Validation:
     ) -> Generator[float, None, tuple[dict[SimpleResidual, float], list[PaintedSquare]]]:
         """Measure how well each local member of an ensemble separates corruptions from good pixels.
 
-        Yields
-        ------
-        float
-            Part that is done, in (0, 1].
-
         Returns
         -------
         skills

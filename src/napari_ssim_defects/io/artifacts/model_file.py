@@ -96,11 +96,6 @@ def write_model(model: DefectModel, path: str | os.PathLike[str]) -> None:
 def read_model(path: str | os.PathLike[str]) -> DefectModel:
     """Read a model file.
 
-    Parameters
-    ----------
-    path
-        A file that `write_model` wrote; anything else is refused.
-
     Raises
     ------
     InputError

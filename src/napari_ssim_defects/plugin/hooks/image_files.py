@@ -37,11 +37,6 @@ def read_results(path: str | Sequence[str]) -> list[LayerData]:
     path
         One or more TIFF files. napari's own reader leaves out scale and units.
 
-    Returns
-    -------
-    list of tuple
-        Data, properties and type of a layer for each file.
-
     Raises
     ------
     InputError

@@ -53,15 +53,6 @@ def region_features(regions: Sequence[tuple[int, Region]], ndim: int, spacing: S
     The columns are those of ``regions.csv``, but for ``image``; ``label`` is called ``index``, by
     which napari knows which row belongs to which label. Single images have no ``plane``, and
     layers without units none of the columns that are in units.
-
-    Parameters
-    ----------
-    regions
-        Number of the plane, and measurements, of each region.
-    ndim
-        Number of axes of the layer.
-    spacing
-        Size (y, x) of a pixel and its unit.
     """
     size, unit = spacing
     rows = [

@@ -120,27 +120,13 @@ class ThresholdSlider(QWidget):
     def set_reference_histogram(
         self, counts: ArrayLike | None, edges: ArrayLike | None = None
     ) -> None:
-        """Show the histogram of defect-free images behind, scaled to as many pixels.
-
-        Parameters
-        ----------
-        counts, edges
-            As for ``set_histogram``; the bins need not be the same.
-        """
+        """Show the histogram of defect-free images behind, scaled to as many pixels."""
         self._plot.reference = _histogram(counts, edges)
         self._plot.forget_paths()
         self._show_value()
 
     def set_marker(self, value: float | None, text: str = "") -> None:
-        """Mark a value, such as the calibrated threshold, with a dashed line.
-
-        Parameters
-        ----------
-        value
-            The value, or None for no marker.
-        text
-            What is written beside it and in its tooltip.
-        """
+        """Mark a value, such as the calibrated threshold, with a dashed line."""
         self._plot.marker = None if value is None or not math.isfinite(value) else float(value)
         self._plot.marker_text = text
         self._plot.update()
