@@ -34,7 +34,7 @@ from napari_ssim_defects.io.artifacts.recipe import (
     write_recipe,
 )
 from napari_ssim_defects.io.files import pyramid
-from napari_ssim_defects.io.files.scratch import ScratchPyramid, scratch_folder
+from napari_ssim_defects.io.files.pyramid import ScratchPyramid, scratch_folder
 from napari_ssim_defects.io.files.spatial import SpatialMetadata
 from napari_ssim_defects.io.writers.figures import write_curves
 from napari_ssim_defects.io.writers.imagej import write_imagej_tiff

@@ -18,8 +18,7 @@ from napari_ssim_defects.core.config import SegmentationConfig
 from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.core.segmentation.segment import segment
 from napari_ssim_defects.io.files import pyramid
-from napari_ssim_defects.io.files.pyramid import halved
-from napari_ssim_defects.io.files.scratch import ScratchPyramid
+from napari_ssim_defects.io.files.pyramid import ScratchPyramid, halved
 from napari_ssim_defects.scale import residual_store
 from napari_ssim_defects.scale.block_detection import outline_blocks
 from napari_ssim_defects.scale.lazy import lazy_residual

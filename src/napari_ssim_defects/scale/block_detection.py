@@ -18,8 +18,7 @@ from ..core.model.defect_model import DefectModel
 from ..core.segmentation.regions import Region, RegionsFound, RegionSums
 from ..core.segmentation.segment import Segmented
 from ..io.files.atomic import ensure_folder
-from ..io.files.pyramid import BLOCK
-from ..io.files.scratch import ScratchPyramid
+from ..io.files.pyramid import BLOCK, ScratchPyramid
 from .lazy import LabelImage, segment_in_blocks
 from .residual_store import ResidualStore
 

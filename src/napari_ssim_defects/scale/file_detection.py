@@ -24,7 +24,7 @@ from ..core.model.defect_model import DefectModel
 from ..core.segmentation.regions import Region, RegionsFound, measure_plane
 from ..core.segmentation.segment import segment_planes
 from ..io.artifacts.recipe import DetectionSettings
-from ..io.files.scratch import scratch_folder
+from ..io.files.pyramid import scratch_folder
 from ..io.images.checks import as_grey, is_grey
 from ..io.images.image_file import ImageFile, inspected_area, open_image
 from ..io.readers.raster import has_palette

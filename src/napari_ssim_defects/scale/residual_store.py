@@ -30,7 +30,7 @@ from ..core.images.tiles import Box
 from ..core.model.defect_model import DefectModel
 from ..io.files.atomic import open_checked
 from ..io.files.errors import write_problem
-from ..io.files.scratch import ScratchPyramid
+from ..io.files.pyramid import ScratchPyramid
 from .lazy import prepare_model
 from .plane_steps import Index, PlaneSteps, Tile
 

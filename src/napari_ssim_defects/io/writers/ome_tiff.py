@@ -17,8 +17,18 @@ from ...core.common.array_checks import plain_array
 from ...core.common.errors import InputError
 from ...core.images.planes import ImageLike
 from ..files.atomic import atomic_path, open_checked
-from ..files.pyramid import BLOCK, Stored, blocks, halved, level_shape, levels, read_level, storable
-from ..files.scratch import scratch_array, scratch_folder
+from ..files.pyramid import (
+    BLOCK,
+    Stored,
+    blocks,
+    halved,
+    level_shape,
+    levels,
+    read_level,
+    scratch_array,
+    scratch_folder,
+    storable,
+)
 from ..files.spatial import DEFAULT_AXES, SpatialMetadata, converted, unit_symbol
 from ..readers.tiff import read_tiff
 

@@ -404,7 +404,7 @@ def outline_regions(
     large: LargeResidual, threshold: float, config: SegmentationConfig
 ) -> Generator[Fraction, None, LargeLabels]:
     """Outline and measure the regions of a residual, and keep their labels on disk."""
-    from ...io.files.scratch import ScratchPyramid
+    from ...io.files.pyramid import ScratchPyramid
     from ...scale.block_detection import outline_blocks
 
     folder = LastingFolder(large.folder.path.parent)

@@ -22,7 +22,7 @@ from .provenance import provenance
 if TYPE_CHECKING:
     from ...core.images.planes import ImageLike
     from ...core.segmentation.regions import Region
-    from ...io.files.scratch import ScratchPyramid
+    from ...io.files.pyramid import ScratchPyramid
     from ...scale.residual_store import ResidualStore
 
 __all__ = [
