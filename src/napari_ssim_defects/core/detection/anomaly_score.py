@@ -32,7 +32,8 @@ _SKILLS = {"discriminator": (0.8, 0.92), "features": (0.5, 0.6), "texture": (0.5
 _RECONSTRUCTION_SKILLS = (0.5, 1.0)
 _LOWEST = 0.1  # part of the pixels that is good in any image
 _USUAL = -math.log10(1 - _LOWEST)  # score that they stay below
-_LARGEST_OFFSET = 2.0
+_LARGEST_OFFSET = 2.0  # of an excess that is subtracted: another material stays rare
+_FOREIGN_EXCESS = 4.0  # of the features; good images of the same material have at most 3.4
 _MOST = 10.0  # largest score of a member: beyond, its tail is a guess
 _SHIFT = 0.3  # the score of every second good pixel: below it, differences mean nothing
 _SAMPLE = 50_000  # pixels of a quantile
@@ -107,8 +108,8 @@ def offsets(maps: Sequence[npt.NDArray[np.float32]], config: EnsembleResidual) -
 
     Images of the same material differ slightly as a whole: in light, focus, angle. Then good pixels
     too are rarer than those of the training images. One pixel in ten should have a score below
-    0.046, because at least so many are good in any image. The excess above that is subtracted from
-    all pixels.
+    0.046, because at least so many are good in any image. Up to 2 of the excess above that is
+    subtracted from all pixels, so an image of another material stays rare.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def offsets(maps: Sequence[npt.NDArray[np.float32]], config: EnsembleResidual) -
     Returns
     -------
     tuple of float
-        Excess per member, in [0, 2], so that an image of another material stays rare.
+        Excess per member, in [0, 30].
     """
     found = []
     for residual, member in zip(maps, config.members, strict=True):
@@ -130,15 +131,15 @@ def offsets(maps: Sequence[npt.NDArray[np.float32]], config: EnsembleResidual) -
         if values.size:
             lowest = np.quantile(values[:: max(1, values.size // _SAMPLE)], _LOWEST)
             offset = float(anomaly_score(np.full(1, lowest, np.float32), member.levels)[0]) - _USUAL
-        found.append(min(max(0.0, offset), _LARGEST_OFFSET))
+        found.append(max(0.0, offset))
     return tuple(found)
 
 
 def looks_foreign(excess: Sequence[float], config: ResidualConfig) -> bool:
     """Whether an image as a whole is unlike the good images, to the pretrained features.
 
-    Then nine in ten of its pixels are rarer than one good pixel in a hundred. Of five data sets
-    no image is, and every image of another of these materials (benchmarks/EXPERIMENTS.md).
+    Then nine in ten of its pixels are rarer than one good pixel in ten thousand. Of five data sets
+    no image is, and nearly every image of another of these materials (benchmarks/EXPERIMENTS.md).
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ def looks_foreign(excess: Sequence[float], config: ResidualConfig) -> bool:
         The residual.
     """
     return config.kind == "rarity" and any(
-        member.residual.kind == "features" and each >= _LARGEST_OFFSET
+        member.residual.kind == "features" and each >= _FOREIGN_EXCESS
         for member, each in zip(config.members, excess, strict=False)  # it may not be known yet
     )
 
@@ -274,14 +275,13 @@ def _together(
 ) -> npt.NDArray[np.float32]:
     """Return the weighted geometric mean of the scores, shifted by 0.3.
 
-    The excess of the whole image is subtracted from each first. One member alone cannot decide: a
-    place that is rare in all members counts for more than one that is very rare in one of them.
+    Up to 2 of the excess of the whole image is subtracted from each first. One member alone cannot
+    decide: a place that is rare in all members counts for more than one that is very rare in one.
     """
     total = np.zeros_like(maps[0])
     for found, member, offset in zip(maps, config.members, excess, strict=True):
-        rare = (anomaly_score(found, member.levels).clip(max=_MOST) - np.float32(offset)).clip(
-            min=0
-        )
+        scores = anomaly_score(found, member.levels).clip(max=_MOST)
+        rare = (scores - np.float32(min(offset, _LARGEST_OFFSET))).clip(min=0)
         total += np.float32(member.weight) * np.log(rare + np.float32(_SHIFT))
     mean = np.exp(total / np.float32(sum(member.weight for member in config.members)))
     return np.asarray((mean - np.float32(_SHIFT)).clip(min=0))
