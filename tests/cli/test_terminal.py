@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 import signal
 import time
+from contextlib import redirect_stdout
 
 import pytest
 
-from napari_ssim_defects.cli.terminal import Bar, deferred_interrupt
+from napari_ssim_defects.cli.terminal import Bar, CommandResult, deferred_interrupt
 
 
 def test_bar_shows_title_percentage_and_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,6 +61,13 @@ def test_bar_in_a_log_file_is_a_few_lines_and_not_thousands(
     err = capsys.readouterr().err
     assert err.count("training") <= 5
     assert "100%" in err
+
+
+def test_results_go_to_a_stream_of_text_too() -> None:
+    stream = io.StringIO()
+    with redirect_stdout(stream):
+        CommandResult({"size": 5}, "5 µm").print(as_json=False)
+    assert stream.getvalue() == "5 µm\n"
 
 
 def test_first_interrupt_is_only_asked_about() -> None:

@@ -32,7 +32,7 @@ class CommandResult:
     def print(self, *, as_json: bool) -> None:
         """Write it to stdout, whatever its encoding."""
         text = json.dumps(self.values, indent=2) if as_json else self.text
-        encoding = sys.stdout.encoding
+        encoding = sys.stdout.encoding or "utf-8"  # a StringIO has none
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         sys.stdout.flush()
 
