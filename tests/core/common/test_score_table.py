@@ -24,8 +24,9 @@ def result(count=5):
 
 
 def test_counts_are_those_of_the_pixels():
-    table, values = ScoreTable(), np.array([0.5, -1.0, 0.5, 0.0, -0.0, 2.0], np.float32)
-    table.add(values, np.array([0, 0.25, 0.5, 0, 0, 1.0]))
+    table = ScoreTable()
+    good, defective = np.array([-0.0, 0.0, 0.5], np.float32), np.array([-1.0, 0.5, 2], np.float32)
+    table.add(good, defective, np.array([0.25, 0.5, 1.0]))
     found, good, defective, weight = table.columns()
     assert found.tolist() == [2.0, 0.5, 0.0, -1.0]
     assert good.tolist() == [0, 1, 2, 0]

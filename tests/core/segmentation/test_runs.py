@@ -24,6 +24,16 @@ def image(runs):
     return mask
 
 
+@given(masks, st.integers(0, 99))
+def test_runs_that_share_a_pixel_with_another_mask_meet_it(mask, seed):
+    other = np.random.default_rng(seed).random(mask.shape) < 0.5
+    runs = Runs.from_mask(mask)
+    meeting = runs.meeting(Runs.from_mask(other))
+    run_at = np.repeat(np.arange(len(runs)), runs.length)
+    shared = np.bincount(run_at, other.ravel()[runs.pixels()], minlength=len(runs)) > 0
+    np.testing.assert_array_equal(meeting, shared)
+
+
 @given(masks, st.integers(1, 9), st.integers(1, 9))
 def test_runs_of_boxes_are_put_together_and_cut_out_again(mask, rows, columns):
     height, width = mask.shape

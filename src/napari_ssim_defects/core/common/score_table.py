@@ -46,26 +46,29 @@ class ScoreTable:
 
     def add(
         self,
-        residual: npt.NDArray[np.float32],
+        good: npt.NDArray[np.float32],
+        defective: npt.NDArray[np.float32],
         weights: npt.NDArray[np.float64],
     ) -> None:
         """Count the pixels of an image.
 
         Parameters
         ----------
-        residual
-            Finite residuals of any shape.
+        good
+            Finite residuals of its good pixels, rising.
+        defective
+            Those of its defective pixels, in any order.
         weights
-            What each defective pixel weighs; same shape, positive there and 0 elsewhere.
+            What each defective pixel weighs, positive; of the shape of ``defective``.
         """
-        defective = weights > 0
-        keys = _ordered(residual) >> np.uint32(self._shift)
-        good, own = np.sort(keys[~defective]), weights[defective]
+        keys, own = (_ordered(each) >> np.uint32(self._shift) for each in (good, defective))
+        first = _first_of_equals(keys)
+        counts = np.diff(first, append=keys.size).astype(np.float64)
         self._pending.append((
-            _summed(good, np.ones((1, good.size))),
-            _merged([(keys[defective], np.stack([np.ones_like(own), own]))]),
+            (keys[first], counts[np.newaxis]),
+            _merged([(own, np.stack([np.ones_like(weights), weights]))]),
         ))  # fmt: skip
-        self._pending_pixels += residual.size
+        self._pending_pixels += good.size + defective.size
         if self._pending_pixels >= _BUFFER:
             self._count()
 
@@ -115,8 +118,13 @@ def _merged(counts: Sequence[_Counts]) -> _Counts:
 
 def _summed(keys: _Keys, columns: npt.NDArray[np.float64]) -> _Counts:
     """Sum the columns (M, K) of equal keys (K), which rise."""
-    first = np.flatnonzero(np.diff(keys, prepend=~keys[:1]))
+    first = _first_of_equals(keys)
     return keys[first], np.add.reduceat(columns, first, axis=1) if keys.size else columns
+
+
+def _first_of_equals(keys: _Keys) -> npt.NDArray[np.intp]:
+    """Where each key that differs from the one before stands."""
+    return np.flatnonzero(np.diff(keys, prepend=~keys[:1]))
 
 
 def _ordered(values: npt.NDArray[np.float32]) -> _Keys:

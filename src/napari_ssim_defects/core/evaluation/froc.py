@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..config import SegmentationConfig
 from ..images.inspected_area import InspectedArea
 from ..model.calibration import Calibration
+from ..segmentation.runs import Runs
 from ..segmentation.segment import ThresholdIndex, prepare, segment_prepared
 
 __all__ = ["FROC_LIMIT", "Froc", "FrocCounter", "froc_summary", "froc_thresholds"]
@@ -103,7 +104,7 @@ class FrocCounter:
         count: int,
         area: InspectedArea | None = None,
     ) -> None:
-        """Count the regions of a residual (H, W) whose ``count`` defects are labelled.
+        """Count the regions of a residual (H, W) whose ``count`` 8-connected defects are labelled.
 
         Of an ``area`` only its pixels count; None: all.
         """
@@ -113,15 +114,15 @@ class FrocCounter:
         self._defects += int(large.sum())
         self._images += 1
         index = ThresholdIndex(prepare(residual, _DEFAULT), area)
+        defects = Runs.from_mask(labels > 0)
+        defect = labels.ravel()[defects.start - defects.row]  # of each run
         for number, threshold in enumerate(self._thresholds):
             segmented = segment_prepared(index, float(threshold), _DEFAULT)
-            defect = labels.ravel()[segmented.runs.pixels()]
-            region = np.repeat(segmented.region, segmented.runs.length)
             touching = np.zeros(segmented.count, dtype=bool)
-            touching[region[defect > 0]] = True
+            touching[segmented.region[segmented.runs.meeting(defects)]] = True
             self._false[number] += segmented.count - np.count_nonzero(touching)
             found = np.zeros_like(large)
-            found[defect] = True
+            found[defect[defects.meeting(segmented.runs)]] = True
             self._found[number] += np.count_nonzero(found & large)
 
     def result(self) -> Froc:

@@ -257,10 +257,12 @@ class Evaluator:
         areas = np.bincount(labels.ravel(), minlength=count + 1)
         weights = (1 / np.maximum(areas, 1)).astype(np.float64)
         weights[0] = 0
-        weighted, counted = weights[labels][inside], residual[inside]
-        self._table.add(counted, weighted)
+        number_at, counted = labels[inside], residual[inside]
+        defect = number_at > 0
+        good, defective = np.sort(counted[~defect]), counted[defect]
+        self._table.add(good, defective, weights[number_at[defect]])
         self._defects += _split(residual, labels, count)
-        auroc, auprc = _areas(np.sort(counted[weighted == 0]), np.sort(counted[weighted > 0]))
+        auroc, auprc = _areas(good, np.sort(defective))
         if self._froc is not None:
             self._froc.add(residual, labels, count, area)
         found = false_regions = 0

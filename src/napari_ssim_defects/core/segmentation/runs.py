@@ -117,6 +117,12 @@ class Runs:
         total = int(ends[-1]) if len(ends) else 0
         return np.asarray(np.arange(total) + np.repeat(first - (ends - length), length))
 
+    def meeting(self, other: Runs) -> npt.NDArray[np.bool_]:
+        """Return which runs share a pixel with a mask of the same shape, bool of shape (R,)."""
+        begun = np.searchsorted(other.start, self.stop, side="left")
+        ended = np.searchsorted(other.stop, self.start, side="right")
+        return np.asarray(begun > ended)
+
     def regions(self, connectivity: int) -> tuple[Integers, int]:
         """Find connected regions.
 
