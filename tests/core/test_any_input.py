@@ -245,7 +245,7 @@ def test_any_image_is_inspected_with_finite_residuals_or_refused(
 @example([np.ones((4, 4), int)], 0.5)
 @example([np.ones((4, 4), object)], 0.5)
 def test_any_residuals_give_quantiles_or_are_refused(residuals, rate):
-    calibration = answer(Calibration.of, residuals, held_out=True)
+    calibration = answer(Calibration.from_residuals, residuals, held_out=True)
     if calibration is None:
         return
     assert all(map(is_real, residuals))
@@ -301,7 +301,7 @@ def test_any_text_is_a_threshold_that_is_written_as_it_is_read_or_refused(text):
     if policy is not None:
         again = parse_threshold(str(policy))
         assert type(again) is type(policy)
-        assert again.of.__func__ is policy.of.__func__
+        assert again.threshold_for.__func__ is policy.threshold_for.__func__
 
 
 TINY = {"patch_size": 16, "latent_dimension": 4, "patches": 8, "epochs": 1, "batch_size": 4,
