@@ -7,6 +7,7 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 from skimage.measure import regionprops_table
 
+from napari_ssim_defects.core.segmentation import regions
 from napari_ssim_defects.core.segmentation.regions import (
     RegionSums,
     label_regions,
@@ -36,7 +37,7 @@ def test_regions_are_eight_connected(mask):
 def test_measurements_equal_scikit_image(seed):
     labels, count = label_regions(blobs(seed))
     residual = np.random.default_rng(seed).random(labels.shape, dtype=np.float32)
-    regions = measure_regions(labels, residual)
+    measured = measure_regions(labels, residual)
     table = regionprops_table(
         labels,
         residual.astype(np.float64),
@@ -44,8 +45,8 @@ def test_measurements_equal_scikit_image(seed):
             "label", "area", "centroid", "bbox", "intensity_mean", "intensity_max", "eccentricity",
         ],
     )  # fmt: skip
-    assert len(regions) == count
-    for row, region in enumerate(regions):
+    assert len(measured) == count
+    for row, region in enumerate(measured):
         assert region.label == table["label"][row]
         assert region.area == table["area"][row]
         assert region.centroid == pytest.approx([table[f"centroid-{i}"][row] for i in (0, 1)])
@@ -65,19 +66,27 @@ def test_strips_of_rows_give_the_very_same_measurements(rows):
     assert sums.regions({3}) == measure_regions(labels, residual, {3})
 
 
+def test_large_regions_are_measured_in_parts_with_the_very_same_result(monkeypatch):
+    labels, _ = label_regions(blobs(1))
+    residual = np.random.default_rng(1).random(labels.shape, dtype=np.float32)
+    whole = measure_regions(labels, residual)
+    monkeypatch.setattr(regions, "_AT_ONCE", 97)
+    assert measure_regions(labels, residual) == whole
+
+
 def test_regions_may_have_any_number():
     labels = np.array([[2**31 - 1, 0, 7]], np.int32)
-    regions = measure_regions(labels, np.ones((1, 3), np.float32))
-    assert [region.label for region in regions] == [7, 2**31 - 1]
+    measured = measure_regions(labels, np.ones((1, 3), np.float32))
+    assert [region.label for region in measured] == [7, 2**31 - 1]
 
 
 def test_measurements_come_in_the_order_of_the_labels_as_plain_numbers():
     labels = np.zeros((9, 9), np.int32)
     labels[7, 7], labels[0, 0:3], labels[4:6, 4] = 1, 9, 4
-    regions = measure_regions(labels, np.ones((9, 9), np.float32))
-    assert [region.label for region in regions] == [1, 4, 9]
-    assert [region.area for region in regions] == [1, 2, 3]
-    for region in regions:
+    measured = measure_regions(labels, np.ones((9, 9), np.float32))
+    assert [region.label for region in measured] == [1, 4, 9]
+    assert [region.area for region in measured] == [1, 2, 3]
+    for region in measured:
         numbers = (region.label, region.area, *region.centroid, *region.bounding_box,
                    region.mean_residual, region.max_residual, region.eccentricity)  # fmt: skip
         assert {type(number) for number in numbers} == {int, float}
@@ -85,8 +94,8 @@ def test_measurements_come_in_the_order_of_the_labels_as_plain_numbers():
 
 def test_regions_to_review_are_marked():
     labels = np.array([[1, 0, 3]], np.int32)
-    regions = measure_regions(labels, np.ones((1, 3), np.float32), {2, 3})
-    assert [region.verdict for region in regions] == ["defect", "review"]
+    measured = measure_regions(labels, np.ones((1, 3), np.float32), {2, 3})
+    assert [region.verdict for region in measured] == ["defect", "review"]
 
 
 def test_no_regions_have_no_measurements():

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 _EIGHT = np.ones((3, 3), dtype=bool)
+_AT_ONCE = 2**19  # pixels; their numbers and places take a hundred bytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +115,15 @@ def measure_regions(
     """
     place = np.flatnonzero(labels)
     # Numbers may be large and have gaps; there are fewer regions than that.
-    numbers, region = np.unique(labels.ravel()[place], return_inverse=True)
+    values = labels.ravel()[place]
+    numbers = np.unique(values)
     sums = RegionSums(len(numbers))
-    sums.add_pixels(*np.divmod(place, labels.shape[1]), region + 1, residual.ravel()[place])
+    for start in range(0, len(place), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        region = np.searchsorted(numbers, values[part]) + 1
+        sums.add_pixels(
+            *np.divmod(place[part], labels.shape[1]), region, residual.ravel()[place[part]]
+        )
     found = numbers.tolist()
     return [
         replace(measured, label=label, review=label in review)
