@@ -157,7 +157,9 @@ def commit(viewer: Any, controller: Any) -> Callable[..., Any]:
     def add(labels: np.ndarray, name: str = "image", **place: Any) -> Any:
         residual = np.random.default_rng(0).random(labels.shape, dtype=np.float32)
         image = viewer.add_image((255 * residual).astype(np.uint8), name=name, **place)
-        heatmap = layers.new_heatmap(residual, layers.source_of(image), (0.0, 1.0), {})
+        heatmap = layers.new_heatmap(
+            residual, layers.source_of(image), (0.0, 1.0), {"model": "fibres"}
+        )
         regions = [
             (plane, region)
             for plane, found in measure_planes(labels, residual, {2})

@@ -47,14 +47,8 @@ def _run(
     model: DefectModel, paths: list[Path], folder: Path, threshold: float | None = None
 ) -> list[FileProgress | FileDone | FileFailed]:
     threshold = model.auto_threshold if threshold is None else threshold
-    return list(
-        detect_files(
-            model,
-            paths,
-            folder,
-            DetectionSettings(threshold=threshold, segmentation=SEGMENTATION, device="cpu"),
-        )
-    )
+    settings = DetectionSettings(threshold=threshold, segmentation=SEGMENTATION, device="cpu")
+    return list(detect_files(model, paths, folder, settings, name="fibres"))
 
 
 def _detected(
@@ -117,6 +111,9 @@ def test_table_holds_the_measurements_of_every_region(
     (file,) = _detected(grey_model, [path], folder, threshold)
     regions = measure_regions(file.labels, file.residual)
     rows = _table(folder)
+    created = grey_model.provenance["created"]
+    made = {("fibres", created, str(threshold))}
+    assert {(row["model"], row["model_created"], row["threshold"]) for row in rows} == made
     assert len(rows) == len(regions) == file.regions > 1
     for row, region in zip(rows, regions, strict=True):
         assert tuple(row) == REGION_COLUMNS

@@ -90,7 +90,7 @@ def run_demo(folder: str | os.PathLike[str], minutes: float | None = None) -> De
     model = _trained(good, minutes)
     model_path = folder / "nanofibres.safetensors"
     model.save(model_path)
-    rows = _detect(model, paths, defective, folder)
+    rows = _detect(model, model_path.stem, paths, defective, folder)
     overview = folder / "overview.png"
     write_overview(overview, rows, model.contrast_limits)
     summary = {
@@ -144,12 +144,16 @@ def _trained(good: Sequence[NanofibreSample], minutes: float | None) -> DefectMo
 
 
 def _detect(
-    model: DefectModel, paths: Sequence[Path], samples: Sequence[NanofibreSample], folder: Path
+    model: DefectModel,
+    name: str,
+    paths: Sequence[Path],
+    samples: Sequence[NanofibreSample],
+    folder: Path,
 ) -> list[OverviewRow]:
     """Detect defects in files that show samples, and write the results."""
     rows: list[OverviewRow] = []
     with Bar("detecting") as bar:
-        for message in detect_files(model, paths, folder, overwrite=True):
+        for message in detect_files(model, paths, folder, name=name, overwrite=True):
             if isinstance(message, FileProgress):
                 bar.show(message.fraction, message.path.name)
                 continue

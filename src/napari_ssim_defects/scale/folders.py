@@ -28,6 +28,7 @@ from ..io.images.image_file import inspected_area, located, match_truth, read_im
 from ..io.writers.journal import Journal
 from ..io.writers.report import REPORT_NAME, write_report
 from ..io.writers.results import ResultWriter
+from ..io.writers.tables import found_by
 from .file_detection import (
     FileDone,
     FileFailed,
@@ -82,7 +83,7 @@ def detect_files(
     overwrite
         Whether finished images are processed again.
     name
-        What the report calls the model.
+        What the table and the report call the model.
 
     Yields
     ------
@@ -132,7 +133,9 @@ def detect_files(
                 failures[message.path] = message.reason
             yield message
     finished = [target for target in targets if target.path not in failures]
-    writer.finish(journal.rows(target.path for target in finished))
+    maker = found_by(name, model.provenance.get("created", ""), threshold)
+    rows = journal.rows(target.path for target in finished)
+    writer.finish({**row, **maker} for row in rows)
     if settings.report:
         names = {target.path: target.name for target in targets}
         write_report(

@@ -33,11 +33,15 @@ def rows(path):
         return list(csv.DictReader(stream))
 
 
-def test_residual_labels_and_table_are_written(state, viewer, images, detected, export, tmp_path):
+def test_residual_labels_and_table_are_written(
+    controller, state, viewer, images, detected, export, tmp_path, wait_idle
+):
     (heatmap,) = detected(
         viewer.add_image(images.spoilt(1), name="a/b", scale=(0.5, 0.25), units="um")
     )
     state.threshold = float(np.quantile(heatmap.data, 0.9))
+    controller.save_model(tmp_path / "fibres")  # after it was used
+    wait_idle()
     assert export() == ["a_b.labels.ome.tif", "a_b.residual.ome.tif", "regions.csv"]
     folder = tmp_path / "results"
     np.testing.assert_array_equal(tifffile.imread(folder / "a_b.residual.ome.tif"), heatmap.data)
@@ -46,6 +50,9 @@ def test_residual_labels_and_table_are_written(state, viewer, images, detected, 
     table = rows(folder / "regions.csv")
     assert len(table) == expected.max()
     assert {row["image"] for row in table} == {"a/b"}
+    created = state.model.provenance["created"]
+    made = {("fibres", created, str(state.threshold))}
+    assert {(row["model"], row["model_created"], row["threshold"]) for row in table} == made
     assert float(table[0]["area"]) == pytest.approx(0.125 * int(table[0]["area_px"]))
     assert table[0]["area_unit"] == "µm²"
     for name in ("residual", "labels"):

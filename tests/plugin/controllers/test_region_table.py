@@ -244,6 +244,7 @@ def test_rows_are_copied_as_a_spreadsheet_pastes_them(state, controller, commit)
     rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
     assert [row["label"] for row in rows] == ["2", "1"]
     assert rows[1]["image"] == "image"
+    assert (rows[1]["model"], rows[1]["threshold"]) == ("fibres", "0.5")
     assert rows[1]["area_px"] == "40"
     assert float(rows[1]["mean_residual"]) == column(state, "mean_residual")[0]
 

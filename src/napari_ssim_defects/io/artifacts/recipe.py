@@ -428,7 +428,8 @@ def _lines(model: Path, recipe: DetectionRecipe) -> Iterator[str]:
     yield ")"
     yield ""
     yield f"folder = Path({str(recipe.folder)!r})"
-    yield "for message in detect_files(model, find_images(images), folder, settings):"
+    yield f"name = {model.stem!r}"
+    yield "for message in detect_files(model, find_images(images), folder, settings, name=name):"
     yield "    if isinstance(message, FileDone):"
     yield '        print(f"{message.path.name}: {message.regions} regions")'
     yield "        for notice in message.notices:"

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from ...core.segmentation.regions import Region
 from ..files.atomic import atomic_path
 
-__all__ = ["REGION_COLUMNS", "region_rows", "tab_separated", "write_csv"]
+__all__ = ["REGION_COLUMNS", "found_by", "region_rows", "tab_separated", "write_csv"]
 
-REGION_COLUMNS = (
+_MEASURED = (
     "image",
     "plane",
     "label",
@@ -35,11 +35,14 @@ REGION_COLUMNS = (
     "unit",
     "verdict",
 )
+_FOUND_BY = ("model", "model_created", "threshold")
+
+REGION_COLUMNS = (*_MEASURED, *_FOUND_BY)
 """Columns of a table of regions; ``bottom`` and ``right`` are one past the last pixel.
 
 ``verdict`` is ``defect``, or ``review`` for what lies between two thresholds. ``area``,
 ``centroid_y``, ``centroid_x`` and the ``height`` and ``width`` of the bounding box are in the unit
-of the image, counted from the centre of its first pixel.
+of the image, counted from the centre of its first pixel. `found_by` makes the last three.
 """
 
 
@@ -50,7 +53,7 @@ def region_rows(
     pixel_size: tuple[float, float] | None = None,
     unit: str | None = None,
 ) -> list[dict[str, object]]:
-    """Return one row per region, keyed by `REGION_COLUMNS`.
+    """Return one row per region, keyed by `REGION_COLUMNS` up to ``verdict``.
 
     Parameters
     ----------
@@ -89,8 +92,21 @@ def region_rows(
             *in_units,
             region.verdict,
         )
-        rows.append(dict(zip(REGION_COLUMNS, values, strict=True)))
+        rows.append(dict(zip(_MEASURED, values, strict=True)))
     return rows
+
+
+def found_by(model: str, created: str, threshold: float) -> dict[str, object]:
+    """Return the last columns of `REGION_COLUMNS`, the same for all regions of an image.
+
+    Parameters
+    ----------
+    model, created
+        Name of the model that found the regions, and when it was trained.
+    threshold
+        The threshold that they lie above.
+    """
+    return dict(zip(_FOUND_BY, (model, created, threshold), strict=True))
 
 
 def write_csv(

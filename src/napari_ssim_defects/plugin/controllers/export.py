@@ -16,7 +16,7 @@ from ...io.artifacts.recipe import detection_line, detection_program
 from .. import layers
 from ..jobs.export_job import Exportable, export_results
 from ..jobs.recipe_checks import RecipeReady, make_recipe
-from ..layers.provenance import is_by, provenance
+from ..layers.provenance import is_by, made_by, provenance
 from ..layers.region_features import regions_to_review
 from ..layers.spatial import file_metadata, pixel_size
 from ..previews.camera import follow_scale
@@ -171,6 +171,7 @@ class ExportController(SectionController):
             name=layers.source_name(heatmap) if image is None else image.name,
             source=None if image is None else layers.source_of(image),
             path=None if path is None else Path(path),
+            model=made_by(heatmap, self._state.models),
             origin=provenance(heatmap),
             residual=heatmap.data if large is None else large.levels[0],
             spatial=file_metadata(heatmap),

@@ -5,7 +5,7 @@ Measurements are updated when a person edits the regions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,27 +17,25 @@ from napari.layers import Labels
 from ...core.common.errors import InputError
 from ...core.model.corrections import verdicts_of
 from ...core.segmentation.regions import Region, measure_planes
-from ...io.writers.tables import REGION_COLUMNS, tab_separated, write_csv
+from ...io.writers.tables import REGION_COLUMNS, found_by, tab_separated, write_csv
 from ..jobs import workers
 from ..jobs.jobs import Done, Fraction
-from ..layers import is_committed, marks_on, set_visible, show_verdicts, source_name
+from ..layers import is_committed, marks_on, show_verdicts, source_name
 from ..layers.large import large_labels
-from ..layers.provenance import provenance, update_provenance
+from ..layers.provenance import made_by, provenance, update_provenance
 from ..layers.region_features import RegionsMeasured, Spacing, checksum, regions_to_review
 from ..layers.spatial import pixel_size
-from ..previews.camera import canvas_size, look_at
-from ..state.panel_state import MARK, PanelState, RegionKey, RegionTable
+from ..previews.region_selection import RegionSelection
+from ..state.panel_state import MARK, RegionKey, RegionTable
 from .section import Panel, SectionController
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
     from napari.layers import Labels
 
     from ...core.model.corrections import Mark
 
 __all__ = [
     "MeasuredLabels",
-    "RegionSelection",
     "RegionTableController",
     "measure_labels",
     "saving",
@@ -49,11 +47,6 @@ _PLACE = ("scale", "rotate", "shear", "affine", "units")
 
 Rows = list[dict[str, object]]
 Columns = dict[str, npt.NDArray[Any]]
-
-_SURROUNDINGS = 5  # of what is in sight, to the size of a region that was chosen
-_LEAST_IN_SIGHT = 96  # pixels
-_BLINKS, _BLINK = 4, 150  # number, and milliseconds of each
-_OUTLINE = 3  # pixels
 
 
 class MeasuredLabels:
@@ -162,148 +155,6 @@ def measure_labels(
     yield RegionsMeasured.from_regions(labels, regions, spacing)
 
 
-class RegionSelection:
-    """Shows the region of a row, and finds the row of a region that is clicked or picked."""
-
-    def __init__(self, viewer: ViewerModel, state: PanelState) -> None:
-        self._viewer = viewer
-        self._state = state
-        self._layer: Labels | None = None
-        self._flashing: Labels | None = None
-        self._blinks = 0
-        self._later = workers.Later(self._blink, _BLINK)
-        self._on_layer()
-        state.events.labels_layer.connect(self._on_layer)
-        viewer.mouse_drag_callbacks.append(self._on_mouse)
-
-    def close(self) -> None:
-        """Disconnect from the viewer and the state."""
-        self._stop_flash()
-        self._state.events.labels_layer.disconnect(self._on_layer)
-        self._viewer.mouse_drag_callbacks.remove(self._on_mouse)
-        if self._layer is not None:
-            self._layer.events.selected_label.disconnect(self._on_label)
-
-    def select(self, row: int) -> None:
-        """Select the region of a row: its layer, its label, and its place in the viewer."""
-        table, layer = self._state.regions, self._state.labels_layer
-        if table is None or layer is None:
-            return
-        plane, label = table.key(row)
-        self._state.selected_region = plane, label
-        self._viewer.layers.selection.active = layer
-        set_visible(layer, True)
-        layer.selected_label = label
-        index = np.unravel_index(plane, layer.data.shape[:-2]) if layer.ndim > 2 else ()
-        centre = (table.columns[f"centroid_{axis}"][row] for axis in ("row", "column"))
-        box = [int(table.columns[side][row]) for side in ("top", "left", "bottom", "right")]
-        size = max(box[2] - box[0], box[3] - box[1])
-        self._go_to(layer, (*map(int, index), *map(float, centre)), size)
-        self._flash(layer)
-
-    def _go_to(self, layer: Labels, position: tuple[float, ...], size: int) -> None:
-        dims = self._viewer.dims
-        point = list(dims.point)
-        point[-layer.ndim :] = layer.data_to_world(position)
-        hidden = [axis for axis in dims.not_displayed if axis >= dims.ndim - layer.ndim]
-        if hidden:
-            dims.set_point(hidden, [point[axis] for axis in hidden])
-        # The region fills a fifth of the canvas, and what is around it stays in sight.
-        wanted = max(_SURROUNDINGS * size, _LEAST_IN_SIGHT) * max(pixel_size(layer)[0])
-        canvas = min(canvas_size(self._viewer))
-        look_at(
-            self._viewer, [float(point[axis]) for axis in dims.displayed], canvas / wanted, layer
-        )
-
-    def _flash(self, layer: Labels) -> None:
-        """Show the selected region alone for moments, so that it is seen which one is meant."""
-        self._stop_flash()
-        self._flashing, self._blinks = layer, _BLINKS
-        self._blink()
-
-    def _blink(self) -> None:
-        if self._flashing is None:
-            return
-        self._flashing.show_selected_label = self._blinks % 2 == 0
-        self._flashing.contour = _OUTLINE if self._blinks % 2 == 0 else 0
-        self._blinks -= 1
-        if self._blinks < 0:
-            self._stop_flash()
-        else:
-            self._later.request()
-
-    def _stop_flash(self) -> None:
-        self._later.cancel()
-        if self._flashing is not None:
-            self._flashing.show_selected_label = False
-            self._flashing.contour = 0
-        self._flashing = None
-
-    def _on_layer(self) -> None:
-        if self._layer is not None:
-            self._layer.events.selected_label.disconnect(self._on_label)
-        self._layer = self._state.labels_layer
-        if self._layer is not None:
-            self._layer.events.selected_label.connect(self._on_label)
-
-    def _on_label(self) -> None:
-        """Follow napari's colour picker and label box."""
-        assert self._layer is not None
-        known = self._state.selected_region
-        if known is None or known[1] != self._layer.selected_label:
-            self._select_key(self._layer, self._layer.selected_label, self._viewer.dims.point)
-
-    def _on_mouse(self, _: ViewerModel, event: Any) -> Iterator[None]:
-        """Select the region under a click that neither drags nor paints."""
-        active = self._viewer.layers.selection.active
-        click = event.button == 1 and (active is None or active.mode == "pan_zoom")
-        yield
-        while event.type == "mouse_move":
-            click = False
-            yield
-        if click:
-            self._on_click(event)
-
-    def _on_click(self, event: Any) -> None:
-        current = self._state.labels_layer
-        others = [layer for layer in reversed(self._viewer.layers) if layer is not current]
-        for layer in (current, *others):
-            if layer is None or not is_committed(layer) or not layer.visible:
-                continue
-            label = layer.get_value(
-                event.position,
-                view_direction=event.view_direction,
-                dims_displayed=list(event.dims_displayed),
-                world=True,
-            )
-            if isinstance(label, tuple):  # of a pyramid: the level comes first
-                label = label[-1]
-            if label:
-                self._state.labels_layer = layer
-                if self._select_key(layer, int(label), event.position):
-                    layer.selected_label = int(label)
-                return
-
-    def _select_key(self, layer: Labels, label: int, point: Any) -> bool:
-        """Select a region by its label, the one in the plane of a point if there are several."""
-        table = self._state.regions
-        if table is None:
-            return False
-        key: RegionKey = 0, label
-        shape = layer.data.shape[:-2]
-        if shape:
-            index = np.round(layer.world_to_data(point)[: len(shape)]).astype(int)
-            key = int(np.ravel_multi_index(tuple(index), shape, mode="clip")), label
-        row = table.row(key)
-        if row is None:
-            rows = np.flatnonzero(table.columns["label"] == label)
-            if not len(rows):
-                return False
-            row = int(rows[0])
-        self._state.selected_region = table.key(row)
-        return True
-
-
 class RegionTableController(SectionController):
     """Shows the regions of the layer that was selected or created last as a table."""
 
@@ -372,11 +223,18 @@ class RegionTableController(SectionController):
             for name, values in table.columns.items()
             if name in REGION_COLUMNS
         }
-        image = source_name(self._state.labels_layer)
-        return [
-            {"image": image, "plane": 0, **{name: columns[name][row] for name in columns}}
-            for row in rows
-        ]
+        layer = self._state.labels_layer
+        origin = provenance(layer)
+        same = {
+            "image": source_name(layer),
+            "plane": 0,
+            **found_by(
+                made_by(layer, self._state.models),
+                origin.get("model_created", ""),
+                origin["threshold"],
+            ),
+        }
+        return [{**same, **{name: columns[name][row] for name in columns}} for row in rows]
 
     def _on_inserted(self, event: Any) -> None:
         self._follow(event.value)

@@ -36,6 +36,8 @@ class Exportable:
         Name of the image layer that it came from.
     source, path
         The image and its file; None if it is gone, or has none.
+    model
+        Name of the model that made it.
     origin
         What the heatmap knows about model and settings.
     residual
@@ -57,6 +59,7 @@ class Exportable:
     name: str
     source: Source | None
     path: Path | None
+    model: str
     origin: Mapping[str, Any]
     residual: ImageLike
     spatial: SpatialMetadata
@@ -81,6 +84,7 @@ def export_results(
         If a file cannot be written, or is there already and must stay.
     """
     from ...io.writers.results import Result, ResultWriter, made_by, table_rows
+    from ...io.writers.tables import found_by
 
     writer = ResultWriter(folder, outputs)
     # A heatmap whose image is gone has no picture; all else of it is written.
@@ -108,16 +112,15 @@ def export_results(
                 else:
                     yield Fraction((number + message.value) / len(items))
         planes = _planes(item)
-        made = {
-            "created": item.origin.get("model_created", ""),
-            "training images": item.origin.get("training_images", ""),
-        }
-        text = made_by(made, item.threshold, item.origin.get("model", ""))
+        created = item.origin.get("model_created", "")
+        made = {"created": created, "training images": item.origin.get("training_images", "")}
+        text = made_by(made, item.threshold, item.model)
         result = Result(name, stem, item.spatial, item.residual, labels, regions, planes, text)
         wanted = writer if planes is not None or not bare else without
         if wanted is not None:
             written += sum(map(len, wanted.write(result).values()))
-            rows += table_rows(result)
+            maker = found_by(item.model, created, item.threshold)
+            rows += [{**row, **maker} for row in table_rows(result)]
         del found
     written += len(writer.finish(rows))
     text = f"Wrote {written} file{'s' * (written != 1)} to '{folder}'."

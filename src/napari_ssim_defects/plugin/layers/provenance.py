@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +16,17 @@ from ...core.config.residual_kinds import RESIDUAL_NAMES, parts
 if TYPE_CHECKING:
     from ...core.images.inspected_area import InspectedArea
     from ...core.model.defect_model import DefectModel
+    from ..state.panel_state import SessionModel
 
 __all__ = [
     "PROVENANCE",
     "inspected_area",
     "inspected_values",
     "is_by",
+    "made_by",
     "model_details",
     "model_origin",
+    "model_settings",
     "provenance",
     "update_provenance",
 ]
@@ -54,6 +59,14 @@ def is_by(model: DefectModel | None, layer: Layer) -> bool:
     return model is None or model.provenance.get("created", "") == made
 
 
+def made_by(layer: Layer, models: Iterable[SessionModel]) -> str:
+    """Return what the model that made a layer is called now; it may have been saved since."""
+    origin = provenance(layer)
+    created, name = origin.get("model_created", ""), str(origin.get("model", ""))
+    names = [each.name for each in models if each.model.provenance.get("created", "") == created]
+    return name if not created or not names or name in names else names[-1]
+
+
 def update_provenance(layer: Layer, **values: Any) -> None:
     """Update the provenance of a derived layer."""
     layer.metadata = {**layer.metadata, PROVENANCE: {**provenance(layer), **values}}
@@ -76,14 +89,14 @@ def model_origin(model: DefectModel, name: str, stride: int | None) -> dict[str,
 
 
 def model_details(model: DefectModel) -> str:
-    """Describe a model in one line: what it judges by, patches, images and when it was trained."""
+    """Say in one line what a model was trained on, without folders, and when."""
+    images = re.sub(r"'[^']*[/\\]", "'", model.provenance.get("training images", ""))
+    created = model.provenance.get("created", "")[:10]
+    return "; ".join(filter(None, (f"trained on {images}" if images else "", created)))
+
+
+def model_settings(model: DefectModel) -> str:
+    """Say what a model judges by, and what images it takes."""
     judges = " and ".join(RESIDUAL_NAMES[part.kind] for part in parts(model.config.residual))
     kind = {1: "grey", 3: "RGB"}.get(model.channels, f"{model.channels} channels")
-    details = [f"judged by {judges}, {kind}, patches of {model.config.patch_size} px"]
-    images = model.provenance.get("training images")
-    if images:
-        details.append(f"trained on {images}")
-    created = model.provenance.get("created", "")[:10]
-    if created:
-        details.append(created)
-    return "; ".join(details)
+    return f"Judged by {judges}; {kind}, patches of {model.config.patch_size} px."

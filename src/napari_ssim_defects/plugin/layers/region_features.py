@@ -50,19 +50,20 @@ class RegionsMeasured:
 def region_features(regions: Sequence[tuple[int, Region]], ndim: int, spacing: Spacing) -> Features:
     """Return measurements as the features of a Labels layer.
 
-    The columns are those of ``regions.csv``, but for ``image``; ``label`` is called ``index``, by
-    which napari knows which row belongs to which label. Single images have no ``plane``, and
-    layers without units none of the columns that are in units.
+    The columns are those of ``regions.csv`` that differ from region to region; ``label`` is called
+    ``index``, by which napari knows which row belongs to which label. Single images have no
+    ``plane``, and layers without units none of the columns that are in units.
     """
     size, unit = spacing
     rows = [
         row for plane, region in regions for row in region_rows("", plane, [region], size, unit)
     ]
-    in_units = REGION_COLUMNS[REGION_COLUMNS.index("area") : REGION_COLUMNS.index("verdict")]
+    verdict = REGION_COLUMNS.index("verdict")
+    in_units = REGION_COLUMNS[REGION_COLUMNS.index("area") : verdict]
     left_out = {"image", *(() if ndim > 2 else ("plane",)), *(() if unit else in_units)}
     return {
         "index" if name == "label" else name: [row[name] for row in rows]
-        for name in REGION_COLUMNS
+        for name in REGION_COLUMNS[: verdict + 1]
         if name not in left_out
     }
 

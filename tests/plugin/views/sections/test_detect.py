@@ -138,6 +138,13 @@ def test_while_a_model_is_trained_the_verdict_on_the_last_one_is_not_shown(view,
     assert view.verdict.isVisible()
 
 
-def test_the_panel_says_what_a_model_judges_by(view, state, model):
-    state.model = model
-    assert "judged by structure (SSIM)" in view.model_label.text()
+def test_the_panel_says_what_a_model_was_trained_on_and_its_tip_what_it_judges_by(
+    view, state, model
+):
+    made = {
+        "training images": "'/data/my set/a.tif', 'C:\\data\\b.tif'",
+        "created": "2024-05-06T07",
+    }
+    state.model = replace(model, provenance=made)
+    assert view.model_label.text() == "Not saved yet: trained on 'a.tif', 'b.tif'; 2024-05-06"
+    assert "Judged by structure (SSIM); grey, patches of 16 px." in view.model_label.toolTip()

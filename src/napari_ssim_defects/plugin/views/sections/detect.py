@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 from ....core.model.verdict import Verdict
 from ...controllers.panel_controller import Controller
 from ...layers import is_inspectable
-from ...layers.provenance import model_details
+from ...layers.provenance import model_details, model_settings
 from ...layers.regions_of_interest import is_region
 from ...state.preferences import preferences
 from ..widgets.colours import plot_colours
@@ -180,8 +180,10 @@ class DetectView(QWidget):
             return
         name = state.model_name if state.model_path else "Not saved yet"
         warnings = (f"⚠ {text}" for text in state.model.warnings)
-        self.model_label.setText("\n".join([f"{name}: {model_details(state.model)}", *warnings]))
-        self.model_label.setToolTip(str(state.model_path or "Save the model to keep it."))
+        text = ": ".join(filter(None, (name, model_details(state.model))))
+        self.model_label.setText("\n".join([text, *warnings]))
+        where = str(state.model_path or "Save the model to keep it.")
+        self.model_label.setToolTip(f"{where}\n{model_settings(state.model)}")
 
     def _show_models(self) -> None:
         models = self._state.models
