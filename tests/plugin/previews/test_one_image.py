@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_ssim_defects.plugin.layers import is_heatmap
+from napari_ssim_defects.plugin.layers import is_heatmap, new_preview
 from napari_ssim_defects.plugin.layers.provenance import provenance
 
 
@@ -63,6 +64,31 @@ def test_an_image_without_a_heatmap_is_shown_without_those_of_others(viewer, thr
     assert state.heatmap is None
     viewer.layers.selection.active = three[0][0]
     assert state.threshold == before
+
+
+def test_a_mask_that_was_opened_as_an_image_does_not_cover_the_one_that_is_chosen(
+    viewer, images, controller, qtbot
+):
+    first, _ = (viewer.add_image(images.spoilt(n), name=f"part {n}") for n in (1, 2))
+    mask = np.zeros(first.data.shape, np.uint8)
+    mask[30:50, 20:40] = 255
+    viewer.add_image(mask, name="part 2 mask")
+    beside = viewer.add_image(mask, name="part 3 mask", translate=(0, 500))
+    controller.images.choose(first)
+    assert {layer.name for layer in viewer.layers if layer.visible} == {"part 1", beside.name}
+
+
+def test_outlines_of_another_image_that_come_late_do_not_change_the_image(viewer, three, state):
+    _, heatmaps = three
+    state.heatmap = heatmaps[0]
+    viewer.layers.selection.active = heatmaps[0]
+    changes = []
+    state.events.heatmap.connect(changes.append)
+    late = new_preview(np.zeros(heatmaps[1].data.shape, np.uint8), heatmaps[1])
+    late.visible = False
+    viewer.add_layer(late)
+    assert changes == []
+    assert in_sight(viewer) == {"part 1"}
 
 
 def test_images_beside_each_other_stay_in_sight(viewer, images, detected, state):

@@ -14,6 +14,7 @@ from ..layers import (
     image_key,
     is_heatmap,
     is_inspectable,
+    is_mask,
     set_visible,
 )
 from ..state.panel_state import PanelState
@@ -112,6 +113,8 @@ class OneImage:
                 if other not in (None, key) and any(_overlap(layer, each) for each in mine):
                     self._hidden.setdefault(layer, layer.visible)
                     set_visible(layer, False)
+                elif is_mask(layer) and any(_overlap(layer, each) for each in mine):
+                    set_visible(layer, False)  # it was opened as an opaque image
         for layer in mine:
             seen = self._hidden.pop(layer, layer.visible)
             set_visible(layer, seen or is_inspectable(layer))
@@ -127,10 +130,12 @@ class OneImage:
             state.labels_layer = labels
 
     def _on_active(self, event: Any) -> None:
-        layer, inserted = event.value, self._inserted
-        self._inserted = None
+        layer = event.value
+        if layer is None:  # on the way from one selection to the next
+            return
+        inserted, self._inserted = self._inserted, None
         # What is added lies over all others, and whoever adds it says what is to be shown.
-        if layer is None or layer is inserted:
+        if layer is inserted:
             return
         key = image_key(layer)
         images = [each for each in self._viewer.layers if str(each.unique_id) == key]
@@ -148,6 +153,8 @@ class OneImage:
     def _on_removed(self, event: Any) -> None:
         if event.value is self._state.image:
             self._state.image = None
+        if event.value is self._inserted:
+            self._inserted = None
         self._covering = [layer for layer in self._covering if layer is not event.value]
 
 
