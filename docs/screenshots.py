@@ -89,6 +89,7 @@ def tutorial() -> None:
 
     step("Train", "Detect")
     controller.open_sample()
+    wait(lambda: not state.busy)
     viewer.dims.set_point(0, 0)
     viewer.reset_view()
     step("Train")

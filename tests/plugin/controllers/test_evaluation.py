@@ -25,12 +25,12 @@ def test_heatmap_is_scored_against_a_labels_layer(
     wait_idle()
     expected = evaluate([heatmap.data], [truth() > 0])
     summary = state.evaluation
-    columns = ("", "AUROC", "AUPRC", "AUPRO", "IoU", "F1", "FPR", "Found", "False regions")
+    columns = ("", "Found", "False regions", "AUROC", "AUPRC", "AUPRO", "IoU", "F1", "FPR")
     assert summary.columns == columns
     (row,) = summary.rows
     scores = (expected.auroc, expected.auprc, expected.aupro)
-    assert row[1:4] == tuple(f"{score:.3f}" for score in scores)
-    assert 0 <= float(row[4]) <= float(row[5]) <= 1
+    assert row[3:6] == tuple(f"{score:.3f}" for score in scores)
+    assert 0 <= float(row[6]) <= float(row[7]) <= 1
     ((x, y),) = summary.curves[0].curves.values()
     assert np.trapezoid(y, x) == pytest.approx(expected.auroc, abs=1e-3)
     assert [len(curves.curves) for curves in summary.curves] == [1, 1, 3, 1]
@@ -39,8 +39,9 @@ def test_heatmap_is_scored_against_a_labels_layer(
     ((x, y),) = froc.curves.values()
     assert x[-1] == froc.x_max
     assert (np.diff(y) >= 0).all()
-    assert row[7] in {"0 of 1", "1 of 1"}
-    text = f"Found {row[7]} defect, false regions per image: {row[8]}"
+    assert row[1] in {"0 of 1", "1 of 1"}
+    text = f"Found {row[1]} defect, false regions per image: {row[2]}"
+    text += f", at threshold {state.threshold:.4g}"
     assert summary.text == text
     assert state.status == f"Evaluated 'bad'. {text}."
 
@@ -57,8 +58,32 @@ def test_planes_of_a_stack_have_scores_of_their_own(
     rows = state.evaluation.rows
     assert [row[0] for row in rows] == ["all", "plane 0", "plane 1"]
     expected = evaluate([heatmap.data[0]], [truth() > 0])
-    assert rows[1][1] == f"{expected.auroc:.3f}"
-    assert rows[2][1] == "–"
+    assert rows[1][3] == f"{expected.auroc:.3f}"
+    assert rows[2][3] == "–"
+
+
+def test_all_images_with_ground_truth_are_scored_together(
+    controller, state, viewer, images, detected, wait_idle
+):
+    bad = [viewer.add_image(images.spoilt(seed), name=f"bad {seed}") for seed in (6, 7)]
+    viewer.add_labels(truth(), name="bad 6 truth")
+    chosen = viewer.add_labels(truth(), name="drawn by hand")
+    unknown = viewer.add_image(images.spoilt(8), name="bad 8")
+    heatmaps = detected(*bad, unknown)
+    controller.images.choose(bad[1])
+    state.truth_layer = chosen
+    controller.evaluation.start(all_images=True)
+    wait_idle()
+    expected = evaluate([heatmap.data for heatmap in heatmaps[:2]], [truth() > 0] * 2)
+    summary = state.evaluation
+    assert [row[0] for row in summary.rows] == ["all", "bad 6", "bad 7"]
+    assert summary.rows[0][3] == f"{expected.auroc:.3f}"
+    assert summary.text.startswith(f"Found {summary.rows[0][1]} defects")
+    assert state.status == f"Evaluated 2 images. {summary.text}."
+    controller.images.choose(bad[0])
+    assert state.evaluation is summary  # it is about this one too
+    controller.images.choose(unknown)
+    assert state.evaluation is None
 
 
 def test_ground_truth_counts_where_it_lies_in_the_world(
@@ -70,7 +95,7 @@ def test_ground_truth_counts_where_it_lies_in_the_world(
     controller.evaluation.start()
     wait_idle()
     expected = evaluate([heatmap.data], [truth() > 0])
-    assert state.evaluation.rows[0][1] == f"{expected.auroc:.3f}"
+    assert state.evaluation.rows[0][3] == f"{expected.auroc:.3f}"
 
 
 def test_missing_layers_are_asked_for(controller, state, viewer, images, detected):
@@ -93,10 +118,10 @@ def test_image_without_a_defect_is_scored_by_its_false_alarms(
     wait_idle()
     assert not state.status_is_error
     (row,) = state.evaluation.rows
-    assert row[1:6] == ("–",) * 5
-    assert float(row[6]) >= 0
-    assert row[7] == "0 of 0"
-    assert float(row[8]) >= 1
+    assert row[1] == "0 of 0"
+    assert float(row[2]) >= 1
+    assert row[3:8] == ("–",) * 5
+    assert float(row[8]) >= 0
     assert state.evaluation.curves == ()
 
 

@@ -1,11 +1,13 @@
-"""Controller of the Evaluate section: scores of a heatmap against ground truth."""
+"""Controller of the Evaluate section: scores of heatmaps against ground truth."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,8 @@ from napari.layers import Labels, Layer
 from ...core.common.errors import InputError
 from ...core.config import SegmentationConfig
 from ..jobs import jobs
-from ..layers import is_mask, marks_on, refuse_large, source_name
+from ..layers import is_heatmap, is_mask, marks_on, refuse_large, source_name
+from ..layers.large import large_residual
 from ..layers.provenance import inspected_area, provenance
 from ..layers.regions_of_interest import region_mask
 from ..state.panel_state import EvaluationSummary
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from ...core.model.calibration import Calibration
     from ...core.model.corrections import Mark
 
-__all__ = ["EvaluationController", "is_truth", "truth_of"]
+__all__ = ["EvaluationController", "Scored", "is_truth", "truth_of"]
 
 _OF_TRUTH = {"mask", "gt", "label", "labels", "ground", "truth"}
 _OF_IMAGES = {"image", "defective", "with", "defects"}
@@ -57,28 +60,33 @@ def _words(name: str) -> list[str]:
 
 
 class EvaluationController(SectionController):
-    """Scores the current heatmap in a thread and puts the scores into the state."""
+    """Scores heatmaps in a thread and puts the scores into the state."""
 
     holds = ("truth_layer",)
 
     def __init__(self, panel: Panel) -> None:
         super().__init__(panel)
         self._proposed: Layer | None = None
+        self._evaluated: WeakSet[Layer] = WeakSet()
         self._connect(panel.state.events.heatmap, self._forget)
         self._connect(panel.viewer.layers.events.inserted, self._propose)
 
-    def start(self) -> None:
-        """Score the current heatmap at the current threshold."""
+    def start(self, *, all_images: bool = False) -> None:
+        """Score the current heatmap, or each that has ground truth, at its threshold."""
         state = self._state
         if self._runner.refuse_while_busy():
             return
         try:
             if state.heatmap is None:
                 raise InputError("There is no heatmap to evaluate; detect first.")
-            if state.truth_layer is None:
+            if all_images:
+                pairs = self.with_truth()
+            elif state.truth_layer is None:
                 raise InputError("Choose the Labels layer that shows where the defects are.")
-            refuse_large(state.heatmap, "evaluate smaller images")
-            truth = region_mask(state.truth_layer, state.heatmap, empty=True)
+            else:
+                refuse_large(state.heatmap, "evaluate smaller images")
+                pairs = [(state.heatmap, state.truth_layer)]
+            scored = [self._scored(heatmap, truth) for heatmap, truth in pairs]
         except InputError as error:
             self._runner.fail(str(error))
             return
@@ -87,26 +95,48 @@ class EvaluationController(SectionController):
             "Evaluating …",
             partial(
                 evaluation,
-                state.heatmap.data,
-                truth,
-                state.threshold,
+                scored,
                 state.segmentation,
                 provenance(state.heatmap).get("calibration"),
-                inspected_area(state.heatmap),
-                marks_on(state.heatmap, state.model),
             ),
-            partial(self._on_message, source_name(state.heatmap)),
+            partial(self._on_message, [heatmap for heatmap, _ in pairs]),
         )
 
-    def _on_message(self, name: str, message: object) -> None:
+    def with_truth(self) -> list[tuple[Layer, Layer]]:
+        """Return the heatmaps in memory whose ground truth is known, each with it."""
+        state, layers = self._state, self._viewer.layers
+        pairs = []
+        for heatmap in layers:
+            if is_heatmap(heatmap) and large_residual(heatmap) is None:
+                chosen = state.truth_layer if heatmap is state.heatmap else None
+                truth = chosen or truth_of(source_name(heatmap), layers)
+                if truth is not None:
+                    pairs.append((heatmap, truth))
+        return pairs
+
+    def _scored(self, heatmap: Layer, truth: Layer) -> Scored:
+        return Scored(
+            source_name(heatmap),
+            heatmap.data,
+            region_mask(truth, heatmap, empty=True),
+            self._preview.threshold_of(heatmap),
+            inspected_area(heatmap),
+            marks_on(heatmap, self._state.model),
+        )
+
+    def _on_message(self, heatmaps: list[Layer], message: object) -> None:
         if isinstance(message, jobs.Fraction):
             self._runner.advance(message.value)
         elif isinstance(message, EvaluationSummary):
+            self._evaluated = WeakSet(heatmaps)
             self._state.evaluation = message
-            self._runner.say(f"Evaluated '{name}'. {message.text}.")
+            many = len(heatmaps) > 1
+            what = f"{len(heatmaps)} images" if many else f"'{source_name(heatmaps[0])}'"
+            self._runner.say(f"Evaluated {what}. {message.text}.")
 
     def _forget(self) -> None:
-        self._state.evaluation = None
+        if self._state.heatmap is None or self._state.heatmap not in self._evaluated:
+            self._state.evaluation = None
         if self._state.truth_layer is self._proposed:
             self._state.truth_layer = None  # of the image before
         self._propose(another=True)
@@ -120,79 +150,103 @@ class EvaluationController(SectionController):
                 state.truth_layer = self._proposed = found
 
 
-def evaluation(
-    residual: npt.NDArray[np.float32],
-    truth: npt.NDArray[np.bool_],
-    threshold: float,
-    config: SegmentationConfig,
-    calibration: Calibration | None = None,
-    area: InspectedArea | None = None,
-    marks: Sequence[Mark] = (),
-) -> Generator[jobs.Fraction | EvaluationSummary, None, None]:
-    """Score a residual plane by plane; `EvaluationSummary` comes last.
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A heatmap to score.
 
-    Parameters
+    Attributes
     ----------
+    name
+        What its image is called.
     residual
         float32 of shape (..., H, W).
     truth
         Which pixels are defective, bool of the same shape or of shape (H, W).
-    threshold, config
-        Segmentation for the scores at the threshold.
-    calibration
-        Of the model that made the residual: at which thresholds false regions are counted for the
-        FROC curve. None: there is none.
+    threshold
+        Residual above which a pixel is a candidate.
     area
         The pixels that were inspected, which count; None: all.
     marks
         What a person has said of regions of the image: what is good counts as not outlined.
+    """
+
+    name: str
+    residual: npt.NDArray[np.float32]
+    truth: npt.NDArray[np.bool_]
+    threshold: float
+    area: InspectedArea | None = None
+    marks: Sequence[Mark] = ()
+
+
+def evaluation(
+    images: Sequence[Scored], config: SegmentationConfig, calibration: Calibration | None = None
+) -> Generator[jobs.Fraction | EvaluationSummary, None, None]:
+    """Score residuals plane by plane; `EvaluationSummary` of all of them comes last.
+
+    Parameters
+    ----------
+    images
+        The residuals, and where their defects are.
+    config
+        Post-processing for the scores at the threshold.
+    calibration
+        Of the model that made them: at which thresholds false regions are counted for the FROC
+        curve. None: there is none.
     """
     from ...core.evaluation.froc import froc_thresholds
     from ...core.evaluation.scores import Evaluator
     from ...core.model.corrections import kept_regions
     from ...core.segmentation.segment import segment_planes
 
-    truth = np.broadcast_to(truth, residual.shape)
-    count = int(np.prod(residual.shape[:-2]))
     evaluator = Evaluator(None if calibration is None else froc_thresholds(calibration))
     names: list[str] = []
-    planes = segment_planes(residual, threshold, config.usable_at(threshold), area)
-    for number, (index, found) in enumerate(planes):
-        yield jobs.Fraction((number + 0.5) / count)
-        here = None if area is None else area.plane(index)
-        found = kept_regions(found, marks, index, residual.shape)
-        evaluator.add(residual[index], truth[index], found.labels() > 0, here)
-        names.append(f"plane {', '.join(map(str, index))}")
-        yield jobs.Fraction((number + 1) / count)
-    yield _summary(evaluator.result(), names)
+    for place, image in enumerate(images):
+        residual, area = image.residual, image.area
+        truth = np.broadcast_to(image.truth, residual.shape)
+        count = int(np.prod(residual.shape[:-2]))
+        settings = config.usable_at(image.threshold)
+        planes = segment_planes(residual, image.threshold, settings, area)
+        for number, (index, found) in enumerate(planes):
+            yield jobs.Fraction((place + (number + 0.5) / count) / len(images))
+            here = None if area is None else area.plane(index)
+            found = kept_regions(found, image.marks, index, residual.shape)
+            evaluator.add(residual[index], truth[index], found.labels() > 0, here)
+            of_plane = f"plane {', '.join(map(str, index))}" if index else ""
+            of_image = image.name if len(images) > 1 else ""
+            names.append(", ".join(filter(None, (of_image, of_plane))))
+            yield jobs.Fraction((place + (number + 1) / count) / len(images))
+    thresholds = {f"{image.threshold:.4g}" for image in images}
+    at = f", at threshold {thresholds.pop()}" if len(thresholds) == 1 else ""
+    yield _summary(evaluator.result(), names, at)
 
 
-def _summary(scores: Evaluation, names: list[str]) -> EvaluationSummary:
+def _summary(scores: Evaluation, names: list[str], at: str) -> EvaluationSummary:
     from ...core.evaluation.scores import curve_sets
 
     assert scores.confusion is not None
     some = bool(scores.defects)
+    found = f"{scores.found} of {scores.defects}"
     pooled = (
         "all" if len(names) > 1 else "image",
+        found,
+        f"{scores.false_regions_per_image:.3g}",
         *(_text(score) for score in (scores.auroc, scores.auprc, scores.aupro)),
         _text(scores.confusion.iou if some else None),
         _text(scores.confusion.f1 if some else None),
         _text(scores.confusion.false_positive_rate),
-        f"{scores.found} of {scores.defects}",
-        f"{scores.false_regions_per_image:.3g}",
     )
     rows = [pooled]
     if len(names) > 1:
         rows += [_row(name, image) for name, image in zip(names, scores.per_image, strict=True)]
     return EvaluationSummary(
         columns=(
-            "", "AUROC", "AUPRC", "AUPRO", "IoU", "F1", "FPR", "Found", "False regions",
+            "", "Found", "False regions", "AUROC", "AUPRC", "AUPRO", "IoU", "F1", "FPR",
         ),
         rows=tuple(rows),
         curves=tuple(curves for curves in curve_sets(scores) if curves.curves),
         text=(
-            f"Found {scores.found} of {scores.defects} defect{'s' * (scores.defects != 1)}, "
-            f"false regions per image: {scores.false_regions_per_image:.3g}"
+            f"Found {found} defect{'s' * (scores.defects != 1)}, "
+            f"false regions per image: {scores.false_regions_per_image:.3g}{at}"
         ),
     )  # fmt: skip
 
@@ -202,14 +256,14 @@ def _row(name: str, image: ImageScores) -> tuple[str, ...]:
     some = bool(image.defects)
     return (
         name,
+        f"{image.found} of {image.defects}",
+        str(image.false_regions),
         _text(image.auroc),
         _text(image.auprc),
         "",
         _text(image.confusion.iou if some else None),
         _text(image.confusion.f1 if some else None),
         _text(image.confusion.false_positive_rate),
-        f"{image.found} of {image.defects}",
-        str(image.false_regions),
     )
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Layer
 from napari.utils.notifications import show_info
 from napari.utils.task_status import Status
 from qtpy.QtCore import QObject
@@ -14,8 +15,10 @@ from qtpy.QtWidgets import QApplication, QMainWindow
 
 from ..jobs import jobs
 from ..jobs.runner import Runner
+from ..jobs.sample_job import SampleDrawn, draw_nanofibres
 from ..layers import is_inspectable
 from ..previews.one_image import OneImage
+from ..previews.overview import Overview
 from ..previews.segmentation_preview import SegmentationPreview
 from ..state.panel_state import PanelState, SessionModel
 from ..state.preferences import preferences
@@ -60,6 +63,7 @@ class Controller:
         self._runner = Runner(self.state)
         self.images = OneImage(viewer, self.state)
         self._preview = SegmentationPreview(viewer, self.state, self.images, self._runner.fail)
+        self._overview = Overview(viewer, self.state, self._preview.threshold_of, self._runner.fail)
         shared = Panel(viewer, self.state, self._runner, self._preview)
         self.training = TrainingController(shared, self._on_trained)
         self.detection = DetectionController(shared)
@@ -81,9 +85,9 @@ class Controller:
             return
         self._closed = True
         for part in (
-            self.images, self.training, self.detection, self.proposals, self.labelling,
-            self.regions, self.corrections, self.evaluation, self.export, self.recipes, self.batch,
-            self._remembered,
+            self.images, self.training, self.detection, self.proposals, self._overview,
+            self.labelling, self.regions, self.corrections, self.evaluation, self.export,
+            self.recipes, self.batch, self._remembered,
         ):  # fmt: skip
             part.close()
         self.state.events.model.disconnect(self._on_model)
@@ -104,7 +108,15 @@ class Controller:
 
     def open_sample(self) -> None:
         """Open the sample; its good images are chosen to train on, the others to inspect."""
-        opened = self.viewer.open_sample("napari-ssim-defects", "nanofibres")
+        if not self._runner.refuse_while_busy():
+            text = "Drawing the sample images …"
+            self._runner.begin("opening", text, draw_nanofibres, self._on_sample)
+
+    def _on_sample(self, message: object) -> None:
+        if not isinstance(message, SampleDrawn):
+            self._runner.report(message)
+            return
+        opened = [self.viewer.add_layer(Layer.create(*data)) for data in message.layers]
         good, *defective = filter(is_inspectable, opened)
         self.state.training_layers, self.state.detection_layers = (good,), tuple(defective)
         self.images.choose(good)

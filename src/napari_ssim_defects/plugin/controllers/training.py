@@ -118,7 +118,7 @@ class TrainingController(SectionController):
         self._network = None
         self._runner.begin(
             "training",
-            "Reading the images …",
+            "Starting, which takes longer the first time …",
             partial(training, images, state.config, preferences(), origin, resume, longer),
             self._on_message,
         )

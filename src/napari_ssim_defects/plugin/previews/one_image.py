@@ -131,12 +131,11 @@ class OneImage:
 
     def _on_active(self, event: Any) -> None:
         layer = event.value
-        if layer is None:  # on the way from one selection to the next
+        # What is added lies over all others, and whoever adds it says what is to be shown. napari
+        # tells of it twice.
+        if layer is None or layer is self._inserted:
             return
-        inserted, self._inserted = self._inserted, None
-        # What is added lies over all others, and whoever adds it says what is to be shown.
-        if layer is inserted:
-            return
+        self._inserted = None
         key = image_key(layer)
         images = [each for each in self._viewer.layers if str(each.unique_id) == key]
         if images:

@@ -30,6 +30,7 @@ __all__ = [
     "MARK",
     "Activity",
     "EvaluationSummary",
+    "ImageSummary",
     "LossPoint",
     "PanelState",
     "RegionKey",
@@ -97,6 +98,23 @@ class RegionSummary:
     review_pixels: int = 0
     good: int = 0
     complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSummary:
+    """Regions of any heatmap at its threshold, over all planes.
+
+    Attributes
+    ----------
+    regions, largest
+        Number of defects, and pixels of the largest of them; 0 without any.
+    share
+        Part of the pixels that lies in defects, in [0, 1].
+    """
+
+    regions: int
+    largest: int
+    share: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,6 +228,9 @@ class PanelState(EventedModel):
         good image are outlined at it; None if not known.
     summary
         Regions at the threshold; None while they are being computed or without a heatmap.
+    overview
+        Pairs of a heatmap and its `ImageSummary`, of all that are in memory; empty if there are
+        less than two.
     fraction_above
         Estimated part of the pixels that lies above the threshold, in [0, 1], of a heatmap that is
         larger than memory, whose regions are found by Create labels only; None of any other.
@@ -262,6 +283,7 @@ class PanelState(EventedModel):
         "inspected_layer": operator.is_,
         "image": operator.is_,
         "heatmap": operator.is_,
+        "overview": operator.is_,
         "histogram": operator.is_,
         "good_histogram": operator.is_,
         "labels_layer": operator.is_,
@@ -301,6 +323,7 @@ class PanelState(EventedModel):
     auto_threshold: float | None = None
     auto_regions: float | None = None
     summary: RegionSummary | None = None
+    overview: tuple[Any, ...] = ()
     fraction_above: float | None = None
 
     labels_layer: Any = None

@@ -225,7 +225,7 @@ def test_a_region_marked_good_is_no_false_region_in_evaluate(
             state.threshold = state.model.corrected.before
         controller.evaluation.start()
         wait_idle()
-        counts.append(int(state.evaluation.rows[0][-1]))
+        counts.append(int(state.evaluation.rows[0][2]))
     assert counts[1] == counts[0] - 1
 
 

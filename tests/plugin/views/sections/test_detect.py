@@ -146,5 +146,8 @@ def test_the_panel_says_what_a_model_was_trained_on_and_its_tip_what_it_judges_b
         "created": "2024-05-06T07",
     }
     state.model = replace(model, provenance=made)
-    assert view.model_label.text() == "Not saved yet: trained on 'a.tif', 'b.tif'; 2024-05-06"
+    assert (
+        view.model_label.text().splitlines()[0]
+        == "Not saved yet: trained on 'a.tif', 'b.tif'; 2024-05-06"
+    )
     assert "Judged by structure (SSIM); grey, patches of 16 px." in view.model_label.toolTip()

@@ -6,7 +6,7 @@ import pytest
 from qtpy.QtWidgets import QLabel
 
 from napari_ssim_defects.core.config import TrainingConfig
-from napari_ssim_defects.plugin.hooks import sample_data
+from napari_ssim_defects.plugin.jobs import sample_job
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 
 pytestmark = pytest.mark.usefixtures("make_napari_viewer")  # a window
@@ -34,11 +34,15 @@ def test_each_section_says_what_to_do_first(panel):
         assert any(text.startswith(start) for text in texts(view)), start
 
 
-def test_a_link_opens_the_sample_and_chooses_its_images(panel, state, viewer, monkeypatch):
-    monkeypatch.setattr(sample_data, "GOOD_SEEDS", (0, 1))
-    monkeypatch.setattr(sample_data, "DEFECTIVE_SEEDS", (5,))
+def test_a_link_draws_the_sample_in_a_thread_and_chooses_its_images(
+    panel, state, viewer, monkeypatch, wait_idle
+):
+    monkeypatch.setattr(sample_job, "GOOD_SEEDS", (0, 1))
+    monkeypatch.setattr(sample_job, "DEFECTIVE_SEEDS", (5,))
     (label,) = [label for label in panel.train.findChildren(QLabel) if "<a " in label.text()]
     label.linkActivated.emit("sample")
+    assert (len(viewer.layers), state.status) == (0, "Drawing the sample images …")
+    wait_idle()
     assert panel.train.picker.selected() == [viewer.layers["nanofibres good"]]
     assert panel.detect.picker.selected() == [viewer.layers["nanofibres defective 1"]]
     assert [layer.name for layer in viewer.layers if layer.visible] == ["nanofibres good"]

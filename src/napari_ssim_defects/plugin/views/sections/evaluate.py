@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
+    QHBoxLayout,
     QHeaderView,
     QPushButton,
     QTableWidget,
@@ -42,6 +43,12 @@ class EvaluateView(QWidget):
             "Count the defects that are found and the regions that are none, by the threshold and "
             "the settings of Segment, with the usual scores (areas under curves, IoU, F1)."
         )
+        self.all_button = QPushButton("… all images")
+        self.all_button.setAccessibleName("Evaluate all images")
+        self.all_button.setToolTip(
+            "The same over all images whose ground truth is called as the image is, such as "
+            "7_mask for 7."
+        )
         self.counts = heading(
             "",
             "At the threshold and the settings of Segment, whose regions touch a defect or none.",
@@ -64,22 +71,18 @@ class EvaluateView(QWidget):
         self.curve = Choice({}, "Which curves to show.")
         self.curve.setAccessibleName("Curves")
         self.plot = CurvePlot()
-        self.setLayout(
-            column(
-                self.heatmap_label,
-                self.evaluate_button,
-                self.counts,
-                self.table,
-                self.curve,
-                self.plot,
-            )
-        )
-        layout = self.layout()
-        assert layout is not None
-        layout.insertLayout(1, form(("Ground truth", self.truth)))  # type: ignore[attr-defined]
+        buttons = QHBoxLayout()
+        buttons.setSpacing(4)
+        buttons.addWidget(self.evaluate_button)
+        buttons.addWidget(self.all_button)
+        layout = column(self.heatmap_label, self.counts, self.table, self.curve, self.plot)
+        layout.insertLayout(1, form(("Ground truth", self.truth)))
+        layout.insertLayout(2, buttons)
+        self.setLayout(layout)
         state = self._state
         self.truth.chosen.connect(lambda layer: setattr(state, "truth_layer", layer))
         self.evaluate_button.clicked.connect(lambda: controller.evaluation.start())
+        self.all_button.clicked.connect(lambda: controller.evaluation.start(all_images=True))
         self.curve.chosen.connect(self._show_curve)
         for signal in (state.events.heatmap, state.events.truth_layer, state.events.activity):
             signal.connect(self._show_choices)
@@ -101,6 +104,8 @@ class EvaluateView(QWidget):
         self.truth.show_layer(state.truth_layer)
         ready = state.heatmap is not None and state.truth_layer is not None
         self.evaluate_button.setEnabled(ready and not state.busy)
+        several = len(self._controller.evaluation.with_truth()) > 1
+        self.all_button.setEnabled(several and not state.busy)
 
     @while_alive
     def _show_scores(self) -> None:

@@ -38,6 +38,7 @@ from ..widgets.fields import (
     while_alive,
     wrapped,
 )
+from ..widgets.overview_table import OverviewTable
 
 __all__ = [
     "ProposalsView",
@@ -189,6 +190,7 @@ class SegmentView(QWidget):
         self.summary = wrapped(QLabel())
         self.summary.setAccessibleName("Regions found")
         self.summary.setStyleSheet("font-weight: bold;")
+        self.overview = OverviewTable(lambda layer: setattr(self._state, "heatmap", layer))
         self.create_button = QPushButton("Create labels")
         self.create_button.setToolTip(
             "Keep what is outlined now: as a layer of numbered regions that you can correct, with "
@@ -215,6 +217,7 @@ class SegmentView(QWidget):
         layout.addLayout(form(("Heatmap", self.heatmap)))
         layout.addWidget(self.slider)
         layout.addWidget(self.summary)
+        layout.addWidget(self.overview)
         layout.addWidget(self.auto_button)
         layout.addWidget(Section("Threshold without defects", self.proposals, main=False))
         layout.addLayout(review)
@@ -230,6 +233,7 @@ class SegmentView(QWidget):
         self._show_heatmap()
         self._show_settings()
         self._show_summary()
+        self._show_overview()
 
     def _connect(self) -> None:
         state = self._state
@@ -256,6 +260,7 @@ class SegmentView(QWidget):
         state.events.segmentation.connect(self._show_settings)
         for signal in (state.events.summary, state.events.fraction_above, state.events.heatmap):
             signal.connect(self._show_summary)
+        state.events.overview.connect(self._show_overview)
 
     def _on_setting(self, name: str, value: object) -> None:
         self._state.segmentation = self._state.segmentation.replace(**{name: value})
@@ -271,6 +276,7 @@ class SegmentView(QWidget):
     def _show_heatmap(self) -> None:
         state = self._state
         self.heatmap.show_layer(state.heatmap)
+        self.overview.show_current(state.heatmap)
         there = state.heatmap is not None
         for widget in (self.slider, self.two_thresholds, self.shared, *self.fields.values()):
             widget.setEnabled(there)
@@ -327,3 +333,7 @@ class SegmentView(QWidget):
         if found.good:
             text += f"; {found.good:,} marked good"
         self.summary.setText(text if found.complete else f"{text} in this plane")
+
+    @while_alive
+    def _show_overview(self) -> None:
+        self.overview.show_images(self._state.overview, self._state.heatmap)
