@@ -27,6 +27,8 @@ from ..widgets.fields import (
     Choice,
     IntegerBox,
     LayerCombo,
+    Section,
+    column,
     form,
     heading,
     notice_label,
@@ -101,8 +103,12 @@ class DetectView(QWidget):
         layout.addLayout(files)
         layout.addWidget(heading("Images to inspect", tip))
         layout.addWidget(self.picker)
-        layout.addLayout(form(("Region", self.region), ("Stride", self.stride)))
-        layout.addWidget(self.reconstruction)
+        advanced = QWidget()
+        settings = column(self.reconstruction)
+        settings.insertLayout(0, form(("Stride", self.stride)))
+        advanced.setLayout(settings)
+        layout.addLayout(form(("Region", self.region)))
+        layout.addWidget(Section("Advanced", advanced, main=False))
         layout.addWidget(self.detect_button)
         layout.addWidget(self.notices)
         self._connect()

@@ -73,7 +73,7 @@ class ExportView(QWidget):
             "have sizes in its unit, too."
         )
         self.pixel = NumberBox(0, 1e6, decimals=4, tip=size_tip)
-        self.pixel.setSpecialValueText("not known")
+        self.pixel.setSpecialValueText("none")
         self.unit = Choice({unit: unit for unit in ("nm", "µm", "mm")}, size_tip)
         self.unit.setAccessibleName("Unit of the pixel size")
         self.unit.show_value("µm")
@@ -105,9 +105,7 @@ class ExportView(QWidget):
         checks = QGridLayout()
         for number, box in enumerate(self.kinds.values()):
             checks.addWidget(box, *divmod(number, _COLUMNS))
-        how = QHBoxLayout()
-        how.addLayout(form(("Images as", self.format)), 1)
-        how.addWidget(self.replace)
+        checks.addWidget(self.replace, *divmod(len(self.kinds), _COLUMNS))
         self.size_row = QWidget()
         size = QHBoxLayout(self.size_row)
         size.setContentsMargins(0, 0, 0, 0)
@@ -128,7 +126,7 @@ class ExportView(QWidget):
         layout.addWidget(heading("Heatmaps", tip))
         layout.addWidget(self.picker)
         layout.addLayout(checks)
-        layout.addLayout(how)
+        layout.addLayout(form(("Images as", self.format)))
         layout.addWidget(self.size_row)
         layout.addLayout(where)
         layout.addWidget(self.export_button)

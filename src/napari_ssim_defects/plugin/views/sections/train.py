@@ -38,7 +38,7 @@ _PURPOSES = {
     "best": "For what Quick does not find: four times as long.",
     "paper": "The experiment of Bergmann et al. (2018), to compare with.",
 }
-_ADVANCED = ("patch_size", "latent_dimension", "stride", "seed")
+_ADVANCED = ("epochs", "system", "patch_size", "latent_dimension", "stride", "seed")
 
 
 class TrainView(QWidget):
@@ -70,7 +70,7 @@ class TrainView(QWidget):
         )
         self.purpose = wrapped(QLabel())
         self.purpose.setAccessibleName("What the preset is for")
-        names = ("epochs", "minutes", "system", *_ADVANCED)
+        names = ("minutes", *_ADVANCED)
         self.fields = {
             name: setting_field(shown(TrainingConfig, name), partial(self._on_setting, name))
             for name in names
@@ -111,7 +111,7 @@ class TrainView(QWidget):
         layout.addWidget(self.picker)
         layout.addLayout(form(("Region", self.region), ("Preset", self.preset)))
         layout.addWidget(self.purpose)
-        layout.addLayout(form(*(self.fields[name] for name in ("epochs", "minutes", "system"))))
+        layout.addLayout(form(self.fields["minutes"]))
         layout.addWidget(Section("Advanced", advanced, main=False))
         layout.addLayout(buttons)
         layout.addWidget(self.notices)
