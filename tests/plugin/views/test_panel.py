@@ -188,13 +188,13 @@ def test_closing_the_panel_keeps_the_model(panel, viewer, model, qtbot):
     again = DefectPanel(viewer)
     qtbot.addWidget(again)
     assert again.state.model is model
-    assert "SSIM" in again.detect.model_label.text()
+    assert again.detect.model_label.text() == panel.detect.model_label.text()
+    assert "SSIM" in again.detect.model_label.toolTip()
 
 
 def test_preset_and_system_fill_the_fields(panel):
     train = panel.train
     train.preset.chosen.emit("paper")
-    assert train.fields["epochs"].isVisibleTo(train)
     assert train.fields["epochs"].value() == 200
     assert train.fields["minutes"].text() == "no limit"
     train.preset.chosen.emit("quick")
@@ -361,8 +361,8 @@ def test_a_person_evaluates_by_clicks(panel, viewer, images, detected, qtbot, wa
     click(qtbot, view.evaluate_button)
     wait_idle()
     assert view.table.isVisibleTo(view)
-    assert view.table.horizontalHeaderItem(1).text() == "AUROC"
-    assert float(view.table.item(0, 1).text()) > 0.5
+    headings = [view.table.horizontalHeaderItem(i).text() for i in range(view.table.columnCount())]
+    assert float(view.table.item(0, headings.index("AUROC")).text()) > 0.5
     for index, text in enumerate(["ROC: AUROC", "Precision and recall: AUPRC", "Overlap"]):
         view.curve.setCurrentIndex(index)
         view.curve.activated.emit(index)
