@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ...samples import DEFECTIVE_SEEDS, GOOD_SEEDS, nanofibres
 from .jobs import Fraction
 
 __all__ = ["LayerData", "SampleDrawn", "draw_nanofibres"]
@@ -35,6 +34,8 @@ class SampleDrawn:
 
 def draw_nanofibres() -> Generator[Fraction | SampleDrawn, None, None]:
     """Draw a stack of good micrographs of nanofibres, and defective ones with their truth."""
+    from ...samples import DEFECTIVE_SEEDS, GOOD_SEEDS, nanofibres
+
     count = len(GOOD_SEEDS) + len(DEFECTIVE_SEEDS)
     good = []
     for number, seed in enumerate(GOOD_SEEDS, start=1):
