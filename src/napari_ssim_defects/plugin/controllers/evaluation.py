@@ -21,7 +21,7 @@ from ..layers.large import large_residual
 from ..layers.provenance import inspected_area, provenance
 from ..layers.regions_of_interest import region_mask
 from ..state.panel_state import EvaluationSummary
-from .section import Panel, SectionController
+from .section import Panel, SectionController, starts_a_job
 
 if TYPE_CHECKING:
     from napari.components import LayerList
@@ -71,25 +71,20 @@ class EvaluationController(SectionController):
         self._connect(panel.state.events.heatmap, self._forget)
         self._connect(panel.viewer.layers.events.inserted, self._propose)
 
+    @starts_a_job
     def start(self, *, all_images: bool = False) -> None:
         """Score the current heatmap, or each that has ground truth, at its threshold."""
         state = self._state
-        if self._runner.refuse_while_busy():
-            return
-        try:
-            if state.heatmap is None:
-                raise InputError("There is no heatmap to evaluate; detect first.")
-            if all_images:
-                pairs = self.with_truth()
-            elif state.truth_layer is None:
-                raise InputError("Choose the Labels layer that shows where the defects are.")
-            else:
-                refuse_large(state.heatmap, "evaluate smaller images")
-                pairs = [(state.heatmap, state.truth_layer)]
-            scored = [self._scored(heatmap, truth) for heatmap, truth in pairs]
-        except InputError as error:
-            self._runner.fail(str(error))
-            return
+        if state.heatmap is None:
+            raise InputError("There is no heatmap to evaluate; detect first.")
+        if all_images:
+            pairs = self.with_truth()
+        elif state.truth_layer is None:
+            raise InputError("Choose the Labels layer that shows where the defects are.")
+        else:
+            refuse_large(state.heatmap, "evaluate smaller images")
+            pairs = [(state.heatmap, state.truth_layer)]
+        scored = [self._scored(heatmap, truth) for heatmap, truth in pairs]
         self._runner.begin(
             "evaluating",
             "Evaluating …",
