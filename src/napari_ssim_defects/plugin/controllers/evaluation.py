@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -16,9 +16,10 @@ from napari.layers import Labels, Layer
 from ...core.common.errors import InputError
 from ...core.config import SegmentationConfig
 from ..jobs import jobs
-from ..layers import is_heatmap, is_mask, marks_on, refuse_large, source_name
+from ..layers import is_heatmap, is_mask, refuse_large, source_name
+from ..layers.heatmap_data import HeatmapData
 from ..layers.large import large_residual
-from ..layers.provenance import inspected_area, provenance
+from ..layers.provenance import provenance
 from ..layers.regions_of_interest import region_mask
 from ..state.panel_state import EvaluationSummary
 from .section import Panel, SectionController, starts_a_job
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from napari.components import LayerList
 
     from ...core.evaluation.scores import Evaluation, ImageScores
-    from ...core.images.inspected_area import InspectedArea
     from ...core.model.calibration import Calibration
-    from ...core.model.corrections import Mark
 
 __all__ = ["EvaluationController", "Scored", "is_truth", "truth_of"]
 
@@ -52,11 +51,12 @@ def truth_of(image: str, layers: LayerList) -> Layer | None:
     return found[0] if wanted and len(found) == 1 else None
 
 
-def _words(name: str) -> list[str]:
+@lru_cache(maxsize=4096)  # each image is compared with each layer whenever the list changes
+def _words(name: str) -> tuple[str, ...]:
     """Return the words of a name that tell one image from another."""
     name = re.sub(r" \[\d+\]$", "", name.casefold())  # napari's, of a second layer of that name
     words = re.split(r"[\W_]+", name)
-    return [word for word in words if word not in _OF_TRUTH | _OF_IMAGES]
+    return tuple(word for word in words if word not in _OF_TRUTH | _OF_IMAGES)
 
 
 class EvaluationController(SectionController):
@@ -110,13 +110,11 @@ class EvaluationController(SectionController):
         return pairs
 
     def _scored(self, heatmap: Layer, truth: Layer) -> Scored:
+        threshold = self._preview.threshold_of(heatmap)
         return Scored(
             source_name(heatmap),
-            heatmap.data,
+            HeatmapData.from_layer(heatmap, threshold, self._state.model),
             region_mask(truth, heatmap, empty=True),
-            self._preview.threshold_of(heatmap),
-            inspected_area(heatmap),
-            marks_on(heatmap, self._state.model),
         )
 
     def _on_message(self, heatmaps: list[Layer], message: object) -> None:
@@ -153,24 +151,15 @@ class Scored:
     ----------
     name
         What its image is called.
-    residual
-        float32 of shape (..., H, W).
+    heatmap
+        Its values.
     truth
         Which pixels are defective, bool of the same shape or of shape (H, W).
-    threshold
-        Residual above which a pixel is a candidate.
-    area
-        The pixels that were inspected, which count; None: all.
-    marks
-        What a person has said of regions of the image: what is good counts as not outlined.
     """
 
     name: str
-    residual: npt.NDArray[np.float32]
+    heatmap: HeatmapData
     truth: npt.NDArray[np.bool_]
-    threshold: float
-    area: InspectedArea | None = None
-    marks: Sequence[Mark] = ()
 
 
 def evaluation(
@@ -190,27 +179,22 @@ def evaluation(
     """
     from ...core.evaluation.froc import froc_thresholds
     from ...core.evaluation.scores import Evaluator
-    from ...core.model.corrections import kept_regions
-    from ...core.segmentation.segment import segment_planes
 
     evaluator = Evaluator(None if calibration is None else froc_thresholds(calibration))
     names: list[str] = []
     for place, image in enumerate(images):
-        residual, area = image.residual, image.area
+        residual, area = image.heatmap.residual, image.heatmap.area
         truth = np.broadcast_to(image.truth, residual.shape)
         count = int(np.prod(residual.shape[:-2]))
-        settings = config.usable_at(image.threshold)
-        planes = segment_planes(residual, image.threshold, settings, area)
-        for number, (index, found) in enumerate(planes):
+        for number, (index, found) in enumerate(image.heatmap.regions(config)):
             yield jobs.Fraction((place + (number + 0.5) / count) / len(images))
             here = None if area is None else area.plane(index)
-            found = kept_regions(found, image.marks, index, residual.shape)
             evaluator.add(residual[index], truth[index], found.labels() > 0, here)
             of_plane = f"plane {', '.join(map(str, index))}" if index else ""
             of_image = image.name if len(images) > 1 else ""
             names.append(", ".join(filter(None, (of_image, of_plane))))
             yield jobs.Fraction((place + (number + 1) / count) / len(images))
-    thresholds = {f"{image.threshold:.4g}" for image in images}
+    thresholds = {f"{image.heatmap.threshold:.4g}" for image in images}
     at = f", at threshold {thresholds.pop()}" if len(thresholds) == 1 else ""
     yield _summary(evaluator.result(), names, at)
 

@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..jobs import workers
-from ..jobs.overview_job import Countable, count_regions
-from ..layers import is_heatmap, large_residual, marks_on
-from ..layers.provenance import inspected_area
+from ..jobs.overview_job import count_regions
+from ..layers import is_heatmap, large_residual
+from ..layers.heatmap_data import HeatmapData
 from ..state.panel_state import PanelState
 
 if TYPE_CHECKING:
@@ -83,17 +83,12 @@ class Overview:
         if len(heatmaps) < 2:
             self._state.overview = ()
             return
-        countable = [
-            Countable(
-                heatmap.data,
-                self._threshold_of(heatmap),
-                inspected_area(heatmap),
-                marks_on(heatmap, self._state.model),
-            )
+        counted = [
+            HeatmapData.from_layer(heatmap, self._threshold_of(heatmap), self._state.model)
             for heatmap in heatmaps
         ]
         self._job = workers.start(
-            partial(count_regions, countable, self._state.segmentation),
+            partial(count_regions, counted, self._state.segmentation),
             partial(self._on_message, heatmaps),
         )
 

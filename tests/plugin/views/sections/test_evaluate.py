@@ -59,3 +59,15 @@ def test_a_mask_that_is_opened_later_is_proposed_and_one_that_is_chosen_stays(
     state.truth_layer = mine
     viewer.add_image(MASK, name="7_label")
     assert state.truth_layer is mine
+
+
+def test_all_images_can_be_scored_once_the_ground_truth_of_two_is_open(
+    view, viewer, images, detected
+):
+    detected(*(viewer.add_image(images.spoilt(seed), name=str(seed)) for seed in (1, 2)))
+    viewer.add_image(MASK, name="1_mask")
+    assert not view.all_button.isEnabled()
+    viewer.add_image(MASK, name="2_mask")
+    assert view.all_button.isEnabled()
+    viewer.layers.remove("1_mask")
+    assert not view.all_button.isEnabled()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from qtpy.QtWidgets import QLabel
 
+from napari_ssim_defects import samples
 from napari_ssim_defects.core.config import TrainingConfig
-from napari_ssim_defects.plugin.jobs import sample_job
 from napari_ssim_defects.plugin.views.panel import DefectPanel
 
 pytestmark = pytest.mark.usefixtures("make_napari_viewer")  # a window
@@ -37,8 +37,8 @@ def test_each_section_says_what_to_do_first(panel):
 def test_a_link_draws_the_sample_in_a_thread_and_chooses_its_images(
     panel, state, viewer, monkeypatch, wait_idle
 ):
-    monkeypatch.setattr(sample_job, "GOOD_SEEDS", (0, 1))
-    monkeypatch.setattr(sample_job, "DEFECTIVE_SEEDS", (5,))
+    monkeypatch.setattr(samples, "GOOD_SEEDS", (0, 1))
+    monkeypatch.setattr(samples, "DEFECTIVE_SEEDS", (5,))
     (label,) = [label for label in panel.train.findChildren(QLabel) if "<a " in label.text()]
     label.linkActivated.emit("sample")
     assert (len(viewer.layers), state.status) == (0, "Drawing the sample images …")

@@ -86,6 +86,8 @@ class EvaluateView(QWidget):
         self.curve.chosen.connect(self._show_curve)
         for signal in (state.events.heatmap, state.events.truth_layer, state.events.activity):
             signal.connect(self._show_choices)
+        for name in ("inserted", "removed", "renamed"):
+            controller.viewer.layers.events[name].connect(self._show_choices)
         state.events.evaluation.connect(self._show_scores)
         self._show_choices()
         self._show_scores()
