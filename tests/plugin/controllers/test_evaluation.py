@@ -7,7 +7,7 @@ import pytest
 from napari.layers import Labels
 
 from napari_ssim_defects.core.evaluation.scores import evaluate
-from napari_ssim_defects.plugin.controllers.evaluation import is_truth
+from napari_ssim_defects.plugin.layers.ground_truth import is_truth
 
 
 def truth(shape=(96, 80)):

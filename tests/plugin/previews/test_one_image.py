@@ -78,6 +78,35 @@ def test_a_mask_that_was_opened_as_an_image_does_not_cover_the_one_that_is_chose
     assert {layer.name for layer in viewer.layers if layer.visible} == {"part 1", beside.name}
 
 
+def test_ground_truth_is_seen_with_the_image_that_it_is_called_like_and_no_other(
+    viewer, images, controller
+):
+    layers = [viewer.add_image(images.spoilt(n), name=f"part {n}") for n in (1, 2)]
+    shape = layers[0].data.shape
+    hidden = viewer.add_labels(np.ones(shape, int), name="part 1 truth", visible=False)
+    truth = viewer.add_labels(np.ones(shape, int), name="part 2 truth")
+    drawn = viewer.add_labels(np.ones(shape, int), name="Labels")
+    controller.images.choose(layers[0])
+    assert not truth.visible
+    assert drawn.visible  # of no other image
+    assert not hidden.visible  # nobody has shown it
+    controller.images.choose(layers[1])
+    assert truth.visible
+    assert drawn.visible
+
+
+def test_choosing_ground_truth_in_the_layer_list_shows_its_image(viewer, images, controller, state):
+    layers = [viewer.add_image(images.spoilt(n), name=f"part {n}") for n in (1, 2)]
+    truth = viewer.add_labels(np.ones(layers[0].data.shape, int), name="part 2 truth")
+    controller.images.choose(layers[0])
+    viewer.layers.selection.active = truth
+    assert state.image is layers[1]
+    assert truth.visible
+    assert not layers[0].visible
+    controller.images.choose(layers[0])
+    assert viewer.layers.selection.active is not truth
+
+
 def test_outlines_of_another_image_that_come_late_do_not_change_the_image(viewer, three, state):
     _, heatmaps = three
     state.heatmap = heatmaps[0]

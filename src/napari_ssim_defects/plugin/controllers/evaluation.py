@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Labels, Layer
+from napari.layers import Layer
 
 from ...core.common.errors import InputError
 from ...core.config import SegmentationConfig
 from ..jobs import jobs
-from ..layers import is_heatmap, is_mask, refuse_large, source_name
+from ..layers import is_heatmap, refuse_large, source_name
+from ..layers.ground_truth import truth_of
 from ..layers.heatmap_data import HeatmapData
 from ..layers.large import large_residual
 from ..layers.provenance import provenance
@@ -25,38 +25,10 @@ from ..state.panel_state import EvaluationSummary
 from .section import Panel, SectionController, starts_a_job
 
 if TYPE_CHECKING:
-    from napari.components import LayerList
-
     from ...core.evaluation.scores import Evaluation, ImageScores
     from ...core.model.calibration import Calibration
 
-__all__ = ["EvaluationController", "Scored", "is_truth", "truth_of"]
-
-_OF_TRUTH = {"mask", "gt", "label", "labels", "ground", "truth"}
-_OF_IMAGES = {"image", "defective", "with", "defects"}
-
-
-def is_truth(layer: Layer) -> bool:
-    """Whether a layer can be ground truth: labels that detection has not made, or a mask."""
-    return (isinstance(layer, Labels) and not provenance(layer)) or is_mask(layer)
-
-
-def truth_of(image: str, layers: LayerList) -> Layer | None:
-    """Return the ground truth that is called as an image is, as ``7_mask`` is for ``7``, if one is.
-
-    Words such as mask, gt, label and truth do not count; of several layers none is taken.
-    """
-    wanted = _words(image)
-    found = [layer for layer in layers if is_truth(layer) and _words(layer.name) == wanted]
-    return found[0] if wanted and len(found) == 1 else None
-
-
-@lru_cache(maxsize=4096)  # each image is compared with each layer whenever the list changes
-def _words(name: str) -> tuple[str, ...]:
-    """Return the words of a name that tell one image from another."""
-    name = re.sub(r" \[\d+\]$", "", name.casefold())  # napari's, of a second layer of that name
-    words = re.split(r"[\W_]+", name)
-    return tuple(word for word in words if word not in _OF_TRUTH | _OF_IMAGES)
+__all__ = ["EvaluationController", "Scored"]
 
 
 class EvaluationController(SectionController):

@@ -17,6 +17,7 @@ from ..layers import (
     is_mask,
     set_visible,
 )
+from ..layers.ground_truth import images_of_truth
 from ..state.panel_state import PanelState
 from .camera import bring_into_view
 
@@ -32,8 +33,9 @@ class OneImage:
     """Shows one image with its heatmap and its outlines, and hides others in the same place.
 
     Heatmaps add up and outlines do not tell whose they are, so what lies over an image must be its
-    own. Whichever is chosen, in the panel, in the layer list or by keys, the others follow. Images
-    beside each other stay, and so does everything in napari's grid.
+    own. Ground truth belongs to the image whose name it has. Whichever is chosen, in the panel, in
+    the layer list or by keys, the others follow. Images beside each other stay, and so does
+    everything in napari's grid.
     """
 
     def __init__(self, viewer: ViewerModel, state: PanelState) -> None:
@@ -102,15 +104,15 @@ class OneImage:
 
     def _show(self, key: str | None) -> None:
         layers, state = self._viewer.layers, self._state
-        mine = [layer for layer in layers if key is not None and image_key(layer) == key]
+        keys = self._keys()
+        mine = [layer for layer in layers if key is not None and keys[layer] == key]
         if not mine:
             return
         # In napari's grid, layers over the same place are seen side by side.
         grid = getattr(self._viewer, "canvas", self._viewer).grid.enabled  # 0.9, 0.7
         if not grid:
             for layer in layers:
-                other = image_key(layer)
-                if other not in (None, key) and any(_overlap(layer, each) for each in mine):
+                if keys[layer] not in (None, key) and any(_overlap(layer, each) for each in mine):
                     self._hidden.setdefault(layer, layer.visible)
                     set_visible(layer, False)
                 elif is_mask(layer) and any(_overlap(layer, each) for each in mine):
@@ -124,10 +126,19 @@ class OneImage:
         heatmap = next((layer for layer in mine if is_heatmap(layer)), None)
         labels = None if heatmap is None else created_labels(heatmap, layers)
         active = layers.selection.active
-        if active is not None and image_key(active) not in (None, key):
+        if active is not None and keys.get(active) not in (None, key):
             layers.selection.active = heatmap or state.image
         if labels is not None:
             state.labels_layer = labels
+
+    def _keys(self) -> dict[Layer, str | None]:
+        """Return the id of the image that each layer is, was made of or is the truth of, if any."""
+        layers = self._viewer.layers
+        keys = {layer: image_key(layer) for layer in layers}
+        for truth, image in images_of_truth(layers).items():
+            if not is_mask(truth):  # an opaque image, which is not to be seen with any
+                keys[truth] = image_key(image)
+        return keys
 
     def _on_active(self, event: Any) -> None:
         layer = event.value
@@ -136,7 +147,7 @@ class OneImage:
         if layer is None or layer is self._inserted:
             return
         self._inserted = None
-        key = image_key(layer)
+        key = self._keys().get(layer)
         images = [each for each in self._viewer.layers if str(each.unique_id) == key]
         if images:
             if images[0] is not self._state.image or (

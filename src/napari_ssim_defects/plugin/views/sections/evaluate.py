@@ -13,8 +13,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...controllers.evaluation import is_truth
 from ...controllers.panel_controller import Controller
+from ...layers.ground_truth import is_truth
 from ..plots.curve_plot import CurvePlot
 from ..widgets.fields import Choice, LayerCombo, column, form, heading, while_alive
 
