@@ -213,6 +213,15 @@ def test_stop_ends_early_with_a_model(grating, kind):
     assert rest[-1].model.residual(grating()).shape == (64, 64)
 
 
+def test_a_stop_after_the_last_step_does_not_make_the_training_one_that_ended_early(grating):
+    steps = train([grating()], TINY, device="cpu")
+    for message in steps:
+        if isinstance(message, CalibrationProgress):
+            break
+    *_, last = [steps.send(STOP), *steps]
+    assert not last.stopped
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_closing_throws_the_training_away(grating, count):
     steps = train([grating()], TINY, device="cpu")

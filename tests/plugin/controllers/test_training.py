@@ -28,6 +28,34 @@ def test_stop_keeps_the_model(endless, state, wait_idle):
     assert state.status.startswith("Ended early, not saved yet.")
 
 
+def test_stop_says_that_it_measures_and_a_second_one_discards(
+    endless, state, model, qtbot, wait_idle
+):
+    state.model = model
+    said = []
+
+    def discard(discardable):
+        if discardable:
+            said.append(state.status)
+            endless.stop()
+
+    state.events.discardable.connect(discard)
+    endless.stop()
+    endless.stop()  # a double click
+    wait_idle()
+    assert "for its thresholds" in said[0]
+    assert "Discard" in said[0]
+    assert state.model is model
+    assert state.status.startswith("Discarded")
+    assert state.resumable  # the training itself is not lost
+    state.events.discardable.disconnect(discard)
+    endless.training.resume()
+    qtbot.waitUntil(lambda: bool(state.losses), timeout=30_000)
+    endless.stop()
+    wait_idle()
+    assert state.model is not model
+
+
 def test_stop_before_the_first_message_is_heard(controller, state, viewer, images, wait_idle):
     state.config = state.config.replace(epochs=ENDLESS)
     state.training_layers = (viewer.add_image(images.texture(1)),)

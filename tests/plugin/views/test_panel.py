@@ -288,6 +288,9 @@ def test_a_running_training_shows_in_panel_and_activity_dock_and_blocks_other_jo
     assert not endless.detect.open_button.isEnabled()
     click(qtbot, endless.train.train_button)  # now it says Stop
     assert not endless.train.train_button.isEnabled()
+    endless.state.discardable = True
+    assert endless.train.train_button.isEnabled()
+    assert endless.train.train_button.text() == "Discard"
     wait_idle()
     assert endless.train.train_button.text() == "Train"
     assert not endless.footer.bar.isVisibleTo(endless.footer)

@@ -258,8 +258,9 @@ def _steps(
                 ),
             )
             yield from _fit(trainer, data.fingerprint, stopped)
-        model = yield from _finished_model(data, trainer, augmentation, stopped.is_set())
-    yield TrainingFinished(model, stopped.is_set(), trainer.share)
+        early = stopped.is_set() and trainer.fraction < 1
+        model = yield from _finished_model(data, trainer, augmentation, early)
+    yield TrainingFinished(model, early, trainer.share)
 
 
 def _prepared_network(

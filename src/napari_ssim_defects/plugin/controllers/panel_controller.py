@@ -95,10 +95,15 @@ class Controller:
         self._runner.finish()
 
     def stop(self) -> None:
-        """Stop the running job: a training keeps its best model, detection its finished layers."""
-        if not self.state.busy or self.state.stopping:
+        """Stop the running job: a training keeps its best model, detection its finished layers.
+
+        A training that measures its model after that is stopped again, and the model discarded.
+        """
+        if self.state.discardable:
+            self.training.discard()
+        elif not self.state.busy or self.state.stopping:
             return
-        if self.state.activity == "training":
+        elif self.state.activity == "training":
             self.training.stop()
         elif self.state.activity == "inspecting":
             self.batch.stop()

@@ -10,7 +10,9 @@ from napari.utils.notifications import show_info
 
 from ...core.common.errors import InputError
 from ...core.training.messages import (
+    MEASURING,
     STEPS,
+    TRIAL,
     TrainingFinished,
     TrainingNotice,
     TrainingOutlook,
@@ -95,6 +97,12 @@ class TrainingController(SectionController):
         self._runner.send(True)
         self._runner.say("Stopping; the best model so far is kept …")
 
+    def discard(self) -> None:
+        """End the measurement of a model whose training was stopped; the one before stays."""
+        self._runner.finish()
+        hint = " Resume last goes on with its training." if self._state.resumable else ""
+        self._runner.say(f"Discarded the new model.{hint}")
+
     def saved(self, model: DefectModel) -> None:
         """Remove the checkpoint of a finished training, because its model is saved now."""
         if self._network is not None and model.network is self._network:
@@ -164,7 +172,15 @@ class TrainingController(SectionController):
         state = self._state
         state.remaining = outlook.remaining
         self._runner.advance(outlook.fraction)
-        if state.stopping or state.pausing:
+        if state.pausing:
+            return
+        if state.stopping:
+            if outlook.phase in (TRIAL, MEASURING) and not state.discardable:
+                self._runner.say(
+                    "Stopped. The new model is measured, for its thresholds; press Discard to do "
+                    "without it …"
+                )
+                state.discardable = True
             return
         step = f", step {self._step:,}" if outlook.phase == STEPS and self._step else ""
         self._runner.say(f"{outlook.phase}{step} …")

@@ -111,7 +111,7 @@ class Runner:
             self._bar = None
         state = self._state
         state.progress = state.remaining = None
-        state.stopping = state.pausing = False
+        state.stopping = state.pausing = state.discardable = False
         state.activity = "idle"
 
     def say(self, text: str) -> None:

@@ -259,6 +259,8 @@ class PanelState(EventedModel):
         Whether the training of the current model can go on.
     activity, stopping, pausing
         Activity of the background thread, whether it was asked to stop, and whether it is paused.
+    discardable
+        Whether a training that was asked to stop measures its model, which can be discarded.
     progress
         Part of the activity that is done, in [0, 1]; None if not known.
     remaining
@@ -347,6 +349,7 @@ class PanelState(EventedModel):
     activity: Activity = "idle"
     stopping: bool = False
     pausing: bool = False
+    discardable: bool = False
     progress: float | None = None
     remaining: float | None = None
     status: str = ""

@@ -134,8 +134,8 @@ class TrainView(QWidget):
         state.events.region_layer.connect(self._show_layers)
         state.events.losses.connect(self._add_loss)
         state.events.preview.connect(self._show_preview)
-        for signal in (state.events.activity, state.events.stopping, state.events.pausing):
-            signal.connect(self._show_activity)
+        for name in ("activity", "stopping", "pausing", "discardable"):
+            getattr(state.events, name).connect(self._show_activity)
 
     def _on_setting(self, name: str, value: Any) -> None:
         if name == "system":
@@ -189,13 +189,16 @@ class TrainView(QWidget):
     def _show_activity(self) -> None:
         state = self._state
         training = state.activity == "training"
-        self.train_button.setText("Stop" if training else "Train")
-        self.train_button.setToolTip(
-            "End the training and keep the best model so far."
-            if training
-            else "Train a model on the chosen images, in the background."
-        )
-        self.train_button.setEnabled(not state.stopping and (training or not state.busy))
+        if state.discardable:
+            text, tip = "Discard", "Do not wait for the new model; the one before stays."
+        elif training:
+            text, tip = "Stop", "End the training and keep the best model so far."
+        else:
+            text, tip = "Train", "Train a model on the chosen images, in the background."
+        self.train_button.setText(text)
+        self.train_button.setToolTip(tip)
+        allowed = state.discardable or not state.stopping
+        self.train_button.setEnabled(allowed and (training or not state.busy))
         self.resume_button.setVisible(state.resumable)
         self.pause_button.setVisible(training)
         self.pause_button.setEnabled(not state.stopping)
