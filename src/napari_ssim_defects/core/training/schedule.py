@@ -1,7 +1,7 @@
 """How a training spends its budget: learning rate, new attempts, early end, and time left.
 
 With the SSIM loss a network may reconstruct nothing but flat grey for a long time, or for ever
-(benchmarks/README.md). So the schedule depends on the loss on validation patches: where nothing is
+(benchmarks/EXPERIMENTS.md). So the schedule depends on the loss on validation patches: where nothing is
 learned the training starts again from other weights, and where nothing improves any more it anneals
 and ends before its budget is used up.
 """
@@ -125,7 +125,7 @@ class TrainingSchedule(FrozenModel):
 
     def rate(self, decay: Literal["constant", "one_cycle"], used: float) -> float:
         """Return the learning rate as a fraction of its peak when so much of the budget is used."""
-        # Other weights alone help more often (benchmarks/README.md); a lower rate comes after that.
+        # Other weights alone help more often (benchmarks/EXPERIMENTS.md); a lower rate comes after that.
         peak = 0.5 ** max(0, self.attempt - 1)
         if decay == "constant":
             return peak
