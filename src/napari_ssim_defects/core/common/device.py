@@ -26,7 +26,7 @@ __all__ = [
 # Each step of a training, and each image of a detection, needs the same hundreds of megabytes. The
 # C library of Linux gives large pieces back to the system as soon as they are free, which then has
 # to clear them, page by page, for the next one: a third of the time of a step with the paper's
-# network (benchmarks/README.md).
+# network (benchmarks/EXPERIMENTS.md).
 # Numbers of malloc.h, and what they are while memory is kept and afterwards: the library's own
 # largest values, which it would not have changed back either once large pieces were used.
 _MMAP_THRESHOLD, _TRIM_THRESHOLD, _TOP_PAD = -3, -1, -2

@@ -1,9 +1,9 @@
-"""How a training spends its budget: learning rate, new attempts, early end, and time left.
+"""How a training spends its budget: learning rate, restarts, early stopping, and time left.
 
 With the SSIM loss a network may reconstruct nothing but flat grey for a long time, or for ever
-(benchmarks/EXPERIMENTS.md). So the schedule depends on the loss on validation patches: where nothing is
-learned the training starts again from other weights, and where nothing improves any more it anneals
-and ends before its budget is used up.
+(benchmarks/EXPERIMENTS.md). So the schedule depends on the loss on validation patches. If nothing is
+learned, the training starts again from other weights. If nothing improves any more, the learning
+rate is annealed, and the training ends before its budget is used up.
 """
 
 from __future__ import annotations
