@@ -1,8 +1,8 @@
 """How a training spends its budget: learning rate, restarts, early stopping, and time left.
 
 With the SSIM loss a network may reconstruct nothing but flat grey for a long time, or for ever
-(benchmarks/EXPERIMENTS.md). So the schedule depends on the loss on validation patches. If nothing is
-learned, the training starts again from other weights. If nothing improves any more, the learning
+(benchmarks/EXPERIMENTS.md). So the schedule depends on the loss on validation patches. If nothing
+is learned, the training starts again from other weights. If nothing improves any more, the learning
 rate is annealed, and the training ends before its budget is used up.
 """
 
@@ -125,7 +125,8 @@ class TrainingSchedule(FrozenModel):
 
     def rate(self, decay: Literal["constant", "one_cycle"], used: float) -> float:
         """Return the learning rate as a fraction of its peak when so much of the budget is used."""
-        # Other weights alone help more often (benchmarks/EXPERIMENTS.md); a lower rate comes after that.
+        # Other weights alone help more often, so a lower rate comes only after them
+        # (benchmarks/EXPERIMENTS.md).
         peak = 0.5 ** max(0, self.attempt - 1)
         if decay == "constant":
             return peak
