@@ -19,8 +19,8 @@ from ..core.common.progress import relayed
 from ..core.detection.predictions import (
     LOCAL_REACH,
     PlanePredictions,
-    local_predictions,
     local_side,
+    local_steps,
     needed_predictions,
 )
 from ..core.detection.reconstruction import reconstruct_tile, reconstructor
@@ -113,7 +113,7 @@ class PlaneSteps:
     def compute(
         self, step: str, index: Index, needed: Sequence[Tile]
     ) -> Generator[None, None, Tile]:
-        """Compute a tile from what it needs; yields between batches, so that one can stop."""
+        """Compute a tile from what it needs; yields in between, so that one can stop."""
         box, config = self.boxes[step][index[0]][index[1]], self._model.config
         if step == "reconstruction":
             return np.asarray(needed[0] / self._grid.times(box))
@@ -123,12 +123,13 @@ class PlaneSteps:
         network = self._model.network_on(device)
         if step == "local":
             inside = box.inside(box.grown(LOCAL_REACH, self._shape))
-            return local_predictions(network, self._kinds, needed[0], inside, device)
-        batches = reconstruct_tile(
-            reconstructor(network, config), needed[0], self._grid, index, device,
-            orientations_of(config.augmentation),
-        )  # fmt: skip
-        return (yield from relayed(batches, lambda _: None))
+            parts = local_steps(network, self._kinds, needed[0], inside, device)
+        else:
+            parts = reconstruct_tile(
+                reconstructor(network, config), needed[0], self._grid, index, device,
+                orientations_of(config.augmentation),
+            )  # fmt: skip
+        return (yield from relayed(parts, lambda _: None))
 
     def _members(self, box: Box, needed: Sequence[Tile]) -> Tile:
         found = dict(zip((name for name, _ in self.needs("members", (0, 0))), needed, strict=True))

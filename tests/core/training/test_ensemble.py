@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from napari_ssim_defects.core.common.errors import InputError
-from napari_ssim_defects.core.common.progress import PreparationProgress
+from napari_ssim_defects.core.common.progress import DetectionProgress, PreparationProgress
 from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.model.calibrate import calibrate
 from napari_ssim_defects.core.model.defect_model import DefectModel
@@ -181,6 +181,13 @@ def test_each_member_scores_by_itself(model, grating, kind):
     spoilt = other.residual(image)
     if kind not in ("ssim", "squared_error"):  # a reconstruction takes longer to learn
         assert spoilt[44:52, 66:74].mean() > 1.05 * residual[44:52, 66:74].mean()
+
+
+def test_progress_is_told_within_the_first_of_the_images(model, grating):
+    told = [m.fraction for m in model.detect(grating(60, 80)) if isinstance(m, DetectionProgress)]
+    assert 0 < told[0] < 0.5
+    assert told == sorted(told)
+    assert told[-1] == 1
 
 
 class Refusing(torch.nn.Module):

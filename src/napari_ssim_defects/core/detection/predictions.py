@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..common.progress import relayed
+from ..common.progress import drained, relayed
 from ..config import TrainingConfig
 from ..config.residual_kinds import LocalKind, ResidualConfig, parts
 from ..images.tiles import Box, tile_side, tiles
@@ -26,6 +27,7 @@ __all__ = [
     "PlanePredictions",
     "local_predictions",
     "local_side",
+    "local_steps",
     "needed_predictions",
     "predict_plane",
 ]
@@ -120,13 +122,16 @@ def predict_plane(
     share = (_LOCAL if reconstruct else 1.0) if kinds else 0.0
     found_here = {kind: np.empty(shape, np.float32) for kind in kinds}
     boxes = [box for row in tiles(shape, local_side()) for box in row] if kinds else []
-    for done, tile in enumerate(boxes, start=1):
+
+    def progress(number: int, part: float) -> float:
+        return share * (number + part) / len(boxes)
+
+    for number, tile in enumerate(boxes):
         around = tile.grown(LOCAL_REACH, shape)
-        pixels = plane[:, *around.slices]
-        found = local_predictions(network, kinds, pixels, tile.inside(around), device)
+        steps = local_steps(network, kinds, plane[:, *around.slices], tile.inside(around), device)
+        found = yield from relayed(steps, partial(progress, number))
         for kind, values in zip(kinds, found, strict=True):
             found_here[kind][tile.slices] = values
-        yield share * done / len(boxes)
     reconstruction = None
     if reconstruct:
         reconstruction = yield from relayed(
@@ -163,26 +168,46 @@ def local_predictions(
     tile
         Where in ``pixels`` the tile lies.
     """
+    return drained(local_steps(network, kinds, pixels, tile, device))
+
+
+@torch.inference_mode()
+def local_steps(
+    network: Autoencoder,
+    kinds: Sequence[LocalKind],
+    pixels: npt.NDArray[np.float32],
+    tile: Box,
+    device: torch.device,
+) -> Generator[float, None, npt.NDArray[np.float32]]:
+    """Return what `local_predictions` does; yields the fraction that is done, in (0, 1]."""
     found: dict[str, torch.Tensor] = {}
-    with torch.inference_mode():
-        if "discriminator" in kinds or "features" in kinds:
-            assert network.backbone is not None
-            maps = network.backbone(torch.as_tensor(mirrored(pixels), device=device)[None])
-            height, width = pixels.shape[1:]
-            if "features" in kinds:
-                assert network.features is not None
-                found["features"] = network.features(maps, height, width)[0, 0][tile.slices]
-            if "discriminator" in kinds:
-                assert network.discriminator is not None
-                with autocast(device):
-                    odds = network.discriminator(maps).float()[0, 0]
-                rows, columns = _inner(height), _inner(width)
-                found["discriminator"] = odds[rows[:, None], columns][tile.slices]
-        if "texture" in kinds:
-            assert network.texture is not None
-            around = tile.grown(TEXTURE_REACH, (pixels.shape[1], pixels.shape[2]))
-            part = torch.as_tensor(np.array(pixels[:, *around.slices]), device=device)
-            found["texture"] = network.texture(part[None])[0, 0][tile.inside(around).slices]
+    by_backbone = "discriminator" in kinds or "features" in kinds
+    # On two cores the backbone takes half of the time, and features hardly any.
+    parts = by_backbone + ("discriminator" in kinds) + ("texture" in kinds)
+    done = 0
+    if by_backbone:
+        assert network.backbone is not None
+        maps = network.backbone(torch.as_tensor(mirrored(pixels), device=device)[None])
+        height, width = pixels.shape[1:]
+        if "features" in kinds:
+            assert network.features is not None
+            found["features"] = network.features(maps, height, width)[0, 0][tile.slices]
+        done += 1
+        yield done / parts
+        if "discriminator" in kinds:
+            assert network.discriminator is not None
+            with autocast(device):
+                odds = network.discriminator(maps).float()[0, 0]
+            rows, columns = _inner(height), _inner(width)
+            found["discriminator"] = odds[rows[:, None], columns][tile.slices]
+            done += 1
+            yield done / parts
+    if "texture" in kinds:
+        assert network.texture is not None
+        around = tile.grown(TEXTURE_REACH, (pixels.shape[1], pixels.shape[2]))
+        part = torch.as_tensor(np.array(pixels[:, *around.slices]), device=device)
+        found["texture"] = network.texture(part[None])[0, 0][tile.inside(around).slices]
+        yield 1.0
     return np.stack([found[kind].cpu().numpy() for kind in kinds])
 
 
