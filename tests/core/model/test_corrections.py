@@ -196,9 +196,10 @@ def test_a_defect_in_the_box_of_a_good_region_is_none_of_it():
     residual[10:50, 10:14] = residual[46:50, 10:50] = 5.0  # an angle
     good = residual > 0
     residual[20:30, 25:35] = 5.0  # inside of it
-    (mark,) = marks_of(residual, good, "good")
-    labels = nsd.segment(residual, 1.0)
-    ((_, found),) = segment_planes(residual, 1.0, SegmentationConfig())
+    apart = SegmentationConfig(closing=0)
+    (mark,) = marks_of(residual, good, "good", segmentation=apart)
+    labels = nsd.segment(residual, 1.0, closing=0)
+    ((_, found),) = segment_planes(residual, 1.0, apart)
     assert verdicts_of(labels, 0, [mark]) == {1: "good"}
     assert marked_good(found, [mark]).tolist() == [True, False]
     assert verdicts_of(labels[:40], 0, [mark]) == {}  # another image of that name

@@ -203,7 +203,7 @@ def test_a_region_to_review_joins_the_defect_it_touches_or_not():
     residual[5:15, 5:15] = 0.5
     residual[8:12, 8:12] = 0.9  # the core of a defect
     residual[20:26, 20:26] = 0.5  # on its own
-    config = SegmentationConfig(opening=0, min_area=5, convex_hull=False, review_threshold=0.3)
+    config = SegmentationConfig(opening=0, closing=0, min_area=5, review_threshold=0.3)
     ((_, joined),) = segment_planes(residual, 0.7, config)
     assert joined.areas().tolist() == [100, 36]
     assert joined.review.tolist() == [False, True]
@@ -258,7 +258,7 @@ def test_holes_are_filled_unless_they_leak():
     residual = np.zeros((20, 20), np.float32)
     residual[2:12, 2:12] = 1
     residual[5:8, 5:8] = 0
-    options = {"threshold": 0.5, "opening": 0, "min_area": 0, "convex_hull": False}
+    options = {"threshold": 0.5, "opening": 0, "closing": 0, "min_area": 0}
     assert (segment(residual, **options) > 0).sum() == 100
     assert (segment(residual, fill_holes=False, **options) > 0).sum() == 91
     residual[5, :5] = 0  # open to the outside
@@ -269,7 +269,7 @@ def test_holes_are_filled_unless_they_leak():
 def test_small_regions_are_dropped(min_area):
     residual = np.zeros((30, 30), np.float32)
     residual[1:4, 1:4] = residual[10:20, 10:20] = 1
-    labels = segment(residual, threshold=0.5, opening=0, min_area=min_area, convex_hull=False)
+    labels = segment(residual, threshold=0.5, opening=0, closing=0, min_area=min_area)
     areas = np.bincount(labels.ravel())[1:].tolist()
     assert areas == [area for area in (9, 100) if area >= min_area]
 
@@ -277,7 +277,7 @@ def test_small_regions_are_dropped(min_area):
 def test_area_counts_before_the_hull():
     residual = np.zeros((30, 30), np.float32)
     residual[5:20, 5] = residual[19, 5:20] = 1  # 29 pixels; their hull has 120
-    options = {"threshold": 0.5, "opening": 0, "convex_hull": True}
+    options = {"threshold": 0.5, "opening": 0, "closing": 0, "convex_hull": True}
     assert segment(residual, min_area=29, **options).max() == 1
     assert segment(residual, min_area=30, **options).max() == 0
 
@@ -286,7 +286,7 @@ def test_hulls_that_touch_become_one_region():
     residual = np.zeros((30, 30), np.float32)
     residual[5:20, 5] = residual[19, 5:20] = 1
     residual[8:12, 7:11] = 1
-    options = {"threshold": 0.5, "opening": 0, "min_area": 0}
+    options = {"threshold": 0.5, "opening": 0, "closing": 0, "min_area": 0}
     assert segment(residual, convex_hull=False, **options).max() == 2
     assert segment(residual, convex_hull=True, **options).max() == 1
 

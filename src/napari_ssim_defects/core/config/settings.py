@@ -85,9 +85,9 @@ class SegmentationConfig(FrozenModel, use_attribute_docstrings=True):
     """Diameter of the circular structuring element of the opening, which removes what is thinner
     (the paper: 4); below 2: none."""
 
-    closing: Annotated[int, Field(ge=0, le=255), Shown(unit="px")] = 0
-    """Diameter of the circular structuring element of the closing, which bridges narrower gaps;
-    below 2: none."""
+    closing: Annotated[int, Field(ge=0, le=255), Shown(unit="px")] = 21
+    """Diameter of the circular structuring element of the closing, which joins what lies closer
+    together (the paper: none); below 2: none."""
 
     fill_holes: bool = True
     """Whether background enclosed by a region becomes part of it."""
