@@ -274,6 +274,13 @@ def test_small_regions_are_dropped(min_area):
     assert areas == [area for area in (9, 100) if area >= min_area]
 
 
+def test_parts_that_lie_close_together_are_one_region_unless_closing_is_off():
+    residual = np.zeros((60, 90), np.float32)
+    residual[20:40, 10:30] = residual[20:40, 40:60] = 1  # 10 pixels apart
+    assert segment(residual, threshold=0.5).max() == 1
+    assert segment(residual, threshold=0.5, closing=0).max() == 2
+
+
 def test_area_counts_before_the_hull():
     residual = np.zeros((30, 30), np.float32)
     residual[5:20, 5] = residual[19, 5:20] = 1  # 29 pixels; their hull has 120
