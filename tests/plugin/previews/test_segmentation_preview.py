@@ -280,7 +280,7 @@ def test_too_much_above_the_threshold_is_shown_bare_and_completed_at_rest(
     state, viewer, heatmap, settled, monkeypatch
 ):
     monkeypatch.setattr("napari_ssim_defects.plugin.previews.heatmap_preview._LIVE_SEGMENTS", 0)
-    state.segmentation = state.segmentation.replace(opening=0)
+    state.segmentation = state.segmentation.replace(opening=0, closing=0)
     settled()
     state.threshold = float(np.quantile(heatmap.data, 0.8))
     assert state.summary is None
