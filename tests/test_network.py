@@ -279,7 +279,7 @@ def test_damaged_weights_in_the_cache_are_never_opened(
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     (folder / NAME).write_bytes(b"damaged")
-    with pytest.raises(InputError, match="delete it to have it fetched again"):
+    with pytest.raises(InputError, match="delete it to download it again"):
         _fetched()
 
 

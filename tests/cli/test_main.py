@@ -450,7 +450,7 @@ def test_pixel_size_counts_instead_of_that_of_the_file(
         assert spatial.unit == unit_symbol(unit)
     for options, reason in (
         (("--pixel-size", "1,1,1,1"), "does not fit an image with 3 axes"),
-        (("--pixel-size", "1", "--unit", "furlong"), "'furlong' is no unit"),
+        (("--pixel-size", "1", "--unit", "furlong"), "'furlong' is not a unit"),
     ):
         assert _run("detect", model_path, path, "-o", folder, *options) == 2
         assert reason in capsys.readouterr().err
@@ -472,7 +472,7 @@ def test_bad_input_of_detect_is_one_line(
         assert "--stride" in refusal("--stride", stride)
     for size in ("0", "-1", "wide", "1,"):
         assert "--pixel-size" in refusal("--pixel-size", size)
-    assert "'heatmap' is none of residual, labels" in refusal("--save", "heatmap,labels")
+    assert "'heatmap' is not one of residual, labels" in refusal("--save", "heatmap,labels")
     assert "--format" in refusal("--format", "png")
     assert "opening" in refusal("--opening", -1)
     assert "--min-area" in refusal("--min-area", -1)
@@ -992,7 +992,7 @@ def test_data_bar_is_proposed_and_left_out_on_request_only(
         folder = tmp_path / name
         assert _run("detect", model_path, parts, "-o", folder, "--device", "cpu", *options) == 0
         err = capsys.readouterr().err
-        text = "a data bar along the bottom, 16 rows high; leave it out by --roi bottom:16"
+        text = "a data bar along the bottom, 16 rows high; exclude it with --roi bottom:16"
         assert (text in err) is not bool(options)
         labels[name] = read_image(folder / "2.labels.ome.tif").data
     assert labels["as is"][160:].any()

@@ -201,7 +201,7 @@ def test_a_training_that_was_stopped_goes_on(
     model = recipe.parent / "models" / "material.safetensors"
     assert checkpoint_path(model).exists()
     assert main(["run", str(recipe)]) == 0
-    assert "Going on with a training that was" in capsys.readouterr().err
+    assert "Continuing a training that was" in capsys.readouterr().err
     assert not checkpoint_path(model).exists()
     mine = _weights(model)
     for name, weights in _weights(recipe.parent / "whole" / "material.safetensors").items():

@@ -92,7 +92,7 @@ def test_a_killed_training_goes_on_where_it_was_and_ends_with_the_same_model(
     assert read_checkpoint(checkpoint_path(model)).loop_state.steps == 7
     assert _train(good, model, *LENGTH, "--resume") == 0
     out, err = capsys.readouterr()
-    assert "Going on with a training that was 58% done." in err
+    assert "Continuing a training that was 58% done." in err
     assert json.loads(out)["stopped"] is False
     assert not checkpoint_path(model).exists()
     whole = tmp_path / "whole.safetensors"

@@ -156,7 +156,7 @@ def test_checkpoint_whose_parts_do_not_belong_together_is_refused(
     save_file(tensors, tmp_path / "c.safetensors", header["__metadata__"])
     state = read_checkpoint(tmp_path / "c.safetensors")
     sentence = refusal(lambda: list(train([material(1)], state=state, device="cpu")))
-    assert "train anew" in sentence
+    assert "start a new training" in sentence
 
 
 # TIFF

@@ -25,8 +25,8 @@ from ..io.artifacts.recipe import DetectionRecipe, DetectionSettings, TrainingRe
 __all__ = ["argument_parser", "detection_recipe", "evaluation_settings", "training_recipe"]
 
 _POLICY = (
-    "how the automatic threshold follows from good images: a number, regions:N (false "
-    "regions per image), fpr:RATE (pixels), quantile:Q or region:PIXELS"
+    "how the automatic threshold is computed from good images: a number, regions:N (false regions "
+    "per image), fpr:RATE (pixels), quantile:Q or region:PIXELS"
 )
 
 
@@ -86,15 +86,15 @@ def _add_train(commands: _Commands) -> None:
     _setting(parser, TrainingConfig, "feature_network", "--features", default=None)
     parser.add_argument("--alexnet", type=Path, metavar="FILE",
                         help="weights of AlexNet for fmae (.safetensors or torchvision's .pth; "
-                        "default: fetched once)")  # fmt: skip
+                             "default: downloaded once)")  # fmt: skip
     parser.add_argument("--auto-threshold", type=parse_threshold, metavar="POLICY",
                         help=f"{_POLICY} (default: regions:1)")  # fmt: skip
     _region(parser, "the part of the images to train on")
     for name in ("minutes", "epochs", "seed"):
         _setting(parser, TrainingConfig, name, default=None)
     parser.add_argument("--resume", action="store_true",
-                        help="go on with a training that was killed or stopped, given the same "
-                        "images and options")  # fmt: skip
+                        help="continue a training that was killed or stopped, with the same images "
+                             "and options")  # fmt: skip
     _device_and_json(parser)
 
 
@@ -117,12 +117,12 @@ def _add_detect(commands: _Commands) -> None:
 
 
 def _add_run(commands: _Commands) -> None:
-    parser = commands.add_parser("run", help="do what a recipe says: train, detect, or both")
+    parser = commands.add_parser("run", help="run a recipe: train, detect, or both")
     parser.add_argument("recipe", type=Path, metavar="RECIPE",
                         help="TOML file, written by the panel or by hand")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true",
-                        help="train again, and process images again, where an earlier run has "
-                        "finished")  # fmt: skip
+                        help="train again and process images again, even if an earlier run has "
+                             "finished")  # fmt: skip
     _setting(parser, DetectionRecipe, "cluster")
     _device_and_json(parser)
 
@@ -276,13 +276,13 @@ def _number(about: Shown) -> Callable[[str], Any]:
 def _outputs(parser: argparse.ArgumentParser) -> None:
     defaults = OutputConfig()
     parser.add_argument("--save", type=_kinds, default=defaults.kinds, metavar="KINDS",
-                        help="what is written, with commas between: "
-                        f"{', '.join(get_args(OutputKind))} (default: "
-                        f"{','.join(defaults.kinds)})")  # fmt: skip
+                        help="what is written, separated by commas: "
+                             f"{', '.join(get_args(OutputKind))} (default: "
+                             f"{','.join(defaults.kinds)})")  # fmt: skip
     _setting(parser, OutputConfig, "format")
     parser.add_argument("--pixel-size", type=_sizes, metavar="SIZE",
-                        help="height and width of a pixel, or one number for both, instead of "
-                        "what the files say: 0.5 or 0.5,0.25")  # fmt: skip
+                        help="height and width of a pixel, or one number for both, instead of that "
+                             "in the files: 0.5 or 0.5,0.25")  # fmt: skip
     _setting(parser, DetectionRecipe, "unit")
 
 
@@ -314,7 +314,7 @@ def _kinds(text: str) -> tuple[str, ...]:
     for kind in kinds:
         if kind not in get_args(OutputKind):
             raise argparse.ArgumentTypeError(
-                f"'{kind}' is none of {', '.join(get_args(OutputKind))}"
+                f"'{kind}' is not one of {', '.join(get_args(OutputKind))}"
             )
     return kinds
 

@@ -106,7 +106,8 @@ def run_detect(recipe: DetectionRecipe, model_path: Path, *, overwrite: bool) ->
     earlier = sum(file["earlier"] for file in done)
     if earlier:
         lines.append(
-            f"{counted(earlier, 'image')} had been finished earlier; --overwrite does them again."
+            f"{counted(earlier, 'image')} had been finished earlier; --overwrite processes them "
+            "again."
         )
     lines.append(
         f"Wrote {', '.join(outputs.kinds)} of {counted(len(done) - earlier, 'image')} to "

@@ -60,9 +60,9 @@ def _lines(path: Path, model: ModelSummary) -> list[str]:
             f"{RESIDUAL_NAMES[member.residual.kind]} ({member.weight / total:.0%})"
             for member in residual.members
         )
-        lines.append(f"A residual of 3 is that of one good pixel in a thousand; judged by {views}.")
+        lines.append(f"One good pixel in a thousand has a residual above 3; scored by {views}.")
     else:
-        lines.append(f"Judged by {RESIDUAL_NAMES[residual.kind]}.")
+        lines.append(f"Scored by {RESIDUAL_NAMES[residual.kind]}.")
     regions = model.corrected.calibration.regions_per_image(model.auto_threshold)
     lines.append(
         f"Automatic threshold {model.auto_threshold:.4g}: at most {regions:.2g} false "

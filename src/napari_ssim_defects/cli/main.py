@@ -57,7 +57,7 @@ def _result(options: argparse.Namespace) -> CommandResult:
 
         result = run_train(training_recipe(options), options.output, resume=options.resume)
         if result.values["stopped"] or result.values["share_of_training"] < 1:
-            hint = "The same command with --resume goes on with the training."
+            hint = "The same command with --resume continues the training."
             return replace(result, text=f"{result.text} {hint}")
         return result
     if options.command == "detect":

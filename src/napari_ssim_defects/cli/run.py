@@ -47,7 +47,7 @@ def run_recipe(
         values["training"] = trained.values
         texts.append(trained.text)
         if trained.values["stopped"]:  # what it was to find is not asked for any more
-            text = f"{trained.text} The same command goes on with the training."
+            text = f"{trained.text} The same command continues the training."
             return CommandResult(values, text, status=1)
     if recipe.detection is not None:
         detected = run_detect(recipe.detection, recipe.model, overwrite=overwrite)

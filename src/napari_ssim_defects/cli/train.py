@@ -126,8 +126,8 @@ class _Checkpoint:
             return None
         if not resume:
             bar.say(
-                f"Training anew; the interrupted training in '{self.path}' will be replaced "
-                f"({hint} go on with it)."
+                f"Starting a new training; the interrupted training in '{self.path}' will be "
+                f"replaced ({hint} continue it)."
             )
             return None
         return read_checkpoint(self.path)
@@ -140,7 +140,10 @@ class _Checkpoint:
             write_checkpoint(state, self.path)
         except InputError as error:
             if not self.failed:
-                bar.say(f"{error} The training goes on, but could not be resumed.")
+                bar.say(
+                    f"{error} The training continues, but it cannot be resumed after an "
+                    "interruption."
+                )
             self.failed = True
 
 
@@ -173,7 +176,7 @@ def _follow(
                 )
                 if message.fraction:
                     all_done = message.fraction >= 1  # but for what is measured after it
-                    bar.say(f"Going on with a training that was {message.fraction:.0%} done.")
+                    bar.say(f"Continuing a training that was {message.fraction:.0%} done.")
             elif isinstance(message, TrainingOutlook):
                 loss = "" if last is None else f", loss {last.loss:.4f}"
                 bar.show(message.fraction, f"{message.phase}{loss}", message.remaining)

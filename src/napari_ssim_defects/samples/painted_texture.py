@@ -78,7 +78,8 @@ def painted_texture(name: TextureName = "gravel", seed: int = 0) -> PaintedTextu
     """
     if name not in get_args(TextureName):
         raise InputError(
-            f"There is no texture {name!r}; choose one of {', '.join(get_args(TextureName))}."
+            f"There is no sample texture {name!r}; choose one of "
+            f"{', '.join(get_args(TextureName))}."
         )
     rng = generator(seed)
     texture = np.asarray(getattr(data, name)(), dtype=np.uint8)

@@ -165,6 +165,6 @@ def _detect(name: str, settings: DetectionSettings, target: Target, folder: Path
 
 def _killed(path: Path) -> str:
     return (
-        f"'{path}' was given up: several workers died over it; give them more memory, or inspect "
-        "it by itself."
+        f"'{path}' was skipped: several workers died while inspecting it; give them more memory, "
+        "or inspect it alone."
     )

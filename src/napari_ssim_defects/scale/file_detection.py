@@ -152,8 +152,8 @@ def detect_file(
     spatial = image.spatial.without_channels()
     if len(spatial.axes) > _MOST_AXES:
         raise InputError(
-            f"'{target.path}' has {len(spatial.axes)} dimensions besides channels and OME-TIFF "
-            f"takes {_MOST_AXES}; split it."
+            f"'{target.path}' has {len(spatial.axes)} dimensions besides channels, but OME-TIFF "
+            f"allows at most  {_MOST_AXES}; split it."
         )
     if settings.pixel_size is not None:
         spatial = spatial.with_pixel_size(settings.pixel_size, settings.unit)
@@ -238,7 +238,7 @@ def file_planes(model: DefectModel, image: ImageFile) -> Planes:
         return model.planes(as_planes(image.data, grey=True, name=name))
     if image.channel_axis == -1 and model.channels != 3 and has_palette(image.path):
         raise InputError(
-            f"{name} is a palette image, whose colours are read as RGB, and the model was trained "
+            f"{name} is a palette image, whose colours are read as RGB, but the model was trained "
             "on other images; save it in grey, or train a model on such images."
         )
     return model.planes(image.data, image.channel_axis, name)

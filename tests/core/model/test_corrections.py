@@ -120,7 +120,7 @@ def test_a_threshold_that_a_person_chose_stays(calibration, policy):
     marks = [mark("good", 9.0), mark("defect", 0.1, place=50)]
     found = corrected(policy, calibration, marks)
     assert found.threshold == policy.threshold_for(calibration)
-    assert "as without them" in found.text
+    assert "as without marks" in found.text
 
 
 def test_the_text_says_what_the_marks_cost(calibration):
@@ -128,8 +128,8 @@ def test_the_text_says_what_the_marks_cost(calibration):
     marks = [mark("good", auto + 5), mark("good", auto + 4, place=40), mark("defect", auto + 2)]
     text = corrected(ONE, calibration, marks).text
     assert text.startswith("Corrections: 2 regions marked good, 1 defect marked. Automatic")
-    assert "(without them " in text
-    assert "2 of those marked good above it, none of the marked defects missed" in text
+    assert "(without marks " in text
+    assert "2 of the good marks above it, none of the marked defects missed" in text
     quiet = np.ceil(1000 * (auto + 5)) / 1000
     assert f"From {quiet:.3f} on nothing marked good is above it, but 1 marked defect" in text
 

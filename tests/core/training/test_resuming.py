@@ -211,5 +211,5 @@ def test_weights_of_another_network_are_refused(grating, often, part):
     state = interrupted([grating()], TINY, 2)
     broken = {name: np.zeros(7, np.float32) for name in getattr(state, part)}
     messages = train([grating()], TINY, device="cpu", state=replace(state, **{part: broken}))
-    with pytest.raises(InputError, match="train anew"):
+    with pytest.raises(InputError, match="start a new training"):
         next(messages)

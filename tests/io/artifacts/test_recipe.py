@@ -253,10 +253,15 @@ def test_what_is_no_recipe_is_refused(text: str, said: str, tmp_path: Path) -> N
         ("training", "config", {"system": []}, "'training.config.system' is not valid"),
         ("training", "config", {"residual": {"kind": "no"}}, "'training.config.residual' is not"),
         ("training", "auto_threshold", "fpr:2", "'training.auto_threshold' is not valid"),
-        ("detection", "threshold", "high", "'high' is no threshold; give a number, regions:N"),
+        ("detection", "threshold", "high", "'high' is not a threshold; give a number, regions:N"),
         ("detection", "threshold", True, "'detection.threshold' is not valid"),
         ("detection", "threshold", math.nan, "'detection.threshold' is not valid"),
-        ("detection", "roi", "bottom:x", "'bottom:x' is no region; give margins such as bottom:60"),
+        (
+            "detection",
+            "roi",
+            "bottom:x",
+            "'bottom:x' is not a region; give margins such as bottom:60",
+        ),
         ("detection", "roi", 60, "'detection.roi' is not valid"),
         ("detection", "stride", 0, "'detection.stride' is not valid"),
         ("detection", "stride", 1.5, "'detection.stride' is not valid"),
@@ -282,7 +287,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     assert "is a folder" in _refusal(tmp_path)
     assert "There is no" in _refusal(tmp_path / "none.toml")
     (tmp_path / "picture.toml").write_bytes(b"\x89PNG\xff\xfe")
-    assert "is no text in UTF-8" in _refusal(tmp_path / "picture.toml")
+    assert "is not text in UTF-8" in _refusal(tmp_path / "picture.toml")
 
 
 def test_a_recipe_that_cannot_be_written_leaves_the_old_one(

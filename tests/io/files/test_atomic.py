@@ -59,7 +59,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(
     ("code", "advice"),
     [
         (errno.ENOSPC, "the disk is full; free some space"),
-        (errno.EACCES, "permission denied; choose a folder that is yours"),
+        (errno.EACCES, "permission denied; choose a folder that you may write to"),
         (errno.EROFS, "the file system is read-only; choose another folder"),
         (errno.EIO, "choose another folder or try again"),
     ],

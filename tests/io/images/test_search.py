@@ -89,13 +89,13 @@ def test_deeper_folders_are_matched_too() -> None:
 
 def test_no_mask_serves_two_images() -> None:
     fill("test/a/1.png", "test/b/1.png", "masks/1.png")
-    with pytest.raises(InputError, match=r"'masks/1\.png' would serve two images, 'test/a/1\.png'"):
+    with pytest.raises(InputError, match=r"'masks/1\.png' matches two images, 'test/a/1\.png'"):
         pairs("test", "masks")
     images = find_images(["test/a", "test/b"])
-    with pytest.raises(InputError, match="would serve two images"):
+    with pytest.raises(InputError, match="matches two images"):
         match_masks(images, "masks")
     fill("flat/1.png", "flat/1.tif")
-    with pytest.raises(InputError, match="would serve two images"):
+    with pytest.raises(InputError, match="matches two images"):
         match_masks(find_images(["flat"]), "masks")
 
 
@@ -169,7 +169,7 @@ def test_linked_folders_lead_in_no_circle() -> None:
 
 def test_folders_without_images_are_named() -> None:
     Path("test/inside").mkdir(parents=True)
-    with pytest.raises(InputError, match="no images in 'test' and its folders"):
+    with pytest.raises(InputError, match="no images in 'test' and its subfolders"):
         find_images(["test"], nested=True)
 
 
@@ -196,8 +196,8 @@ def test_file_of_a_format_that_is_not_read_is_one_sentence_with_what_to_do(name:
         find_images([name])
     assert str(caught.value) == (
         f"'{name}' is not an image that can be read (TIF, PNG, JPG, BMP, ZARR); save it as TIFF or "
-        "PNG, a microscope's own format as OME-TIFF by Fiji or bfconvert, or open it in napari by "
-        "a reader of its format."
+        "PNG (a microscope's format as OME-TIFF, with Fiji or bfconvert), or open it in napari "
+        "with a reader for its format."
     )
 
 

@@ -88,7 +88,7 @@ def test_pages_that_are_turned_differently_are_refused(
         for orientation in orientations:
             tag = (274, 3, 1, orientation, True)
             writer.write(GREY, metadata=None, extratags=[tag], contiguous=False)
-    with pytest.raises(InputError, match=r"a\.tif' has pages that are turned in different ways"):
+    with pytest.raises(InputError, match=r"a\.tif' has pages with different orientations"):
         read_image(path)
 
 

@@ -171,7 +171,7 @@ def test_what_imagej_cannot_hold_is_refused_with_nothing_written(
 
 def test_more_than_four_gigabytes_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imagej, "BIG_TIFF_BYTES", 79)
-    with pytest.raises(InputError, match="ends at 4 GB; choose OME-TIFF"):
+    with pytest.raises(InputError, match="is limited to 4 GB; choose OME-TIFF"):
         write_imagej_tiff(path, np.zeros((4, 5)), PIXELS)
     assert list(path.parent.iterdir()) == []
 

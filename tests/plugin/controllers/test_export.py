@@ -238,7 +238,7 @@ def test_a_heatmap_that_lost_its_image_has_no_overlay_and_everything_else(
     assert export("residual", "overlay") == [
         "part 1.residual.ome.tif", "part 2.overlay.png", "part 2.residual.ome.tif",
     ]  # fmt: skip
-    assert "No overlay of 'part 1': the image is not open any more." in state.status
+    assert "No overlay of 'part 1': the image is no longer open." in state.status
     assert not state.status_is_error
 
 

@@ -229,14 +229,14 @@ def test_layer_that_shows_a_part_of_its_file_is_told(
         for i in range(3):
             tifffile.imwrite(path, images.spoilt(i), append=path.exists())
         sentence = (
-            "'parts' (96 x 80 pixels) is not all of 'parts.tif', which holds 3 images of 96 x"
+            "'parts' (96 x 80 pixels) is only a part of 'parts.tif', which holds 3 images of 96 x"
         )
     else:
         with tifffile.TiffWriter(path) as writer:
             writer.write(images.spoilt(0)[::2, ::2], subfiletype=1, metadata=None)
             writer.write(images.spoilt(0), metadata=None)
         sentence = (
-            "'parts' (48 x 40 pixels) is not all of 'parts.tif', which holds an image of 96 x"
+            "'parts' (48 x 40 pixels) is only a part of 'parts.tif', which holds an image of 96 x"
         )
     state.model = model
     state.training_layers = state.detection_layers = (opened(viewer, path),)

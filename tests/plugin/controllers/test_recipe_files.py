@@ -336,7 +336,7 @@ def test_a_recipe_sets_the_panel(
     assert state.export_folder == tmp_path / "out"
     assert state.model_path == tmp_path / "model.safetensors"
     assert state.threshold == state.model.calibration.threshold(0.1)
-    assert "2 of 2 images are open and chosen" in state.status
+    assert "2 of 2 images are open and selected" in state.status
     controller.detection.start()
     wait_idle()
     assert state.threshold == state.auto_threshold == state.model.calibration.threshold(0.1)
@@ -427,7 +427,7 @@ def test_regions_that_are_marked_good_cannot_be_left_out_by_a_command(
     controller.save_model(tmp_path / "model")
     wait_idle()
     assert copy("command") is None
-    assert "are marked good, which no recipe leaves out" in state.status
+    assert "are marked good, which a recipe cannot exclude" in state.status
     controller.corrections.undo()
     controller.save_model(tmp_path / "model")
     wait_idle()

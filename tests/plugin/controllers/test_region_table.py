@@ -139,7 +139,7 @@ def test_data_of_another_size_empties_the_table_and_says_why(state, commit, qtbo
     layer = commit(two_regions())
     layer.data = np.ones((10, 10), np.int32)
     qtbot.waitUntil(lambda: state.regions is None, timeout=5000)
-    assert "another size than the heatmap" in state.status
+    assert "its heatmap differ in size" in state.status
 
 
 def test_the_selected_or_the_latest_layer_is_listed(state, viewer, commit):

@@ -217,7 +217,7 @@ def test_layers_that_are_not_there_are_asked_for(endless, reopened):
     endless.close()
     again = reopened()
     again.training.resume()
-    assert again.state.status == "Open 'good' first; the training goes on with it."
+    assert again.state.status == "Open 'good' first; the training needs it to continue."
     assert again.state.status_is_error
     assert again.state.resumable
 

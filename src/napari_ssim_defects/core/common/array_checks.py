@@ -43,7 +43,7 @@ def plain_array(data: Any, name: str) -> npt.NDArray[Any]:
         return np.asarray(data)
     except (ValueError, TypeError, OverflowError):  # for example rows of different lengths
         raise InputError(
-            f"The {name} is no array; give one of real numbers, with rows of one length."
+            f"The {name} is not an array; give one of real numbers, with rows of one length."
         ) from None
 
 

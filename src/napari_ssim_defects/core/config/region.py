@@ -52,7 +52,7 @@ class BoxRegion(FrozenModel):
         for name, (first, last) in (("rows", self.rows), ("columns", self.columns)):
             if first >= last:
                 raise ValueError(
-                    f"the {name} {first}:{last} hold no pixel; put the lower one first"
+                    f"the {name} {first}:{last} contain no pixel; put the smaller number first"
                 )
         return self
 
@@ -103,8 +103,8 @@ def parse_region(text: str) -> MarginsRegion | BoxRegion | MaskRegion:
         return MarginsRegion(**margins)
     if not plain or "\0" in text or any(parts) or plain.split(":")[0] in _SIDES:
         raise InputError(
-            f"{short_text(text)} is no region; give margins such as bottom:60, a box of rows and "
-            "columns such as 0:960,0:1280, or the file of a mask."
+            f"{short_text(text)} is not a region; give margins such as bottom:60, a box of rows "
+            "and columns such as 0:960,0:1280, or the file of a mask."
         )
     return MaskRegion(path=Path(text))
 

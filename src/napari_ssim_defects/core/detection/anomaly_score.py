@@ -158,7 +158,7 @@ def foreign_notice(name: str) -> str:
     """Say of an image that it looks foreign."""
     return (
         f"{name} looks unlike all of the training images: another material, or other light, focus "
-        "or magnification; do not rely on what is found in it."
+        "or magnification; do not rely on its results."
     )
 
 

@@ -450,7 +450,8 @@ def _curves(table: ScoreTable) -> _Curves:
     false, true = np.cumsum(good), np.cumsum(defective)
     if not false[-1]:
         raise InputError(
-            "The masks mark every pixel as defective, so nothing tells false alarms; check them."
+            "The masks mark every pixel as defective, so no good pixel is left to count false "
+            "alarms; check them."
         )
     if not true[-1]:
         true = np.full(len(values), np.nan)

@@ -105,8 +105,8 @@ class IntensityRange:
             or not ((span >= np.finfo(np.float32).tiny) & (span <= _LARGEST)).all()
         ):
             raise InputError(
-                "The intensities of the training images cannot be computed with: they are beyond "
-                f"{_LARGEST:g}, or too close to each other; scale them."
+                f"The intensities of the training images are beyond {_LARGEST:g}, or too close to "
+                "each other, to compute with; scale them."
             )
 
     def normalise(
@@ -133,7 +133,7 @@ class IntensityRange:
             raise InputError(
                 f"Pixels of {name} ({plane.min():g} to {plane.max():g}) lie more than a million "
                 f"times the range of the training images ({self.low[0]:g} to {self.high[0]:g}) "
-                "away from it; save it in the same bit depth, or replace what stands for missing "
+                "away from it; save it in the same bit depth, or replace the codes for missing "
                 "values."
             )
         return normalised
@@ -188,8 +188,8 @@ class IntensityRange:
         )
         if ((first >= 0) & (last <= 1)).all():
             return (
-                f"{ranges[0]} are a small part of {ranges[1]}; it hardly shows anything, or was "
-                "saved in another bit depth."
+                f"{ranges[0]} are a small part of {ranges[1]}; the image shows hardly anything, or "
+                "was saved in another bit depth."
             )
         return f"{ranges[0]} lie far outside {ranges[1]}; save it in the same bit depth."
 

@@ -203,7 +203,9 @@ def as_planes(
         try:
             image = np.asarray(image)
         except (ValueError, TypeError, OverflowError):  # for example rows of different lengths
-            raise InputError(f"{start} is no array; give one whose rows have one length.") from None
+            raise InputError(
+                f"{start} is not an array; give one whose rows have one length."
+            ) from None
     refuse_masked(image, start)
     shape, dtype = tuple(image.shape), np.dtype(image.dtype)
     if len(shape) < 2:

@@ -137,8 +137,8 @@ class Corrections:
     def moved(self) -> str:
         """The automatic threshold, and what it was if the marks have moved it."""
         if abs(self.threshold - self.before) < 1e-9:
-            return f"{self.threshold:.4g}, as without them"
-        return f"{self.threshold:.4g} (without them {self.before:.4g})"
+            return f"{self.threshold:.4g}, as without marks"
+        return f"{self.threshold:.4g} (without marks {self.before:.4g})"
 
     @property
     def text(self) -> str:
@@ -147,7 +147,7 @@ class Corrections:
         defects = f"{counted(self.defects, 'defect')} marked" if self.defects else ""
         costs = []
         if self.good:
-            costs.append(f"{self.good_outlined or 'none'} of those marked good above it")
+            costs.append(f"{self.good_outlined or 'none'} of the good marks above it")
         if self.defects:
             costs.append(f"{self.defects_missed or 'none'} of the marked defects missed")
         expected = self.calibration.regions_per_image(self.threshold)
@@ -159,7 +159,7 @@ class Corrections:
         if self.quiet is not None:
             level, missed = self.quiet
             cost = f", but {counted(missed, 'marked defect')} missed" if missed else ""
-            text += f" From {level:.3f} on nothing marked good is above it{cost}."
+            text += f" From {level:.3f} on, no region marked good is outlined{cost}."
         return text
 
 

@@ -211,7 +211,9 @@ class DefectModel:
         chosen = [each for each in every if each.residual.kind == kind]
         if not chosen:
             known = ", ".join(each.residual.kind for each in every)
-            raise InputError(f"The model cannot be scored by {kind}; choose one of {known}.")
+            raise InputError(
+                f"The model does not offer the residual {kind}; choose one of {known}."
+            )
         return self.with_calibrated_residuals(
             [*chosen, *(each for each in every if each.residual.kind != kind)]
         )

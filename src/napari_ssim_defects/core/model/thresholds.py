@@ -146,6 +146,6 @@ def parse_threshold(text: str) -> ThresholdPolicy:
     except ValueError:
         pass
     raise InputError(
-        f"{short_text(text)} is no threshold; give a number, regions:N, fpr:RATE, quantile:Q or "
+        f"{short_text(text)} is not a threshold; give a number, regions:N, fpr:RATE, quantile:Q or "
         "region:PIXELS."
     )

@@ -33,7 +33,7 @@ Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 _MOMENTS = {"step", "exp_avg", "exp_avg_sq"}  # Adam's, of each parameter that it has moved
 
-_OTHER = "The interrupted training does not fit its own settings; train anew."
+_OTHER = "The interrupted training does not match its own settings; start a new training."
 
 
 class LoopState(FrozenModel, frozen=False):
@@ -133,12 +133,12 @@ class Checkpoint:
             if name != "minutes" and mine[name] != other[name]:
                 raise InputError(
                     f"The interrupted training had another setting '{name}' ({mine[name]}, not "
-                    f"{other[name]}); resume it with the same settings, or train anew."
+                    f"{other[name]}); resume it with the same settings, or start a new training."
                 )
         if self.images != images:
             raise InputError(
                 "The interrupted training learned from other images or another region; resume it "
-                "with the same ones in the same order, or train anew."
+                "with the same ones in the same order, or start a new training."
             )
 
 

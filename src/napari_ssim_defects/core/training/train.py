@@ -350,8 +350,8 @@ def _warnings(trainer: Trainer, skill: float, stopped: bool) -> tuple[str, ...]:
         return warnings
     return (
         *warnings,
-        f"The training was ended by its limit of {trainer.config.minutes:g} minutes after "
-        f"{trainer.share:.0%} of its steps; resume it to go on.",
+        f"The time limit of {trainer.config.minutes:g} minutes ended the training after "
+        f"{trainer.share:.0%} of its steps; resume it to continue.",
     )
 
 

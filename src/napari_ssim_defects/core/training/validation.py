@@ -143,8 +143,8 @@ class Validation:
             return ()
         return (
             "The training did not learn the material: the reconstruction is hardly better than "
-            "flat grey. Do not rely on its residuals; train longer, or with patches that "
-            "show the texture's repeat.",
+            "flat grey. Do not rely on its residuals; train longer, or with patches that are large "
+            "enough to show how the texture repeats.",
         )
 
     def preview(self, network: Autoencoder, outputs: torch.Tensor) -> TrainingPreview:

@@ -90,16 +90,16 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     tensors, metadata = read_safetensors(path)
     name = os.fspath(path)
     if metadata.get("format") != _FORMAT:
-        raise InputError(f"'{name}' is not a checkpoint of a training; train anew.")
+        raise InputError(f"'{name}' is not a checkpoint of a training; start a new training.")
     if metadata.get("format_version") != _VERSION:
         raise InputError(
             f"'{name}' was written by another version of napari-ssim-defects; resume with that "
-            "one, or train anew."
+            "one, or start a new training."
         )
     try:
         header = _Header.model_validate(json.loads(metadata["checkpoint"]))
     except (KeyError, TypeError, ValueError, RecursionError):
-        raise InputError(f"'{name}' is damaged; train anew.") from None
+        raise InputError(f"'{name}' is damaged; start a new training.") from None
     network, best, optimiser = (
         {
             key.removeprefix(f"{part}."): array

@@ -91,7 +91,7 @@ def fetched_weights() -> Generator[PreparationProgress, Any, dict[str, torch.Ten
     try:
         return read_weights(file)
     except InputError as error:
-        raise InputError(f"{str(error).rstrip('.')}; delete it to have it fetched again.") from None
+        raise InputError(f"{str(error).rstrip('.')}; delete it to download it again.") from None
 
 
 def _fetch(file: Path) -> Generator[PreparationProgress, Any, None]:
@@ -104,8 +104,8 @@ def _fetch(file: Path) -> Generator[PreparationProgress, Any, None]:
                 yield PreparationProgress("Fetching AlexNet's weights", fraction)
         if digest.hexdigest() != SHA256:
             raise InputError(
-                f"What came from {URL} is not the published file (its SHA-256 differs); try again "
-                "or name a file of your own."
+                f"The file from {URL} is not the published one (its SHA-256 differs); try again or "
+                "name a local file."
             )
 
 
@@ -126,7 +126,7 @@ def _chunks(file: Path) -> Generator[tuple[bytes, float], None, None]:
             while chunk := response.read1(_CHUNK):
                 done += len(chunk)
                 if done > _LARGEST:
-                    raise OSError(f"more than {_LARGEST / 2**30:g} GiB came")
+                    raise OSError(f"more than {_LARGEST / 2**30:g} GiB were received")
                 yield chunk, min(1.0, done / size)
             if done < size and response.headers.get("Content-Length"):
                 raise OSError(f"cut off after {done} of {size} bytes")
@@ -134,8 +134,8 @@ def _chunks(file: Path) -> Generator[tuple[bytes, float], None, None]:
         # The text may come from the server: no line breaks, nothing that moves a cursor.
         reason = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())[:200]
         raise InputError(
-            f"AlexNet's weights, which the system fmae needs, could not be fetched from {URL} "
-            f"({reason}); fetch the file on another computer and name it, or put it into "
+            f"AlexNet's weights, which the system fmae needs, could not be downloaded from {URL} "
+            f"({reason}); download the file on another computer and name it, or put it into "
             f"'{file.parent}'."
         ) from error
 

@@ -61,7 +61,7 @@ def _policy(value: object) -> object:
 
 def _path(value: object) -> object:
     if isinstance(value, str) and "\0" in value:
-        raise ValueError("there is a zero in the path, which no file has")
+        raise ValueError("the path contains a null character")
     return Path(value) if isinstance(value, str) else value
 
 
@@ -159,7 +159,7 @@ class DetectionSettings(FrozenModel, use_attribute_docstrings=True):
     unit: str = "um"
     """Unit of the pixel size; pixel: no scale."""
 
-    device: Annotated[str, Shown(texts={None: "the fastest there is"})] | None = None
+    device: Annotated[str, Shown(texts={None: "the fastest available"})] | None = None
     """Where the network runs: auto, cpu, cuda, mps or xpu."""
 
     cluster: Annotated[str, Shown("Address", texts={None: "this computer"})] | None = None
@@ -264,8 +264,8 @@ def write_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
         text = (_HEAD + tomli_w.dumps({**head, **settings})).encode()
     except ValueError:  # bytes in the names of files that are no text
         raise InputError(
-            "The name of an image, folder or model is no text, which a recipe cannot hold; rename "
-            "the file or the folder."
+            "The name of an image, folder or model is not valid text, so a recipe cannot hold it; "
+            "rename the file or the folder."
         ) from None
     if len(text) > _LARGEST:
         raise InputError("The recipe names too many images; name their folder instead.")
@@ -278,13 +278,11 @@ def _table(file: Path) -> dict[str, Any]:
     with file.open("rb") as stream:
         content = stream.read(_LARGEST + 1)
     if len(content) > _LARGEST:
-        raise InputError(
-            f"'{file}' is larger than any recipe; choose a file that begins like a recipe."
-        )
+        raise InputError(f"'{file}' is too large for a recipe; choose a recipe file.")
     try:
         table = tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError:
-        raise InputError(f"'{file}' is no text in UTF-8; save it as such.") from None
+        raise InputError(f"'{file}' is not text in UTF-8; save it in this encoding.") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"'{file}' is not valid TOML: {error}; correct it.") from None
     schema, version = table.pop("schema", None), table.pop("version", None)

@@ -32,22 +32,24 @@ def write_problem(path: Path, error: OSError) -> InputError:
     if code == errno.ENOENT:
         reason = f"there is no folder '{path.parent}'; create it or choose another one"
     elif code in (errno.ENOTDIR, errno.EEXIST):
-        reason = "a file is in the way of a folder; choose another folder"
+        reason = "a file has the name that a folder needs; choose another folder"
     elif code == errno.EISDIR:
         reason = "it is a folder; choose another name"
     elif code in _PERMISSION:
         reason = (
-            "permission denied; choose a folder that is yours, and close programs that use the file"
+            "permission denied; choose a folder that you may write to, and close programs that use "
+            "the file"
         )
     elif code == errno.EROFS:
         reason = "the file system is read-only; choose another folder"
     elif code in _FULL:
         reason = "the disk is full; free some space or choose another folder"
     elif code == errno.EFBIG:
-        reason = "the file system takes no files this large; choose another disk"
+        reason = "the file system does not allow files this large; choose another disk"
     elif code is None and "requested and" in str(error):  # NumPy, which does not say why
         reason = (
-            "the disk is full, or takes no files this large; free some space or choose another disk"
+            "the disk is full, or does not allow files this large; free some space or choose "
+            "another disk"
         )
     elif code == errno.ENAMETOOLONG:
         reason = "the name is too long; choose a shorter one"
@@ -87,9 +89,11 @@ def read_problem(path: Path, error: OSError) -> InputError:
     if error.errno == errno.ENOENT:
         return InputError(f"There is no '{path}'; check its name and folder.")
     if error.errno == errno.ENOTDIR:
-        return InputError(f"'{path}' is not a folder, or is said to lie in a file; check its name.")
+        return InputError(
+            f"'{path}' is not a folder, or is said to be inside a file; check its name."
+        )
     if error.errno in _PERMISSION:
-        return InputError(f"'{path}' may not be read: permission denied; ask its owner or copy it.")
+        return InputError(f"'{path}' cannot be read: permission denied; ask its owner for access.")
     return InputError(
         f"'{path}' could not be read: {error.strerror or error}; check its name and the disk."
     )

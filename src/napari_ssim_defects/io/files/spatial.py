@@ -147,7 +147,7 @@ class SpatialMetadata:
         size = (*size, *size) if len(size) == 1 else tuple(size)
         symbol = unit_symbol(unit)
         if symbol is None and str(unit).strip().lower() not in ("none", "pixel", "pixels", "px"):
-            raise InputError(f"'{unit}' is no unit of length; use one such as um, mm or pixel.")
+            raise InputError(f"'{unit}' is not a unit of length; use um, mm or pixel, for example.")
         if len(size) > len(self.axes):
             raise InputError(
                 f"A pixel size of {len(size)} numbers does not fit an image with {len(self.axes)} "

@@ -31,12 +31,12 @@ _FOLDER = ", or choose the file in Folder"
 _FILES = 6  # that are opened to look for a data bar
 _ODDITIES = {
     "negative": "{name} is a negative: in '{file}' zero is white; {advice}.",
-    "palette": "{name} shows numbers of colours: '{file}' has a palette; {advice}.",
+    "palette": "{name} shows palette indices instead of colours: '{file}' has a palette; {advice}.",
     "CMYK": "{name} shows CMYK as RGB: '{file}' has CMYK colours; {advice}.",
-    "turned": "{name} is not upright: '{file}' says how to turn it; {advice}.",
+    "turned": "{name} is not upright: '{file}' has an orientation tag; {advice}.",
     "channels": "{name} has the channels of '{file}' as planes; choose one by Split Stack.",
 }
-_OPTION = 'leave it out by --roi {} (in a recipe, roi = "{}")'
+_OPTION = 'exclude it with --roi {} (in a recipe, roi = "{}")'
 
 
 def is_grey(image: ImageFile) -> bool:
@@ -129,14 +129,14 @@ def unseen_notice(
     if math.prod(shape) >= sum(map(math.prod, shapes)):
         if oddity is None or (oddity == "channels" and channels):
             return None
-        advice = f"save it as it is to be seen{otherwise}"
+        advice = f"save it as it should look{otherwise}"
         return _ODDITIES[oddity].format(name=name, file=file.name, advice=advice)
     pixels = ", ".join(dict.fromkeys(map(_by, shapes)))
     otherwise = otherwise if len({*shapes}) == 1 else ""  # images that differ are refused
     held = f"{len(shapes)} images" if len(shapes) > 1 else "an image"
     return (
-        f"{name} ({_by(shape)} pixels) is not all of '{file.name}', which holds {held} of {pixels} "
-        f"pixels; save each image as a file of its own{otherwise}."
+        f"{name} ({_by(shape)} pixels) is only a part of '{file.name}', which holds {held} of "
+        f"{pixels} pixels; save each image as a file of its own{otherwise}."
     )
 
 

@@ -82,8 +82,8 @@ def find_dataset(folder: str | os.PathLike[str]) -> Dataset:
         masks = match_masks(test, root / "mask")
         return Dataset("plain", tuple(good), (), tuple(test), tuple(masks))
     raise InputError(
-        f"'{root}' is no data set that is known; it needs the folders Normal and Anomalous "
-        "(NanoTWICE), train, test and ground_truth (MVTec AD), or train_good, test and mask."
+        f"'{root}' is not a known data set; it needs the folders Normal and Anomalous (NanoTWICE), "
+        "train, test and ground_truth (MVTec AD), or train_good, test and mask."
     )
 
 

@@ -32,8 +32,8 @@ _RESULT = re.compile(
     r"\.((residual|labels|mask)(\.ome)?\.(tif|zarr)|overlay(-\d+)?\.png)$", re.IGNORECASE
 )
 _ADVICE = (
-    "save it as TIFF or PNG, a microscope's own format as OME-TIFF by Fiji or bfconvert, or open "
-    "it in napari by a reader of its format"
+    "save it as TIFF or PNG (a microscope's format as OME-TIFF, with Fiji or bfconvert), or open "
+    "it in napari with a reader for its format"
 )
 _MASK_ENDINGS = ("", "_mask", "-mask", "_gt", "-gt", "_label", "-label")
 _GOOD = ("good", "ok", "normal")  # folders of images without defects
@@ -199,15 +199,15 @@ def _masks_of(images: list[Path], folder: Path) -> list[Path | None]:
         found = [mask for name in names for mask in there.get(name, ())]
         if len(found) > 1:
             raise InputError(
-                f"'{found[0]}' and '{found[1]}' may both be the mask of '{image}'; leave one of "
-                "them there."
+                f"'{found[0]}' and '{found[1]}' may both be the mask of '{image}'; remove one of "
+                "them."
             )
         mask = found[0] if found else None
         masks.append(mask)
         if mask is not None and owners.setdefault(mask, image) != image:
             raise InputError(
-                f"Mask '{mask}' would serve two images, '{owners[mask]}' and '{image}'; give masks "
-                "folders of the same names as those of the images."
+                f"Mask '{mask}' matches two images, '{owners[mask]}' and '{image}'; give the "
+                "folders of masks the same names as those of the images."
             )
     return masks
 
@@ -262,7 +262,7 @@ def _nested(folder: Path, avoided: Path | None) -> list[Path]:
     if not found:
         raise InputError(
             unread_notice([folder], nested=True)
-            or f"There are no images in '{folder}' and its folders; choose a folder with "
+            or f"There are no images in '{folder}' and its subfolders; choose a folder with "
             f"{_kinds()} files."
         )
     return found

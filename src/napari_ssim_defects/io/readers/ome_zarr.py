@@ -77,8 +77,8 @@ def open_zarr(path: str | os.PathLike[str]) -> tuple[FileArray, SpatialMetadata]
         _refuse_unsafe(file, node)
         if node.ndim < 2 or node.dtype.kind not in "buif":
             raise InputError(
-                f"'{file}' is no image (dtype {node.dtype}, shape {node.shape}); name an array of "
-                "numbers with height and width in it."
+                f"'{file}' is not an image (dtype {node.dtype}, shape {node.shape}); name an array "
+                "of numbers with height and width in it."
             )
         _refuse_crumbs(file, node)
         spatial = _spatial(file, node.shape, multiscale)
@@ -111,7 +111,7 @@ def _image(file: Path, group: Any) -> tuple[Any, Mapping[str, Any]]:
     if len(arrays) != 1:
         names = ", ".join(name for name, _ in arrays[:5]) or "none"
         raise InputError(
-            f"'{file}' is no OME-Zarr image; name one of the arrays in it (there are: {names})."
+            f"'{file}' is not an OME-Zarr image; name one of the arrays in it ( {names})."
         )
     return arrays[0][1], {}
 
@@ -121,8 +121,8 @@ def _refuse_unsafe(file: Path, array: Any) -> None:
     codecs = [metadata.get(key) for key in ("codecs", "filters", "compressor")]
     if _UNSAFE in json.dumps(codecs, default=str).lower():
         raise InputError(
-            f"'{file}' is stored by a codec that would execute code ({_UNSAFE}); it is not opened. "
-            "Store it again by another one."
+            f"'{file}' is stored with a codec that would execute code ({_UNSAFE}); it is not "
+            "opened. Store it again with another one."
         )
 
 

@@ -136,16 +136,16 @@ def _refuse_lossy(path: Path, image: Image.Image) -> None:
         header = stream.read(30)
     if image.format == "BMP" and image.mode == "1" and header[28:30] != b"\1\0":
         raise InputError(
-            f"'{path}' stores black and white in {header[28]} bits, which is not read; save it as "
-            "PNG."
+            f"'{path}' stores black and white in {header[28]} bits, which is not supported; save "
+            "it as PNG."
         )
     if not header.startswith(_PNG):
         return
     bits, colour_type = header[24:26]
     if bits == 16 and colour_type != 0:
         raise InputError(
-            f"'{path}' has several channels of 16 bits, of which PNG is read with 8; save it as "
-            "TIFF, or as grey."
+            f"'{path}' has several channels of 16 bits, but PNG is read with 8 bits then; save it "
+            "as TIFF, or as grey."
         )
     frames = getattr(image, "n_frames", 1)
     if frames > 1:

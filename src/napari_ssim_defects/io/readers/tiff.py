@@ -193,7 +193,7 @@ def _orientation(file: Path, series: tifffile.TiffPageSeries) -> object:
         for page in (page.aspage() for page in series.pages[1:] if page is not None):
             if page.tags.valueof(ORIENTATION, 1) != (orientation or 1):
                 raise InputError(
-                    f"'{file}' has pages that are turned in different ways; save them upright."
+                    f"'{file}' has pages with different orientations; save them upright."
                 )
             palettes = (p.tags.valueof(_COLOURS) for p in (first, page))
             if first.photometric == _PALETTE and not np.array_equal(*palettes):

@@ -71,8 +71,8 @@ def refuse_hostile_ome(file: Path, xml: str) -> None:
         beside = file.parent / name
         if {*name} & {*"/\\:\0"} or (beside.exists() and not beside.is_file()):
             raise InputError(
-                f"'{file}' says that some of its planes are in {short_text(name)}, which is no "
-                "file beside it; export it again as one file."
+                f"'{file}' says that some of its planes are in {short_text(name)}, which is not a "
+                "file in the same folder; export it again as one file."
             )
 
 

@@ -157,8 +157,8 @@ def _black_is_zero(
         return data
     if data.dtype.kind == "f":
         raise InputError(
-            f"'{file}' says that zero is white, which leaves open what black is in floating-point "
-            "pixels; save it with black as zero (photometric interpretation 1)."
+            f"'{file}' says that zero is white, but in floating-point pixels the value of black is "
+            "then unknown; save it with black as zero (photometric interpretation 1)."
         )
     if data.dtype.kind == "u":
         return np.asarray(data.dtype.type(2**page.bitspersample - 1) - data)

@@ -136,7 +136,9 @@ def refuse_other_formats(path: str | os.PathLike[str]) -> None:
         If it has another ending.
     """
     if Path(path).suffix.lower() not in _FORMATS:
-        raise InputError(f"'{path}' is no picture file; use a name ending in .png, .svg or .pdf.")
+        raise InputError(
+            f"'{path}' is not a picture file; use a name ending in .png, .svg or .pdf."
+        )
 
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -92,7 +92,7 @@ def refuse_unfit(array: npt.NDArray[Any], spatial: SpatialMetadata, name: str) -
     if array.size == 0:
         raise InputError(f"Cannot write '{name}': the image has no pixels.")
     if _storage(array.dtype).itemsize * array.size > BIG_TIFF_BYTES:
-        raise InputError(f"Cannot write '{name}': ImageJ TIFF ends at 4 GB; choose OME-TIFF.")
+        raise InputError(f"Cannot write '{name}': ImageJ TIFF is limited to 4 GB; choose OME-TIFF.")
     if array.ndim < 2 or not len({*spatial.axes} & {*_AXES}) == len(spatial.axes) == array.ndim:
         raise InputError(
             f"Cannot write '{name}': ImageJ TIFF has no axes {spatial.axes}; save fewer dimensions "
@@ -103,8 +103,8 @@ def refuse_unfit(array: npt.NDArray[Any], spatial: SpatialMetadata, name: str) -
         return
     if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > np.iinfo(np.uint16).max:
         raise InputError(
-            f"Cannot write '{name}': ImageJ TIFF has no numbers beyond 65535, the largest number "
-            "of regions, and none below 0; choose OME-TIFF."
+            f"Cannot write '{name}': ImageJ TIFF holds whole numbers from 0 to 65535 only (at most "
+            "65535 regions); choose OME-TIFF."
         )
 
 

@@ -78,9 +78,7 @@ class ResultWriter:
 
     def __init__(self, folder: str | os.PathLike[str], outputs: OutputConfig) -> None:
         if not outputs.kinds:
-            raise InputError(
-                f"Nothing is chosen to be written; choose from {', '.join(get_args(OutputKind))}."
-            )
+            raise InputError(f"No output is chosen; choose from {', '.join(get_args(OutputKind))}.")
         self._outputs = outputs
         if outputs.format == "zarr":
             refuse_without_zarr(os.fspath(folder))
@@ -153,7 +151,7 @@ class ResultWriter:
         if "overlay" in self._outputs.kinds and result.planes is None:
             raise InputError(
                 f"There is no image to draw the outlines of '{result.name}' on; open it again and "
-                "detect, or leave the overlay out."
+                "detect, or do without the overlay."
             )
         for kind, (path, *_) in self.paths(result.stem, ()).items():
             if kind != "overlay" and self._outputs.format == "imagej":

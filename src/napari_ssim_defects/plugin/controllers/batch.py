@@ -59,7 +59,7 @@ class BatchController(SectionController):
         if not batch.inputs:
             return "Choose the folder or the files to inspect."
         if lost:
-            return f"There is no '{lost[0]}'; choose a folder or files that are there."
+            return f"There is no '{lost[0]}'; choose a folder or files that exist."
         return "" if batch.folder is not None else "Choose the folder for the results."
 
     @starts_a_job
@@ -106,7 +106,7 @@ class BatchController(SectionController):
     def stop(self) -> None:
         """Stop; the current file is processed again the next time."""
         self._runner.finish()
-        self._runner.say("Stopped; what is finished stays, and Start goes on with the rest.")
+        self._runner.say("Stopped. Finished images are kept; Start continues with the rest.")
 
     def open(self, image: BatchImage) -> None:
         """Show an image with its residual and its regions, in its layers if they exist."""

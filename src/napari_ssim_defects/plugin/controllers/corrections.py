@@ -110,7 +110,7 @@ class CorrectionController(SectionController):
         self._on_threshold(state.labels_layer or state.heatmap)
         if followed and state.auto_threshold is not None:
             state.threshold = state.auto_threshold
-        follows = f"{state.model.auto_threshold:.4g}, as before any mark"
+        follows = f"{state.model.auto_threshold:.4g}, as without marks"
         if marks:
             follows = state.model.corrected.moved
         self._runner.say(f"{what} Automatic threshold {follows}. Save the model to keep this.")

@@ -52,7 +52,7 @@ class EvaluationController(SectionController):
         if all_images:
             pairs = self.with_truth()
         elif state.truth_layer is None:
-            raise InputError("Choose the Labels layer that shows where the defects are.")
+            raise InputError("Choose the Labels layer that marks the defects.")
         else:
             refuse_large(state.heatmap, "evaluate smaller images")
             pairs = [(state.heatmap, state.truth_layer)]

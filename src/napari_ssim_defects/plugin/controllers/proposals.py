@@ -86,7 +86,7 @@ class ProposalController(SectionController):
             model = replace(model, calibration=measured or model.calibration, threshold=policy)
             state.model = model
             threshold, calibration = model.auto_threshold, model.corrected.calibration
-            kept = " The model keeps it; save the model to keep it for good."
+            kept = " The model keeps it; save the model to keep it permanently."
         else:
             calibration = measured or origin["calibration"]
             threshold = policy.threshold_for(calibration)

@@ -145,7 +145,7 @@ def _sentences(message: RecipeOpened, files: int, chosen: int) -> list[str]:
     model = f"the model '{recipe.model.stem}'" if message.model else "no model yet"
     texts = [
         f"Opened the recipe '{message.path.name}': settings of {set_now}, {model}; {chosen} of "
-        f"{files} image{'s' * (files != 1)} are open and chosen."
+        f"{files} image{'s' * (files != 1)} are open and selected."
     ]
     if recipe.training is not None and recipe.training.masks is not None:
         texts.append("Its masks are left out here; choose a region in Train.")

@@ -144,8 +144,7 @@ def measure_labels(
         return
     if labels.shape != residual.shape:
         raise InputError(
-            "The regions cannot be measured: their layer has another size than the heatmap that "
-            "they were made from."
+            "The regions cannot be measured: their layer and its heatmap differ in size."
         )
     regions: list[tuple[int, Region]] = []
     count = int(np.prod(labels.shape[:-2]))

@@ -89,7 +89,7 @@ class TrainingController(SectionController):
         """Pause or continue the training."""
         if self._state.activity == "training":
             self._runner.set_paused(paused)
-            self._runner.say("Training is paused." if paused else "Training goes on …")
+            self._runner.say("Training is paused." if paused else "Training continues …")
 
     def stop(self) -> None:
         """End the training; the best model so far is kept."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["BatchStep", "ResultOpened", "detect_in_files", "open_result"]
 
 
-_WRITE = "write {} as Region and start again to leave it out"
+_WRITE = "write {} as Region and start again to exclude it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def open_result(
     if detected_in_blocks(planes):
         raise InputError(
             f"'{image.path.name}' is too large to be read at once; open it in napari and press "
-            "Detect, which shows it part by part."
+            "Detect, which computes the visible part first."
         )
     yield Fraction(0.1)
     data = np.asarray(file.data)

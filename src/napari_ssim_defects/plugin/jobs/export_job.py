@@ -126,7 +126,7 @@ def export_results(
     text = f"Wrote {written} file{'s' * (written != 1)} to '{folder}'."
     if bare:
         of = ", ".join(f"'{name}'" for name in bare[:3]) + " and others" * (len(bare) > 3)
-        text += f" No overlay of {of}: the image is not open any more."
+        text += f" No overlay of {of}: the image is no longer open."
     yield Done(text)
 
 

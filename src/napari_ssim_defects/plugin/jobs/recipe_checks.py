@@ -104,13 +104,13 @@ def detection_recipe(
         for item in items:
             if item.painted:
                 raise InputError(
-                    f"The labels of '{item.name}' were painted by hand, which no recipe repeats; "
-                    "create them again, or export the residual only."
+                    f"The labels of '{item.name}' were painted by hand, which a recipe cannot "
+                    "repeat; create them again, or export the residual only."
                 )
             if any(mark.verdict == "good" for mark in item.marks):
                 raise InputError(
-                    f"Regions of '{item.name}' are marked good, which no recipe leaves out; take "
-                    "the marks back, or export the residual only."
+                    f"Regions of '{item.name}' are marked good, which a recipe cannot exclude; "
+                    "remove the marks, or export the residual only."
                 )
     stride = _common([int(item.origin["stride"]) for item in items], "strides; detect them again")
     threshold = _common([item.threshold for item in items], "thresholds; choose one at a time")
@@ -164,8 +164,8 @@ def common_region(
         return BoxRegion(rows=(box.top, box.bottom), columns=(box.left, box.right))
     if mask is None or first.inside.ndim > 2:
         raise InputError(
-            "The region of the chosen images is no rectangle that holds for all planes; draw one, "
-            "or save a recipe, which has a mask of one plane beside it."
+            "The region of the chosen images is not one rectangle for all planes; draw one, or "
+            "save a recipe, which stores a mask of one plane."
         )
     write_ome_tiff(mask, first.mask())
     return MaskRegion(path=mask)
@@ -207,7 +207,7 @@ def image_paths(items: Sequence[Exportable | FileImage]) -> list[Path]:
             raise InputError(f"'{item.name}' has no file; {_SAVE_LAYER}.")
         path = item.path.absolute()
         if path in paths:
-            raise InputError(f"'{path}' is behind two layers; {_SAVE_LAYER}.")
+            raise InputError(f"'{path}' is the file of two layers; {_SAVE_LAYER}.")
         paths.append(path)
     return paths
 
@@ -221,7 +221,7 @@ def refuse_changed(model: DefectModel, path: Path) -> None:
     if saved.provenance.get("created", "") != model.provenance.get("created", "") or (
         (saved.config.residual, saved.corrections) != (model.config.residual, model.corrections)
     ):
-        raise InputError(f"'{path}' holds another model by now; save the current one again.")
+        raise InputError(f"'{path}' now holds another model; save the current one again.")
 
 
 def same_file(name: str, source: Source, path: Path) -> ImageFile:

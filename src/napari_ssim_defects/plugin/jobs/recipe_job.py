@@ -103,7 +103,7 @@ def saving_recipe(path: Path, job: PanelJob) -> Generator[Fraction | Done, None,
     from ...io.files.atomic import ensure_folder
 
     if not (job.training or job.items or job.planned):
-        raise InputError("Choose images in Train or in Detect; the recipe is about them.")
+        raise InputError("Choose images in Train or in Detect for the recipe.")
     detection = yield from _detection(job, path)
     repeatable = _made_model(job)
     training = (yield from _training(job, path)) if job.training else None
@@ -246,8 +246,8 @@ def _write_masks(job: PanelJob, recipe: TrainingRecipe) -> None:
     stems = [image_stem(path) for path in recipe.images]
     if len({stem.casefold() for stem in stems}) < len(stems):
         raise InputError(
-            "Some images to train on have the same name in different folders, by which masks are "
-            "found; rename their files, or choose no region."
+            "Some images to train on in different folders have the same name, so their masks "
+            "cannot be told apart; rename their files, or choose no region."
         )
     ensure_folder(recipe.masks)
     for image, stem in zip(job.training, stems, strict=True):

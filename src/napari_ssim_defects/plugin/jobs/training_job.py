@@ -77,7 +77,7 @@ class LayerRecord(BaseModel):
         named = [layer for layer in found or layers if layer.name == self.name]
         if not (named or found):
             where = f" ({self.file})" if self.file else ""
-            raise InputError(f"Open '{self.name}'{where} first; the training goes on with it.")
+            raise InputError(f"Open '{self.name}'{where} first; the training needs it to continue.")
         return (named or found)[0]
 
 
@@ -113,7 +113,7 @@ class LastTraining:
             layers = _Layers.model_validate_json(metadata[_NOTE])
             config = TrainingConfig.model_validate(json.loads(metadata["checkpoint"])["config"])
         except (KeyError, TypeError, ValueError, ValidationError):
-            raise InputError(f"'{file}' is damaged; train anew.") from None
+            raise InputError(f"'{file}' is damaged; start a new training.") from None
         return cls(config, layers.training, layers.region)
 
 
@@ -209,7 +209,9 @@ def training(
             if problem is None:
                 continue
             keeping = False
-            message = TrainingNotice(f"{problem} The training goes on, but could not be resumed.")
+            message = TrainingNotice(
+                f"{problem} The training continues, but it cannot be resumed after an interruption."
+            )
         # Once asked for, a stop stays: not every message is listened after.
         stop = (yield message) or stop
 

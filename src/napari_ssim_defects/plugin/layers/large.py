@@ -89,9 +89,7 @@ class LargeResidual:
             If that is so.
         """
         if self.store.left:
-            raise InputError(
-                f"'{heatmap.name}' is not complete; press Detect, which goes on with it."
-            )
+            raise InputError(f"'{heatmap.name}' is not complete; press Detect to continue it.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -99,4 +99,4 @@ def model_settings(model: DefectModel) -> str:
     """Say what a model judges by, and what images it takes."""
     judges = " and ".join(RESIDUAL_NAMES[part.kind] for part in parts(model.config.residual))
     kind = {1: "grey", 3: "RGB"}.get(model.channels, f"{model.channels} channels")
-    return f"Judged by {judges}; {kind}, patches of {model.config.patch_size} px."
+    return f"Scored by {judges}; {kind}, patches of {model.config.patch_size} px."

@@ -239,7 +239,7 @@ class ImageBar(QWidget):
             "The image that is shown, with its heatmap and its outlines; others are hidden.",
         )
         self.image.setAccessibleName("Image")
-        self.previous_button = _button("◂", "Previous image", "Show the image before (key ,).")
+        self.previous_button = _button("◂", "Previous image", "Show the previous image (key ,).")
         self.next_button = _button("▸", "Next image", "Show the next image (key .).")
         self.plain_button = QPushButton("Plain")
         self.plain_button.setToolTip(

@@ -79,7 +79,7 @@ def test_a_good_region_is_shown_and_said_and_raises_the_automatic_threshold(view
     assert state.auto_threshold == state.threshold == told.threshold
     assert state.heatmap.metadata["napari-ssim-defects"]["auto_threshold"] == told.threshold
     assert state.status.startswith("Marked 3 regions as good: they are left out of this image's")
-    assert "(without them" in state.status
+    assert "(without marks" in state.status
     assert view.corrections.isVisible()
     assert view.corrections.text() == told.text
 

@@ -150,4 +150,4 @@ def test_the_panel_says_what_a_model_was_trained_on_and_its_tip_what_it_judges_b
         view.model_label.text().splitlines()[0]
         == "Not saved yet: trained on 'a.tif', 'b.tif'; 2024-05-06"
     )
-    assert "Judged by structure (SSIM); grey, patches of 16 px." in view.model_label.toolTip()
+    assert "Scored by structure (SSIM); grey, patches of 16 px." in view.model_label.toolTip()

@@ -23,7 +23,7 @@ def texts(view):
 
 def test_each_section_says_what_to_do_first(panel):
     said = {
-        panel.train: "Open images that show good material",
+        panel.train: "Open images of good material",
         panel.detect: "No model yet: train one",
         panel.segment: "No heatmap yet: press Detect",
         panel.regions: "No regions yet: press Create labels",

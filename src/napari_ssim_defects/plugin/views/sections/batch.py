@@ -47,21 +47,21 @@ class BatchView(QWidget):
         self.files_button.setToolTip("Choose single image files.")
         self.results = QLineEdit()
         self.results.setPlaceholderText("folder for the results")
-        self.results.setToolTip("Folder that the files are written to.")
+        self.results.setToolTip("Folder for the result files.")
         self.results.setAccessibleName("Results")
         self.results_button = QPushButton("Folder …")
         self.results_button.setToolTip("Choose the folder for the results.")
         self.overwrite = QCheckBox("Overwrite")
         self.overwrite.setToolTip(
-            "Inspect all images again. Otherwise those that are finished, with the same model and "
-            "settings, are left as they are."
+            "Inspect all images again. Otherwise images that were finished with the same model and "
+            "settings are skipped."
         )
         self.report = QCheckBox("Write a report")
         self.report.setToolTip("report.html: one page with the worst images and all numbers.")
         self.roi = QLineEdit()
         self.roi.setPlaceholderText("whole image")
         self.roi.setToolTip(
-            "What of the images is inspected: margins to leave out such as bottom:60, a box of "
+            "The part of the images to inspect: margins to leave out such as bottom:60, a box of "
             "rows and columns such as 0:960,0:1280, or the file of a mask."
         )
         self.settings = QLabel()
@@ -213,9 +213,9 @@ class BatchView(QWidget):
         inspecting = state.activity == "inspecting"
         self.start_button.setText("Stop" if inspecting else "Start")
         self.start_button.setToolTip(
-            "Stop; images that are finished stay, and Start goes on with the others."
+            "Stop. Finished images are kept; Start continues with the others."
             if inspecting
-            else "Inspect the images in the background, and write what is found."
+            else "Inspect the images in the background, and write the results."
         )
         ready = not self._controller.batch.missing()
         self.start_button.setEnabled(inspecting or (ready and not state.busy))

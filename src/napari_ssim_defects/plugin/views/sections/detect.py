@@ -53,14 +53,14 @@ class DetectView(QWidget):
         self._state = controller.state
         tip = "Image layers to look for defects in."
         self.models = Choice(
-            {}, "The models that were trained or opened since napari started. Save what you need."
+            {}, "Models that were trained or opened in this session. Save those that you need."
         )
         self.models.setAccessibleName("Models of this session")
         self.model_label = wrapped(QLabel())
         self.verdict = VerdictLabel()
         self.longer_button = QPushButton("Train longer")
         self.longer_button.setToolTip(
-            "Go on with the training of this model, for as long again; a better model replaces it."
+            "Train this model for the same time again; a better model replaces it."
         )
         self.open_button = QPushButton("Open …")
         self.open_button.setToolTip("Open a model file (.safetensors).")
@@ -72,21 +72,22 @@ class DetectView(QWidget):
         self.picker.setToolTip(tip)
         self.stride = IntegerBox(
             0, 1024, suffix=" px",
-            tip="How far apart the pieces are that the network looks at (the paper's stride). "
-            "Smaller is smoother and slower.",
+            tip="Distance between the patches that the network processes (the paper's stride). "
+                "Smaller is smoother and slower.",
         )  # fmt: skip
         self.stride.setSpecialValueText("as trained")
         self.region = LayerCombo(
             controller.viewer.layers,
             is_region,
             "whole image",
-            "Inspect only inside the shapes or labels of this layer: a rectangle that leaves a "
-            "data bar out, say. Nothing is found in the rest.",
+            "Inspect only inside the shapes or labels of this layer, for example a rectangle "
+            "without the data bar. The rest is not inspected.",
         )
         self.notices = notice_label()
         self.reconstruction = QCheckBox("Also add the reconstruction")
         self.reconstruction.setToolTip(
-            "Add what the network makes of each image as a hidden layer, to see why a place is hot."
+            "Also add the reconstruction of each image, as a hidden layer, to see why the residual "
+            "is large."
         )
         self.detect_button = QPushButton("Detect")
 
@@ -220,10 +221,10 @@ class DetectView(QWidget):
         self.longer_button.setVisible(state.extendable)
         self.detect_button.setText("Stop" if detecting else "Detect")
         self.detect_button.setToolTip(
-            "Stop; heatmaps that are done stay."
+            "Stop. Finished heatmaps are kept."
             if detecting
-            else "Look at each chosen image: what does not look like good material lights up in a "
-            "heatmap (the residual)."
+            else "Compute a heatmap (the residual) of each chosen image. It is bright where the "
+            "image does not look like good material."
         )
         self.detect_button.setEnabled(detecting or not state.busy)
         for widget in (self.open_button, self.models):
@@ -240,8 +241,8 @@ class VerdictLabel(QLabel):
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setAccessibleName("Verdict")
         self.setToolTip(
-            "Found by a trial: defects were painted on good material that was kept out of the "
-            "training (area below the ROC curve), and good images were measured (false regions)."
+            "Measured: the detection of defects painted on good material that was not used for "
+            "training (area under the ROC curve), and the false regions in good images."
         )
         self._verdict: Verdict | None = None
 

@@ -36,22 +36,22 @@ class EvaluateView(QWidget):
             controller.viewer.layers,
             is_truth,
             "choose a Labels layer",
-            "Labels layer in which every pixel of a defect has a label.",
+            "Labels layer in which all pixels of defects have labels.",
         )
         self.evaluate_button = QPushButton("Evaluate")
         self.evaluate_button.setToolTip(
-            "Count the defects that are found and the regions that are none, by the threshold and "
-            "the settings of Segment, with the usual scores (areas under curves, IoU, F1)."
+            "Count found defects and false regions, with the threshold and the settings of "
+            "Segment, and compute the usual scores (areas under curves, IoU, F1)."
         )
         self.all_button = QPushButton("… all images")
         self.all_button.setAccessibleName("Evaluate all images")
         self.all_button.setToolTip(
-            "The same over all images whose ground truth is called as the image is, such as "
-            "7_mask for 7."
+            "The same for all images whose ground truth has a matching name, such as 7_mask for 7."
         )
         self.counts = heading(
             "",
-            "At the threshold and the settings of Segment, whose regions touch a defect or none.",
+            "With the threshold and the settings of Segment. A region that touches no defect is "
+            "false.",
         )
         self.counts.setWordWrap(True)
         self.table = QTableWidget()

@@ -29,15 +29,15 @@ _KINDS: dict[OutputKind, tuple[str, str]] = {
     "residual": ("Residual", "<image>.residual: the heatmap, 32-bit float."),
     "labels": (
         "Labels",
-        "<image>.labels: the numbered regions; those of Create labels if there are any, else what "
-        "the threshold finds now.",
+        "<image>.labels: the numbered regions; those of Create labels if there are any, else those "
+        "at the current threshold.",
     ),
     "mask": ("Mask", "<image>.mask: 255 in all regions, also those to review; 0 elsewhere."),
     "table": ("Table", "regions.csv: area, position and residual of every region."),
     "overlay": (
         "Overlay",
-        "<image>.overlay.png: the image with its regions outlined, defects in cyan, what is to be "
-        "reviewed in green; one picture for each plane of a stack.",
+        "<image>.overlay.png: the image with its regions outlined, defects in cyan, regions to "
+        "review in green; one picture for each plane of a stack.",
     ),
 }
 _COLUMNS = 3
@@ -78,28 +78,28 @@ class ExportView(QWidget):
         self.unit.setAccessibleName("Unit of the pixel size")
         self.unit.show_value("µm")
         self.folder = QLineEdit()
-        self.folder.setToolTip("Folder that the files are written to.")
+        self.folder.setToolTip("Folder for the files.")
         self.folder.setAccessibleName("Folder")
         self.browse_button = QPushButton("Folder …")
         self.browse_button.setToolTip("Choose the folder.")
         self.replace = QCheckBox("Replace files")
-        self.replace.setToolTip("Otherwise files that are there already stay, and you are told.")
+        self.replace.setToolTip("Otherwise existing files are kept, and a message says so.")
         self.export_button = QPushButton("Export")
         self.export_button.setToolTip("Write the files, in the background.")
         self.command_button = QPushButton("Copy as command")
         self.command_button.setToolTip(
-            "Copy the line for a terminal that writes the same files without napari."
+            "Copy a command for a terminal that writes the same files without napari."
         )
         self.script_button = QPushButton("Copy as Python")
-        self.script_button.setToolTip("Copy the Python program that writes the same files.")
+        self.script_button.setToolTip("Copy a Python program that writes the same files.")
         self.save_recipe_button = QPushButton("Save recipe …")
         self.save_recipe_button.setToolTip(
-            "Save what is set here, training and detection, to a readable file: "
-            "napari-ssim-defects run does it without napari."
+            "Save training and detection as set here to a readable file. napari-ssim-defects run "
+            "executes it without napari."
         )
         self.open_recipe_button = QPushButton("Open recipe …")
         self.open_recipe_button.setToolTip(
-            "Set everything as a recipe says; its images are chosen where they are open."
+            "Set the panel as in a recipe. Its images are selected if they are open."
         )
 
         checks = QGridLayout()

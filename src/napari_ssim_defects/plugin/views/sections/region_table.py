@@ -100,7 +100,7 @@ def _thousandths(value: Any) -> str:
 _WHICH = (
     _Column("label", "Label", "", str, "Number of the region in the Labels layer."),
     _Column("plane", "Plane", "", str, "Plane of the stack, from 0."),
-    _Column(MARK, "Marked", "", str, "What you said of the region: good, or a defect."),
+    _Column(MARK, "Marked", "", str, "Your mark of the region: good or defect."),
     _Column("verdict", "Verdict", "", str, "A defect, to be reviewed, or marked good."),
 )
 _RESIDUAL = (
@@ -264,23 +264,24 @@ class RegionTableView(QWidget):
         self.save_button.setToolTip("Save the table as it is sorted to a CSV file.")
         self.good_button = QPushButton("This is good")
         self.good_button.setToolTip(
-            "Leave the chosen regions out of the results of this image. They count as false ones: "
-            "many of them raise the automatic threshold. Once more takes the mark back. (G)"
+            "Exclude the chosen regions from the results of this image. They count as false "
+            "regions, so many of them raise the automatic threshold. Press again to remove the "
+            "mark. (G)"
         )
         self.defect_button = QPushButton("This is a defect")
         self.defect_button.setToolTip(
-            "The chosen regions are defects. Paint one that was missed into the layer of regions "
-            "first: the automatic threshold is lowered for it if that costs less than one false "
-            "region more in each good image. Once more takes the mark back. (D)"
+            "Mark the chosen regions as defects. Paint a missed defect into the layer of regions "
+            "first. It lowers the automatic threshold if that costs less than one more false "
+            "region per good image. Press again to remove the mark. (D)"
         )
         self.undo_button = QPushButton("Undo")
-        self.undo_button.setToolTip("Take all marks back, those of earlier sessions too.")
+        self.undo_button.setToolTip("Remove all marks, also those of earlier sessions.")
         self.undo_button.setAccessibleName("Undo all marks")
         self.corrections = wrapped(QLabel())
         self.corrections.setAccessibleName("Corrections")
         self.corrections.setToolTip(
-            "What your marks do to the automatic threshold, and what that costs. The model keeps "
-            "the marks; save it to keep them for good."
+            "The effect of your marks on the automatic threshold, and its cost. The model keeps "
+            "the marks; save it to keep them permanently."
         )
         marks = QHBoxLayout()
         marks.addWidget(self.good_button)

@@ -56,8 +56,9 @@ class ProposalsView(QWidget):
         self.good = LayerCombo(
             controller.viewer.layers,
             is_heatmap,
-            "as measured with the model",
-            "Heatmap of an image without defects to measure on; best one that was not trained on.",
+            "as measured for the model",
+            "Heatmap of an image without defects to measure on; preferably one that was not "
+            "trained on.",
         )
         self.regions = NumberBox(
             0.001, 1000, decimals=3, tip="False regions per image of good material."
@@ -68,13 +69,15 @@ class ProposalsView(QWidget):
             100,
             decimals=3,
             suffix=" %",
-            tip="Part of the good pixels that is outlined by mistake (false positive rate).",
+            tip="Fraction of the good pixels that is outlined by mistake (false positive rate).",
         )
         self.rate.show_value(100 * FalsePositiveRateThreshold().rate)
-        self.area = IntegerBox(1, 1000, suffix=" px", tip="Area that no good region reaches.")
+        self.area = IntegerBox(
+            1, 1000, suffix=" px", tip="Regions of good images are smaller than this area."
+        )
         self.area.show_value(LargestRegionThreshold().area)
         self.quantile = NumberBox(
-            0, 1, decimals=5, tip="Part of the good pixels that stays below the threshold."
+            0, 1, decimals=5, tip="Fraction of the good pixels below the threshold."
         )
         self.quantile.show_value(QuantileThreshold().quantile)
         self.buttons: dict[QWidget, QPushButton] = {}
@@ -85,20 +88,20 @@ class ProposalsView(QWidget):
         self._add(
             self.regions,
             "False regions per image",
-            "So many regions are outlined in an image of good material, by the default settings "
-            "of the outlines.",
+            "Number of regions that are outlined in an image of good material, with the default "
+            "settings.",
             lambda number: FalseRegionsThreshold(per_image=number),
         )
         self._add(
             self.rate,
             "False positive rate",
-            "This part of the pixels of good images lies above the threshold, as in the paper.",
+            "Fraction of the pixels of good images that lies above the threshold, as in the paper.",
             lambda percent: FalsePositiveRateThreshold(rate=percent / 100),
         )
         self._add(
             self.area,
             "Largest good region",
-            "No region of a good image that lies above the threshold has this many pixels.",
+            "Regions of a good image above the threshold have fewer pixels than this.",
             lambda pixels: LargestRegionThreshold(area=pixels),
         )
         self._add(
@@ -151,11 +154,10 @@ class SegmentView(QWidget):
         self._controller = controller
         self._state = controller.state
         tip = (
-            "How strange a pixel must look to be a defect (its residual). Behind the slider: how "
-            "many pixels look how strange (logarithmic), in this image and in defect-free ones. "
-            "After the presets Quick and Best quality, 3 is the residual of one good pixel in a "
-            "thousand, 4 of one in ten thousand. "
-            "Arrow keys move the threshold, with Shift the one for review."
+            "Residual above which a pixel is a defect. Behind the slider: the histogram "
+            "(logarithmic) of the residuals of this image and of good images. With the presets "
+            "Quick and Best quality, one good pixel in a thousand exceeds 3, and one in ten "
+            "thousand exceeds 4. Arrow keys move the threshold; with Shift, the one for review."
         )
         self.heatmap = LayerCombo(
             controller.viewer.layers, is_heatmap, "none", "The heatmap that is segmented."
@@ -164,8 +166,8 @@ class SegmentView(QWidget):
         self.slider.setToolTip(tip)
         self.auto_button = QPushButton("Auto threshold")
         self.auto_button.setToolTip(
-            "The threshold that the model proposes: some one region in each image of good material "
-            "is outlined by mistake, unless you asked for something else below."
+            "The threshold that the model proposes: about one region in each good image is "
+            "outlined by mistake, unless you chose otherwise below."
         )
         self.proposals = ProposalsView(controller)
         self.fields = {
@@ -175,17 +177,17 @@ class SegmentView(QWidget):
         }
         self.two_thresholds = QCheckBox("Review from")
         self.two_thresholds.setToolTip(
-            "A second, lower threshold: below it is good, above the other is a defect, and what "
-            "lies between is shown in green, for a person to review."
+            "A second, lower threshold. Regions between the two are shown in green, for a person "
+            "to review."
         )
         self.review = NumberBox(
-            0, 1e6, decimals=4, tip="Residual from which a pixel is to be reviewed."
+            0, 1e6, decimals=4, tip="Residual above which a pixel should be reviewed."
         )
         self.review.setAccessibleName("Review from")
         self.shared = QCheckBox("One threshold for all images")
         self.shared.setToolTip(
-            "All heatmaps of a model share a threshold; else each keeps its own: choose it above "
-            "to change it."
+            "All heatmaps of a model share one threshold. Otherwise each has its own: choose the "
+            "heatmap above to change it."
         )
         self.summary = wrapped(QLabel())
         self.summary.setAccessibleName("Regions found")
@@ -193,8 +195,8 @@ class SegmentView(QWidget):
         self.overview = OverviewTable(lambda layer: setattr(self._state, "heatmap", layer))
         self.create_button = QPushButton("Create labels")
         self.create_button.setToolTip(
-            "Keep what is outlined now: as a layer of numbered regions that you can correct, with "
-            "a table of their area, position and residual."
+            "Make a layer of numbered regions from the outlines. You can correct it; a table has "
+            "area, position and residual of the regions."
         )
         self.all_button = QPushButton("… of all images")
         self.all_button.setAccessibleName("Create labels of all images")

@@ -35,7 +35,7 @@ __all__ = ["TrainView"]
 _PRESETS = {"quick": "Quick", "best": "Best quality", "paper": "As in the paper"}
 _PURPOSES = {
     "quick": "Enough for most materials.",
-    "best": "For what Quick does not find: four times as long.",
+    "best": "For defects that Quick misses. Takes four times as long.",
     "paper": "The experiment of Bergmann et al. (2018), to compare with.",
 }
 _ADVANCED = ("epochs", "system", "patch_size", "latent_dimension", "stride", "seed")
@@ -53,7 +53,7 @@ class TrainView(QWidget):
         self.picker = LayerPicker(
             controller.viewer.layers,
             is_inspectable,
-            hint="Open images that show good material only, or [try a sample](sample).",
+            hint="Open images of good material, or [try a sample](sample).",
             follow=lambda _: controller.open_sample(),
         )
         self.picker.setToolTip(tip)
@@ -66,7 +66,8 @@ class TrainView(QWidget):
         )
         self.preset = Choice(
             {name: _PRESETS.get(name, name) for name in PRESETS},
-            "How thoroughly the model learns. A slower computer takes longer and gets the same.",
+            "How long the model learns. A slower computer takes longer and reaches the same "
+            "quality.",
         )
         self.purpose = wrapped(QLabel())
         self.purpose.setAccessibleName("What the preset is for")
@@ -81,11 +82,11 @@ class TrainView(QWidget):
         self.train_button = QPushButton("Train")
         self.resume_button = QPushButton("Resume last")
         self.resume_button.setToolTip(
-            "Go on with the last training, which was stopped, or interrupted when napari ended."
+            "Continue the last training, which was stopped, or interrupted when napari ended."
         )
         self.pause_button = QPushButton("Pause")
         self.pause_button.setCheckable(True)
-        self.pause_button.setToolTip("Hold the training and free the processor.")
+        self.pause_button.setToolTip("Pause the training and free the processor.")
         self.notices = notice_label()
         self.plot = LossPlot()
         self.preview = PatchPreview()

@@ -19,7 +19,7 @@ _COLUMNS = {
     "Image": "Choose an image to see it with its heatmap and its outlines.",
     "Regions": "Number of defects at the threshold.",
     "Largest": "Pixels of the largest defect.",
-    "Share": "Part of the image that lies in defects.",
+    "Share": "Fraction of the image that lies in defects.",
 }
 _MOST_ROWS = 6
 _VALUE = Qt.ItemDataRole.UserRole

@@ -14,7 +14,7 @@ from ....core.training.messages import TrainingPreview
 __all__ = ["PatchPreview"]
 
 _REDRAWN = ("Input", "Reconstruction", "Residual")
-_TRIED = ("Good material, and with painted defects", "What is found in it")
+_TRIED = ("Good patches, and with painted defects", "What is found in it")
 _GAP = 3
 
 
@@ -40,17 +40,17 @@ class PatchPreview(QWidget):
             self._rows = _TRIED
             rows = [preview.tried, _heat(preview.scores, 1.0)]
             tip = (
-                "Two good pieces of the images, and the same with a painted defect; below, where "
-                "the networks see defects. As the training goes on, the painted ones light up "
-                "and the rest turns dark."
+                "Two good patches of the images, and the same with a painted defect. Below: where "
+                "the networks find defects. During training the painted defects become bright and "
+                "the rest dark."
             )
         else:
             self._rows = _REDRAWN
             heat = _heat(preview.residuals, residual_high)
             rows = [preview.patches, preview.reconstructions, heat]
             tip = (
-                "Pieces of the training images, what the network makes of them, and the "
-                "difference (residual), which turns dark as the training goes on."
+                "Patches of the training images, their reconstructions, and the difference "
+                "(residual), which becomes dark during training."
             )
         self.setToolTip(tip)
         self._images = [[_image(patch) for patch in patches] for patches in rows]
