@@ -94,7 +94,7 @@ def test_systems_and_sweeps_are_trained_once_and_fmae_never_without_weights(
         "ssim",
         "ssim",
     ]
-    assert "could not be fetched" in first["runs"][2]["not_run"]
+    assert "could not be downloaded" in first["runs"][2]["not_run"]
     assert first["runs"][3]["change"] == {"patch_size": 32}
     assert "128 x 128" in first["runs"][5]["not_run"]
     # The sweep's 64 px is the preset itself, and 128 px do not fit the images.
@@ -185,7 +185,7 @@ def test_no_data_set_and_two_of_one_name_are_refused_in_a_sentence(
     dataset: Path, tmp_path: Path, run: Run
 ) -> None:
     error = run("quality.py", str(dataset / "mask"), "--out", str(tmp_path / "out"), status=2)
-    assert "is no data set that is known" in error
+    assert "is not a known data set" in error
     error = run("quality.py", str(dataset), str(tmp_path), status=2)
     assert "Two data sets are called 'weave'" in error
 

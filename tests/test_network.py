@@ -228,13 +228,13 @@ def elsewhere(connection: socket.socket) -> None:
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (silent, "could not be fetched.*timed out"),
-        (cut_off, "could not be fetched.*cut off|could not be fetched.*IncompleteRead"),
-        (another_file, "not the published file"),
-        (missing, "could not be fetched.*404"),
-        (no_web_server, "could not be fetched"),
-        (endless, "could not be fetched.*more than"),
-        (elsewhere, "could not be fetched"),
+        (silent, "could not be downloaded.*timed out"),
+        (cut_off, "could not be downloaded.*cut off|could not be downloaded.*IncompleteRead"),
+        (another_file, "not the published one"),
+        (missing, "could not be downloaded.*404"),
+        (no_web_server, "could not be downloaded"),
+        (endless, "could not be downloaded.*more than"),
+        (elsewhere, "could not be downloaded"),
     ],
 )
 def test_whatever_the_server_does_is_one_sentence_and_leaves_nothing(
@@ -315,6 +315,6 @@ def test_feature_matching_without_network_or_file_says_what_to_do(
     assert main(command) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "fetch the file on another computer" in error
+    assert "download the file on another computer" in error
     assert len(no_network) >= 1
     assert not (tmp_path / "m.safetensors").exists()

@@ -1021,5 +1021,5 @@ def test_region_of_interest_that_cannot_be_is_one_line(
 ) -> None:
     arguments = ("evaluate", model_path, bad, tmp_path / "masks", "--roi")
     assert "does not fit" in _refusal(capsys, *arguments, "bottom:400")
-    assert "no region" in _refusal(capsys, *arguments, "bottom:x")
+    assert "not a region" in _refusal(capsys, *arguments, "bottom:x")
     assert "no file or folder" in _refusal(capsys, *arguments, tmp_path / "roi.png")

@@ -120,7 +120,7 @@ def test_training_anew_says_that_an_interrupted_training_could_go_on(
     good: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _train(good, model, "--epochs", "1") == 0
-    assert "--resume would go on with it" in capsys.readouterr().err
+    assert "--resume would continue it" in capsys.readouterr().err
     assert not checkpoint_path(model).exists()
 
 
@@ -163,5 +163,5 @@ def test_a_training_whose_checkpoints_cannot_be_written_goes_on(
         lambda model: tmp_path / "no" / "a",
     )
     assert _train(good, model, "--epochs", "2") == 0
-    assert capsys.readouterr().err.count("could not be resumed") == 1
+    assert capsys.readouterr().err.count("cannot be resumed") == 1
     assert DefectModel.load(model)

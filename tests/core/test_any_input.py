@@ -366,7 +366,7 @@ def test_numbers_as_text_are_numbers_or_refused():
     ("low", "high"), [(0, 1e-45), (-3e38, 3e38), (0, 1e35), (1, 1), (np.nan, 1), (0, np.inf)]
 )
 def test_intensities_that_cannot_be_computed_with_are_refused(low, high):
-    with pytest.raises(InputError, match="cannot be computed with"):
+    with pytest.raises(InputError, match="to compute with"):
         IntensityRange((low,), (high,))
 
 

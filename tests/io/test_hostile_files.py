@@ -193,7 +193,7 @@ def test_planes_elsewhere_than_beside_the_file_are_never_looked_for(
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
     path = _described(tmp_path / "a.tif", OME.format(z=2, name=name))
-    assert "no file beside it" in refusal(read_image, path)
+    assert "not a file in the same folder" in refusal(read_image, path)
 
 
 def test_entities_of_xml_are_neither_fetched_nor_multiplied(tmp_path: Path) -> None:

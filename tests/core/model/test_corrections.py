@@ -131,7 +131,7 @@ def test_the_text_says_what_the_marks_cost(calibration):
     assert "(without marks " in text
     assert "2 of the good marks above it, none of the marked defects missed" in text
     quiet = np.ceil(1000 * (auto + 5)) / 1000
-    assert f"From {quiet:.3f} on nothing marked good is above it, but 1 marked defect" in text
+    assert f"From {quiet:.3f} on, no region marked good is outlined, but 1 marked defect" in text
 
 
 def test_the_level_of_a_mark_is_where_its_outline_ends():

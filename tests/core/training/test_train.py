@@ -319,7 +319,8 @@ def test_a_limit_of_minutes_ends_a_training_and_says_how_much_was_done(grating, 
     assert 0.1 < last.share < 0.9
     assert not last.stopped
     assert any(
-        "ended by its limit of 0.0166667 minutes after" in text for text in last.model.warnings
+        "limit of 0.0166667 minutes ended the training after" in text
+        for text in last.model.warnings
     )
     assert any("resume it to go on" in m.text for m in messages if isinstance(m, TrainingNotice))
 

@@ -75,7 +75,7 @@ def test_missing_network_is_one_sentence(
         raise error
 
     monkeypatch.setattr(alexnet_weights, "urlopen", fail)
-    with pytest.raises(InputError, match="could not be fetched from https://") as caught:
+    with pytest.raises(InputError, match="could not be downloaded from https://") as caught:
         fetch()
     assert "\n" not in str(caught.value)
     assert cached(tmp_path) == []
@@ -100,7 +100,7 @@ def test_another_file_at_the_address_is_refused(
     published: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alexnet_weights, "urlopen", lambda url, timeout: Response(b"<html>"))
-    with pytest.raises(InputError, match="not the published file"):
+    with pytest.raises(InputError, match="not the published one"):
         fetch()
     assert cached(tmp_path) == []
 

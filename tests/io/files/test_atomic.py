@@ -158,7 +158,7 @@ def test_folder_and_file_in_the_way_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="it is a folder"), atomic_path(tmp_path):
         pass
     # Windows does not say which of the two it is.
-    problem = "in the way|there is no folder"
+    problem = "a folder needs|there is no folder"
     with pytest.raises(InputError, match=problem), atomic_path(tmp_path / "file" / "map.csv"):
         pass
     with pytest.raises(InputError, match="in the way"):
@@ -218,7 +218,7 @@ def test_file_that_cannot_be_written_is_known_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    problem = "in the way|there is no folder"
+    problem = "a folder needs|there is no folder"
     with pytest.raises(InputError, match=problem):
         ensure_writable(tmp_path / "file" / "map.csv")
     with pytest.raises(InputError, match="there is no folder"):

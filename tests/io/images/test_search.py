@@ -185,7 +185,7 @@ def test_folder_of_a_pattern_may_be_called_like_one(pattern: str) -> None:
 @pytest.mark.parametrize("other", ["gt/1_mask.png", "gt/1.tif", "gt/1-GT.bmp"])
 def test_no_image_has_two_masks(other: str) -> None:
     fill("test/1.png", "gt/1.png", other)
-    with pytest.raises(InputError, match=r"may both be the mask of 'test.1\.png'; leave one"):
+    with pytest.raises(InputError, match=r"may both be the mask of 'test.1\.png'; remove one"):
         match_masks(["test/1.png"], "gt")
 
 
@@ -204,7 +204,7 @@ def test_file_of_a_format_that_is_not_read_is_one_sentence_with_what_to_do(name:
 @pytest.mark.parametrize("chosen", ["scans", "scans/*.czi"])
 def test_folder_or_pattern_of_such_files_only_is_the_same_sentence(chosen: str) -> None:
     fill("scans/b10.czi", "scans/b9.czi", "scans/notes.txt")
-    with pytest.raises(InputError, match=r"'scans.b9\.czi' .*OME-TIFF by Fiji"):
+    with pytest.raises(InputError, match=r"'scans.b9\.czi' .*OME-TIFF, with Fiji"):
         find_images([chosen])
 
 

@@ -193,7 +193,7 @@ def test_zarr_that_is_no_image_is_one_sentence(tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "line.zarr", data=np.zeros(5))
     (tmp_path / "bad.zarr").mkdir()
     (tmp_path / "bad.zarr" / "zarr.json").write_text("{")
-    for name, words in (("two", "a, b"), ("line", "no image"), ("bad", "damaged")):
+    for name, words in (("two", "a, b"), ("line", "not an image"), ("bad", "damaged")):
         with pytest.raises(InputError, match=words) as caught:
             open_image(tmp_path / f"{name}.zarr")
         assert "\n" not in str(caught.value)

@@ -60,7 +60,7 @@ def test_all_that_is_written_is_told_and_is_no_image_to_inspect(
 
 
 def test_nothing_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Nothing is chosen"):
+    with pytest.raises(InputError, match="No output is chosen"):
         ResultWriter(tmp_path / "new", OutputConfig(kinds=()))
     assert not (tmp_path / "new").exists()
 

@@ -104,7 +104,7 @@ def test_only_what_is_ticked_is_written(viewer, images, detected, export, state)
 def test_nothing_ticked_is_refused(viewer, images, detected, export, state):
     detected(viewer.add_image(images.texture(1), name="image"))
     assert export(kinds=()) == []
-    assert "Nothing is chosen to be written" in state.status
+    assert "No output is chosen" in state.status
 
 
 def test_equal_names_get_files_of_their_own(state, viewer, images, detected, export):

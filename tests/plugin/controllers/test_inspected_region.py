@@ -194,7 +194,7 @@ def test_folder_takes_a_region_and_proposes_one(
     controller.batch.choose([parts])
     state.batch.roi = "bottom:x"
     controller.batch.start()
-    assert "no region" in state.status
+    assert "not a region" in state.status
     state.batch.roi = "bottom:12"
     controller.batch.start()
     wait_idle()
@@ -256,7 +256,7 @@ def test_layer_that_shows_a_part_of_its_file_is_told(
         ("turned.tif", "is not upright: 'turned.tif'"),
         ("turned.jpg", "is not upright: 'turned.jpg'"),
         ("negative.tif", "is a negative: in 'negative.tif'"),
-        ("palette.tif", "shows numbers of colours: 'palette.tif'"),
+        ("palette.tif", "shows palette indices instead of colours: 'palette.tif'"),
         ("channels.tif", "has the channels of 'channels.tif' as planes; choose one by Split"),
         ("colours.tif", "has the channels of 'colours.tif' as planes; choose one by Split"),
     ],
