@@ -1,4 +1,4 @@
-"""The command ``calibrate``: measures good images anew, and chooses the automatic threshold."""
+"""The command ``calibrate``: measures good images again, and chooses the automatic threshold."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ __all__ = ["Bar", "CommandResult", "deferred_interrupt", "say_notices"]
 
 
 _LAYOUT = "{desc} {percentage:3.0f}% |{bar}| {elapsed}{postfix}"
-_LOG_SECONDS = 10  # between lines where stderr is no terminal, but a log file
+_LOG_SECONDS = 10  # between lines if stderr is a log file, not a terminal
 
 
 @dataclass(frozen=True, slots=True)

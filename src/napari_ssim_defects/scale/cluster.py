@@ -38,7 +38,7 @@ __all__ = ["detect_on_cluster"]
 
 _CPU = torch.device("cpu")
 _PATIENCE = 30  # seconds that the scheduler may take to answer,
-_TRY = 3  # seconds per attempt, so that one can give up in between
+_TRY = 3  # seconds per attempt, so that it can be cancelled in between
 _PULSE = 0.3  # seconds between messages while nothing happens
 
 

@@ -96,7 +96,7 @@ class FileDone:
 
 @dataclass(frozen=True, slots=True)
 class FileFailed:
-    """One file could not be used; ``reason`` is a sentence. The others go on."""
+    """One file could not be used; ``reason`` is a sentence. The others continue."""
 
     path: Path
     reason: str

@@ -211,7 +211,7 @@ def segment_in_blocks(
     Raises
     ------
     InputError
-        If the residual holds NaN, or the threshold is no number.
+        If the residual holds NaN, or the threshold is not a number.
     """
     if not np.isfinite(threshold):
         raise InputError("The residual must not hold NaN, and the threshold must be a number.")
@@ -274,7 +274,7 @@ class LabelImage:
     shape
         (..., H, W).
     planes
-        The regions of each plane; their numbers go on from plane to plane.
+        The regions of each plane; their numbers continue from plane to plane.
     """
 
     dtype = np.dtype(np.int32)

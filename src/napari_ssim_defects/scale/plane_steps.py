@@ -113,7 +113,7 @@ class PlaneSteps:
     def compute(
         self, step: str, index: Index, needed: Sequence[Tile]
     ) -> Generator[None, None, Tile]:
-        """Compute a tile from what it needs; yields in between, so that one can stop."""
+        """Compute a tile from what it needs; yields in between, so that it can be stopped."""
         box, config = self.boxes[step][index[0]][index[1]], self._model.config
         if step == "reconstruction":
             return np.asarray(needed[0] / self._grid.times(box))

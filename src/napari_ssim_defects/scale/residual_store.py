@@ -1,4 +1,4 @@
-"""A residual on disk that is computed block by block, in whatever order it is looked at."""
+"""A residual on disk that is computed block by block, in any order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = [
 
 Steps: TypeAlias = Generator[None, None, Tile]
 
-_SAMPLE = 1_000_000  # pixels that stand for all of them
+_SAMPLE = 1_000_000  # pixels in the sample that represents all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Priority:
 class ResidualStore:
     """The residual of an image that is larger than memory, as far as it is known.
 
-    The blocks have the very values that they have in memory. Whatever neighbours need of each
+    The blocks have the same values as in memory. Whatever neighbours need of each
     other is computed once, and waits on disk until the plane is finished.
 
     Parameters
@@ -136,8 +136,8 @@ class ResidualStore:
         Yields
         ------
         float
-            Fraction of the blocks that is done; also between blocks, so that one can stop soon.
-            Whatever is sent is wanted from then on.
+            Fraction of the blocks that is done; also between blocks, so that it can be stopped
+            soon. A value that is sent says what is wanted next.
 
         Raises
         ------

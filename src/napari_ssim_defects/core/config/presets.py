@@ -21,7 +21,7 @@ __all__ = ["PRESETS", "SSIM_ONLY"]
 _BRIEF: dict[str, Any] = {
     "patch_size": 64,
     "squared_error_weight": 5.0,  # with SSIM alone the reconstruction stays flat grey
-    "latent_dimension": 128,  # as many for a pixel as the paper's best, 500 for four times as many
+    "latent_dimension": 128,  # per pixel as many as the paper's best, 500 for 128 x 128
     "restoration": True,
     "reconstruction_interval": 4,
     "learning_rate": 1e-3,

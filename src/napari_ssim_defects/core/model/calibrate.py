@@ -51,7 +51,7 @@ def calibrate(
     device: str | None = None,
     masks: Sequence[npt.NDArray[np.bool_] | None] | None = None,
 ) -> Generator[CalibrationProgress, None, DefectModel]:
-    """Calibrate a model anew on other defect-free images, such as the paper's fifth one.
+    """Calibrate a model again, on other defect-free images, such as the paper's fifth one.
 
     Parameters
     ----------

@@ -122,7 +122,7 @@ class Calibration:
         return float(self.area_thresholds[np.searchsorted(self.areas, area, side="right") - 1])
 
     def threshold_of_regions(self, per_image: float) -> float:
-        """Return the threshold at which so many regions of a usual good image are outlined.
+        """Return the threshold at which this many regions of a typical good image are outlined.
 
         This is an upper bound for the default segmentation; it is more cautious the fewer good
         pixels were measured. If they are too few, it is extrapolated (see `CalibrationBuilder`).

@@ -1,8 +1,8 @@
 """Corrections: regions that a person knows to be good or defects, and the threshold they suggest.
 
-Nothing is learnt anew. Good regions join the good material that false regions are counted on, and
-missed defects lower the threshold as far as they are worth it. What else was tried, weights of the
-members of the ensemble among it, did not help (benchmarks/EXPERIMENTS.md).
+The networks learn nothing. Good regions are added to the good material in which false regions are
+counted. Missed defects lower the threshold if the cost is low. Other methods, such as weights of
+the ensemble members, did not help (benchmarks/EXPERIMENTS.md).
 """
 
 from __future__ import annotations
@@ -351,7 +351,7 @@ def with_marks(known: Iterable[Mark], new: Sequence[Mark]) -> tuple[Mark, ...]:
 
 
 def _level(prepared: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_], area: int) -> float:
-    """Residual from which on no connected region inside has so many pixels.
+    """Residual above which no connected region inside has this many pixels.
 
     Its lowest residual if it is too small at any.
     """

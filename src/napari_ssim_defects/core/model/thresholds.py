@@ -82,7 +82,7 @@ class LargestRegionThreshold(FrozenModel):
 
 
 class FalseRegionsThreshold(FrozenModel):
-    """The residual at which so many regions of a good image are outlined, by mistake."""
+    """The residual at which this many regions of a good image are outlined by mistake."""
 
     kind: Literal["false_regions"] = "false_regions"
     per_image: Annotated[float, Field(gt=0, le=1e6)] = 1.0

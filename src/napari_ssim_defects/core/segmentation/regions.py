@@ -50,7 +50,7 @@ class Region:
     review
         Whether it is to be reviewed rather than a defect: it lies between two thresholds.
     good
-        Whether a person has said that it is good.
+        Whether a person has marked it as good.
     """
 
     label: int
@@ -76,7 +76,7 @@ class RegionsFound:
     Attributes
     ----------
     residual, labels
-        Residual, and instance labels that go on from plane to plane: float32 and int32 of shape
+        Residual, and instance labels that continue from plane to plane: float32 and int32 of shape
         (..., H, W), in memory or not.
     regions
         Plane and measurements of each region.

@@ -72,7 +72,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
 
 
 def fetched_weights() -> Generator[PreparationProgress, Any, dict[str, torch.Tensor]]:
-    """Return the weights from torch's cache, after fetching them there if they are missing.
+    """Return the weights from torch's cache, after downloading them if they are missing.
 
     Yields
     ------
@@ -82,7 +82,7 @@ def fetched_weights() -> Generator[PreparationProgress, Any, dict[str, torch.Ten
     Raises
     ------
     InputError
-        If they cannot be fetched or are not the published ones.
+        If they cannot be downloaded or are not the published ones.
     """
     file = Path(torch.hub.get_dir()) / "checkpoints" / NAME
     if not file.exists():

@@ -98,7 +98,7 @@ class TrainingRecipe(FrozenModel):
     device
         Where the network runs; None: the fastest there is.
     alexnet
-        File with AlexNet's weights for the system ``fmae``; None: they are fetched once.
+        File with AlexNet's weights for the system ``fmae``; None: they are downloaded once.
 
     Examples
     --------
@@ -262,7 +262,7 @@ def write_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
         settings = portable.model_dump(mode="json", exclude_none=True)
         head = {"schema": _SCHEMA, "version": RECIPE_VERSION}
         text = (_HEAD + tomli_w.dumps({**head, **settings})).encode()
-    except ValueError:  # bytes in the names of files that are no text
+    except ValueError:  # bytes in the names of files that are not text
         raise InputError(
             "The name of an image, folder or model is not valid text, so a recipe cannot hold it; "
             "rename the file or the folder."
@@ -358,7 +358,7 @@ def _relocated(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
 
 
 def _resolved(text: str, folder: Path) -> str:
-    """Return where a path of a file in a folder lies; brackets in the folder are no pattern."""
+    """Return where a path of a file in a folder lies; brackets in the folder are not a pattern."""
     path = folder / _home(text)
     if glob.has_magic(text) and not path.exists():
         path = Path(glob.escape(str(folder))) / _home(text)

@@ -101,7 +101,7 @@ def read_problem(path: Path, error: OSError) -> InputError:
 
 @contextmanager
 def reading(path: Path, kind: str, *, folder: bool = False) -> Iterator[None]:
-    """Turn whatever goes wrong while ``path`` is read into an `InputError`.
+    """Turn any error while ``path`` is read into an `InputError`.
 
     Decoders of untrusted files raise nearly every exception there is, so all of them count as
     damage here; interrupts pass.

@@ -1,4 +1,4 @@
-"""Notices about image files that hardly fit a model or their masks."""
+"""Notices about image files that may not fit a model or their masks."""
 
 from __future__ import annotations
 
@@ -113,12 +113,12 @@ def unseen_notice(
     name
         What the sentence calls it.
     otherwise
-        What a person can do besides saving the image anew.
+        What a person can do besides saving the image again.
     channels
         Whether channels of the array are known to be channels.
     """
     if file.suffix.lower() not in SUFFIXES or not file.exists():
-        return None  # the array is there, whatever has become of its file
+        return None  # the array exists, even if its file was removed
     try:
         if file.suffix.lower() in (".tif", ".tiff"):
             shapes, oddity = tiff_outline(file)

@@ -175,7 +175,7 @@ def located(region: RegionOfInterest | None) -> RegionOfInterest | None:
     Raises
     ------
     InputError
-        If there is no such file, or it is no image.
+        If there is no such file, or it is not an image.
     """
     if isinstance(region, MaskRegion):
         (path,) = find_images([region.path])

@@ -45,7 +45,7 @@ def find_images(
     nested: bool = False,
     besides: str | os.PathLike[str] | None = None,
 ) -> list[Path]:
-    """List the image files that files, folders and patterns stand for.
+    """List the image files that files, folders and patterns match.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def find_images(
     Raises
     ------
     InputError
-        If an input does not exist, is no image, or has no images in it.
+        If an input does not exist, is not an image, or has no images in it.
     """
     found: dict[Path, Path] = {}
     avoided = None if besides is None else _resolved(Path(besides))

@@ -170,7 +170,7 @@ def _orientation(image: Image.Image) -> object:
     """Return EXIF's orientation; what cannot be understood turns nothing."""
     try:
         return image.getexif().get(ORIENTATION)
-    except Exception:  # whatever is wrong with the notes, the pixels may be sound
+    except Exception:  # the pixels may be valid even if the metadata are not
         return None
 
 

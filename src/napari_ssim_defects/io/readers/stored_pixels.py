@@ -81,7 +81,7 @@ def two_levels(name: str, values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     Raises
     ------
     InputError
-        If it has more than two levels, which cannot be told from what the compression left.
+        If it has more than two levels, which cannot be distinguished from compression artefacts.
     """
     grey = values.astype(np.int16)
     low, high = int(grey.min()), int(grey.max())

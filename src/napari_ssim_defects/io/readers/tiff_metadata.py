@@ -176,7 +176,7 @@ def _is_of_screen_or_print(size: float, unit: object) -> bool:
     symbol = unit_symbol(unit)
     if symbol is None or symbol not in _UNITS.values():
         return False
-    if size == 1:  # one inch or centimetre stands for an unknown size
+    if size == 1:  # one inch or centimetre means an unknown size
         return True
     inches = converted(size, symbol, "in")
     return inches is not None and any(

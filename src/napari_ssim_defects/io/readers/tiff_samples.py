@@ -110,7 +110,7 @@ def marked_samples(
 
 
 def refuse_other_colours(file: Path, page: tifffile.TiffPage) -> None:
-    """Refuse an image that is no grey and no RGB, nor decoded as such.
+    """Refuse an image that is neither grey nor RGB, nor decoded as such.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def _split(
 def _black_is_zero(
     file: Path, data: npt.NDArray[Any], page: tifffile.TiffPage, *, is_imagej: bool
 ) -> npt.NDArray[Any]:
-    """Invert images whose zero is white, and refuse what is no grey and no RGB."""
+    """Invert images whose zero is white, and refuse those that are neither grey nor RGB."""
     refuse_other_colours(file, page)
     if not zero_is_white(page, is_imagej=is_imagej):
         return data

@@ -1,4 +1,4 @@
-"""The images that a detection has finished, so that a stopped one can go on."""
+"""The images that a detection has finished, so that a stopped one can continue."""
 
 from __future__ import annotations
 

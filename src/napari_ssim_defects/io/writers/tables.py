@@ -132,7 +132,7 @@ def write_csv(
     ValueError
         If a row has an entry that is not in ``columns``.
     """
-    # A file name may hold bytes that are no text; they are written as escapes.
+    # A file name may hold bytes that are not text; they are written as escapes.
     with (
         atomic_path(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,

@@ -217,7 +217,7 @@ class Controller:
 def controller_of(viewer: Viewer) -> Controller:
     """Return the controller of a viewer; made when it is first asked for.
 
-    It outlives the panel: a training goes on and a model stays when the panel is closed.
+    It outlives the panel: a training continues and a model is kept when the panel is closed.
     """
     # napari passes a proxy, whose layers are proxies too and never identical to a layer.
     viewer = getattr(viewer, "__wrapped__", viewer)

@@ -203,7 +203,7 @@ class RegionTableController(SectionController):
         path = Path(path)
         if path.suffix.lower() != ".csv":
             path = path.with_name(f"{path.name}.csv")
-        # Beside whatever job runs: a table need not wait for the end of a training.
+        # Beside any other job: a table need not wait for the end of a training.
         self._saving = workers.start(partial(saving, path, self._rows(rows)), self._on_saved)
 
     def _on_saved(self, message: object) -> None:

@@ -1,4 +1,4 @@
-"""The results of the demo as layers of a viewer, with the panel ready to go on from there."""
+"""The results of the demo as layers of a viewer, with the panel ready to continue."""
 
 from __future__ import annotations
 

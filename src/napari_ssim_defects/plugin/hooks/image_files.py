@@ -49,7 +49,7 @@ def _layer(path: Path) -> LayerData:
     data, spatial = read_tiff(path)
     name = path.name.removesuffix(".tif").removesuffix(".ome")
     rgb = spatial.axes.endswith("S")
-    axes = len(spatial.axes) - rgb  # colour is no axis of a layer
+    axes = len(spatial.axes) - rgb  # colour is not an axis of a layer
     properties = {
         "name": name,
         "scale": spatial.scale[:axes],

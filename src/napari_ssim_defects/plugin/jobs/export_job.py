@@ -49,7 +49,7 @@ class Exportable:
     review, painted
         Which of them are to be reviewed, and whether a person has changed them.
     marks
-        What a person has said of regions of the image.
+        A person's marks of regions of the image.
     threshold, segmentation
         How they were segmented, or are to be.
     large, large_labels

@@ -86,7 +86,7 @@ class Notices:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """One of several images could not be used; ``text`` says why. The others go on."""
+    """One of several images could not be used; ``text`` says why. The others continue."""
 
     text: str
 
@@ -184,7 +184,7 @@ def detect_layers(
     model, sources, stride, device, threads, keep_reconstruction
         What to do. There are no reconstructions of images that are larger than memory.
     known
-        Residuals on disk to go on with, by the keys of their sources.
+        Residuals on disk to continue, by the keys of their sources.
     positions
         What is looked at in each source, by its key; what is sent is looked at from then on.
     scratch
@@ -452,7 +452,7 @@ def create_labels(
     area
         The pixels that were inspected, of a residual in memory; None: all.
     marks
-        What a person has said of regions of the image.
+        A person's marks of regions of the image.
     """
     if isinstance(residual, LargeResidual):
         found = yield from outline_regions(residual, threshold, config)

@@ -164,9 +164,10 @@ def training(
     origin
         Config and layers, for the notes of checkpoints.
     resume
-        Whether to go on from the last checkpoint.
+        Whether to continue from the last checkpoint.
     longer
-        Whether it was over, and goes on for as long again; ``config`` has twice the epochs.
+        Whether it was finished and is trained for the same time again; ``config`` has twice the
+        epochs.
     """
     load_torch(optimiser=True)
     import torch

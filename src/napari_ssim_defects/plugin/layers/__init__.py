@@ -1,4 +1,4 @@
-"""Layers of the viewer: how they are made, told apart, and turned into arrays again."""
+"""Layers of the viewer: how they are made, identified, and turned into arrays again."""
 
 from __future__ import annotations
 

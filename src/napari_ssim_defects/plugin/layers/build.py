@@ -53,7 +53,7 @@ __all__ = [
 
 def new_image(data: Any, rgb: bool, spatial: SpatialMetadata, name: str) -> Image:
     """Make the layer of an image that was read from a file."""
-    axes = len(spatial.scale) - rgb  # colour is no axis of a layer
+    axes = len(spatial.scale) - rgb  # colour is not an axis of a layer
     return Image(
         data,
         rgb=rgb,

@@ -82,7 +82,7 @@ def find_derived(layers: Iterable[Layer], kind: str, key: str) -> Layer | None:
 
 
 def created_labels(heatmap: Image, layers: LayerList) -> Labels | None:
-    """Return the committed regions of a heatmap; None if it was computed anew since."""
+    """Return the committed regions of a heatmap; None if it was computed again since."""
     origin = provenance(heatmap)
     # The last one, because painted labels are kept when newer ones are created.
     labels = find_derived(reversed(layers), "labels", origin["source_id"])

@@ -36,7 +36,7 @@ class HeatmapData:
     area
         The pixels that were inspected, which count; None: all.
     marks
-        What a person has said of regions of the image: what is good counts as not outlined.
+        A person's marks of regions of the image: what is good counts as not outlined.
     """
 
     residual: npt.NDArray[np.float32]

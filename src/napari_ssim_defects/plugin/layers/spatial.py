@@ -146,7 +146,7 @@ def file_metadata(layer: Layer) -> SpatialMetadata:
 
 
 def _fitting(axes: str, units: Sequence[str | None]) -> str:
-    """Call an axis that is counted in seconds T: depths in seconds are no valid OME."""
+    """Call an axis that is counted in seconds T: depths in seconds are not valid OME."""
     timed = [
         index
         for index, unit in enumerate(units[:-2])

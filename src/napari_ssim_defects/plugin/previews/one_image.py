@@ -74,7 +74,7 @@ class OneImage:
         set_visible(heatmap, True)
 
     def step(self, by: int) -> None:
-        """Go on by so many images, round and round: inspected ones, or all if none is."""
+        """Step by this number of images, cyclically: inspected ones, or all if none is."""
         made = {image_key(layer) for layer in self._viewer.layers if is_heatmap(layer)}
         images = [layer for layer in self._viewer.layers if is_inspectable(layer)]
         images = [layer for layer in images if str(layer.unique_id) in made] or images

@@ -71,7 +71,7 @@ class RegionSelection:
         hidden = [axis for axis in dims.not_displayed if axis >= dims.ndim - layer.ndim]
         if hidden:
             dims.set_point(hidden, [point[axis] for axis in hidden])
-        # The region fills a fifth of the canvas, and what is around it stays in sight.
+        # The region fills a fifth of the canvas, and its surroundings stay visible.
         wanted = max(_SURROUNDINGS * size, _LEAST_IN_SIGHT) * max(pixel_size(layer)[0])
         canvas = min(canvas_size(self._viewer))
         look_at(

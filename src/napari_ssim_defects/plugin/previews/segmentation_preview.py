@@ -213,7 +213,7 @@ class SegmentationPreview:
         self._state.histogram = _histogram(values, max(highest, usual) or 1.0)
 
     def _shown(self) -> list[Any]:
-        """Return the heatmap of the state, and after it the others in sight."""
+        """Return the heatmap of the state, and after it the other visible ones."""
         active = self._state.heatmap
         others = [
             layer

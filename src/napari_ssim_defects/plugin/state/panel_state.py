@@ -254,9 +254,9 @@ class PanelState(EventedModel):
     pace
         How many times as long as on two cores trainings take on this computer; None: not known.
     resumable
-        Whether there is an interrupted training to go on with.
+        Whether there is an interrupted training to resume.
     extendable
-        Whether the training of the current model can go on.
+        Whether the training of the current model can be continued.
     activity, stopping, pausing
         Activity of the background thread, whether it was asked to stop, and whether it is paused.
     discardable

@@ -29,7 +29,7 @@ class Preferences:
     data_folder
         Where the plugin keeps files beyond the session.
     alexnet
-        File with AlexNet's weights; None: they are fetched when they are first needed.
+        File with AlexNet's weights; None: they are downloaded when they are first needed.
     cluster
         Address of the dask scheduler that inspects folders; None: this computer does.
     """

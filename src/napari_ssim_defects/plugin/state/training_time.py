@@ -21,7 +21,7 @@ def expected_minutes(config: TrainingConfig, pace: float | None) -> float:
 
 
 def pace_of(config: TrainingConfig, steps: int, seconds: float) -> float:
-    """Return how many times as long as on two cores so many steps took.
+    """Return the ratio of the time of these steps to that on two cores.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The dock widget "SSIM defects": its sections, and a footer that is always in sight."""
+"""The dock widget "SSIM defects": its sections, and a footer that is always visible."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = [
 _STEPS = 1000
 _LAID_OUT = 250  # milliseconds in which a section that was opened gets its place
 _LINES = 4  # of a message; one or two more where the bar is while nothing is done
-# napari's themes hardly tell which button or box has the focus.
+# napari's themes hardly show which button or box has the focus.
 _FOCUS = (
     "QPushButton:focus, QComboBox:focus, QAbstractSpinBox:focus, QLineEdit:focus, QCheckBox:focus,"
     f" QAbstractItemView:focus {{ border: 1px solid {SECOND}; }}"
@@ -129,7 +129,7 @@ class DefectPanel(QWidget):
     Parameters
     ----------
     napari_viewer
-        The viewer; one that had a panel before goes on where that was.
+        The viewer; one that had a panel before gets the state of that.
     """
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
@@ -194,7 +194,7 @@ class DefectPanel(QWidget):
         there, self._detected = self._detected, self.state.heatmap is not None
         if self._detected and not there:  # another one moves nothing under the mouse
             if not self._sections["Segment"].is_expanded():
-                self._sections["Train"].set_expanded(False)  # what comes next is to be in sight
+                self._sections["Train"].set_expanded(False)  # what comes next must be visible
             self._sections["Export"].set_expanded(True)
             self._open("Segment")
 
@@ -221,7 +221,7 @@ class DefectPanel(QWidget):
         if section is None or bar is None or viewport is None:
             return
         top, bottom = section.y(), section.y() + section.height()
-        lowest = min(top, bottom - viewport.height())  # where all of it is in sight, or its top
+        lowest = min(top, bottom - viewport.height())  # where all of it is visible, or its top
         bar.setValue(min(max(bar.value(), lowest), top))
 
 

@@ -38,7 +38,7 @@ class CurvePlot(QWidget):
             self._draw(curves)
 
     def changeEvent(self, event: QEvent | None) -> None:
-        """Draw anew in the colours of another theme."""
+        """Redraw in the colours of another theme."""
         super().changeEvent(event)
         if event is not None and event.type() == QEvent.Type.PaletteChange and self._curves:
             self._draw(self._curves)

@@ -73,7 +73,7 @@ class Histogram:
         return np.where(inside, np.maximum.reduceat(padded, pairs)[::2], 0.0)
 
     def density_unit(self) -> float:
-        """Return what one count stands for: share of all values per unit of value."""
+        """Return the density of one count: share of all values per unit of value."""
         width = float(np.median(np.diff(self.edges))) if len(self.counts) else 0.0
         total = float(self.counts.sum())
         return 1.0 / (total * width) if total > 0 and width > 0 else 0.0

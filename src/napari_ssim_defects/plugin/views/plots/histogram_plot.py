@@ -210,7 +210,7 @@ class HistogramPlot(QWidget):
             super().keyPressEvent(event)
 
     def event(self, event: QEvent | None) -> bool:
-        """Claim the keys before napari's shortcuts, and show what the marker stands for."""
+        """Claim the keys before napari's shortcuts, and show the meaning of the marker."""
         if (
             isinstance(event, QKeyEvent)
             and event.type() == QEvent.Type.ShortcutOverride
@@ -338,7 +338,7 @@ class HistogramPicture:
             painter.drawLine(QPointF(x, field.top()), QPointF(x, field.bottom()))
 
     def _paint_marker_text(self, painter: QPainter, field: QRectF, colours: PlotColours) -> None:
-        """Write what the marker stands for on the side that has room, over all lines."""
+        """Write the meaning of the marker on the side that has room, over all lines."""
         plot = self._plot
         if not plot.marker_text or plot.marker is None or not plot.low <= plot.marker <= plot.high:
             return

@@ -41,7 +41,7 @@ from ..widgets.layer_picker import LayerPicker
 __all__ = ["DetectView", "VerdictLabel"]
 
 _FILES = "Defect models (*.safetensors)"
-_SIGNS = {"reliable": "●", "usable": "◐", "weak": "○"}  # so that it is not told by colour alone
+_SIGNS = {"reliable": "●", "usable": "◐", "weak": "○"}  # so that colour is not the only difference
 
 
 class DetectView(QWidget):

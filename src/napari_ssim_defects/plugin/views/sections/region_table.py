@@ -1,6 +1,6 @@
 """The section that lists the regions, and leads to each of them.
 
-Its table is a Qt model, so that only the rows in sight are asked for.
+Its table is a Qt model, so that only the visible rows are requested.
 """
 
 from __future__ import annotations
@@ -428,7 +428,7 @@ class RegionTableView(QWidget):
         self.model.show_table(table, in_units=self._in_units)
         self.table.fit_columns()
         self._select_row()
-        bar.setValue(before)  # what a person looks at stays where it is while they paint
+        bar.setValue(before)  # the view does not move while a person paints
         text = f"{number:,} region{'s' * (number != 1)}"
         self.count.setText(text if table is not None else "No regions yet: press Create labels.")
         for button in (self.copy_button, self.save_button):
@@ -470,11 +470,11 @@ class _Table(QTableView):
         rows.setVisible(False)
         rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)  # rows out of sight are not asked
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
-        columns.setResizeContentsPrecision(0)  # what is in sight only
+        columns.setResizeContentsPrecision(0)  # only what is visible
         columns.setHighlightSections(False)
 
     def fit_columns(self) -> None:
-        """Make columns as wide as what is in sight."""
+        """Make columns as wide as their visible content."""
         if self.isVisible():  # Qt would ask for every row of a table that is not
             self.resizeColumnsToContents()
 

@@ -214,7 +214,7 @@ class TrainView(QWidget):
             self.plot.add(last.seconds, last.loss, last.validation_loss)
             self._drawn = len(losses)
             self.plot.setVisible(True)
-        else:  # a training begins, or goes on with the losses it had
+        else:  # a training starts, or continues with the losses that it had
             self._draw_losses()
 
     def _draw_losses(self) -> None:
@@ -226,7 +226,7 @@ class TrainView(QWidget):
 
     @while_alive
     def _show_preview(self) -> None:
-        # The residuals' range is fixed, so that the picture darkens as the training goes on.
+        # The residuals' range is fixed, so that the picture becomes darker during training.
         ranges = {"ssim": 1.0, "squared_error": 0.1, "reconstruction_probability": 10.0}
         high = ranges[self._state.config.reconstruction_residual.kind]
         self.preview.show_patches(self._state.preview, high)

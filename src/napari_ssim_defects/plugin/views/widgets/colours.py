@@ -2,7 +2,7 @@
 
 napari's stylesheet fills a widget's palette: ``Window`` is the theme's background and
 ``WindowText`` its text. Its highlight is a grey, so the hues that carry a meaning are our own,
-made lighter or darker until they can be told from the background of any theme.
+made lighter or darker until they have contrast with the background of any theme.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from qtpy.QtGui import QColor, QFont, QPalette
 
 __all__ = ["PlotColours", "contrast", "plot_colours", "small"]
 
-DEFECTIVE = "#f0702c"  # orange and blue: told apart with any kind of colour vision
+DEFECTIVE = "#f0702c"  # orange and blue: different with any kind of colour vision
 SECOND = "#3f8ef0"
 REVIEW = "#35c435"  # the green of what is to be reviewed in the canvas
 LEGIBLE = 3.0  # contrast ratio that WCAG 2.1 asks of graphics

@@ -117,7 +117,7 @@ class GalleryModel(QAbstractListModel):
 
 
 class Gallery(QListView):
-    """Shows the pictures in rows, some of which are in sight.
+    """Shows the pictures in rows, some of which are visible.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ class Gallery(QListView):
         mark_actions(self, mark)
 
     def show_regions(self, tables: tuple[tuple[Any, RegionTable], ...]) -> None:
-        """Show other regions; what a person looks at stays where it is."""
+        """Show other regions; the view does not move."""
         bar = self.verticalScrollBar()
         assert bar is not None
         before = bar.value()
@@ -175,7 +175,7 @@ class Gallery(QListView):
         self.setCurrentIndex(_NOWHERE if place is None else self.pictures.index(place))
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Be as high as the rows in sight."""
+        """Be as high as the visible rows."""
         super().resizeEvent(event)
         self._fit()
 

@@ -162,7 +162,7 @@ class LayerPicker(QWidget):
         self._announce()
 
     def renew(self) -> None:
-        """Ask again what is to be said of the layers."""
+        """Update the texts behind the names of the layers."""
         for ref in self._rows:
             if (layer := ref()) is not None:
                 self._rename(layer)
