@@ -189,5 +189,5 @@ def test_command_prints_json_and_says_that_there_is_no_display(
 
 def test_folder_that_cannot_be_made_is_said_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="in the way"):
+    with pytest.raises(InputError, match="a folder needs"):
         run_demo(tmp_path / "file", minutes=60)

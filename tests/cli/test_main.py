@@ -303,7 +303,7 @@ def test_model_that_could_not_be_written_is_refused_before_the_training(
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder.safetensors").mkdir()
     message = _refusal(capsys, "train", good, "-o", tmp_path / "file" / "model.safetensors")
-    assert "in the way" in message
+    assert "a folder needs" in message
     message = _refusal(capsys, "train", good, "-o", tmp_path / "folder.safetensors")
     assert "it is a folder" in message
     message = _refusal(capsys, "train", good, "-o", tmp_path / ("m" * 300 + ".safetensors"))
@@ -491,7 +491,7 @@ def test_output_folder_that_cannot_be_made_is_refused_before_the_work(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     for folder in (tmp_path / "file", tmp_path / "file" / "deeper"):
-        assert "in the way" in _refusal(capsys, "detect", model_path, bad, "-o", folder)
+        assert "a folder needs" in _refusal(capsys, "detect", model_path, bad, "-o", folder)
 
 
 def test_image_of_another_kind_than_the_training_images_is_one_line_on_stderr(

@@ -324,7 +324,7 @@ def test_file_in_the_way_of_the_folder_is_said_before_any_work(
     grey_model: DefectModel, tmp_path: Path, folder: Path
 ) -> None:
     folder.write_text("in the way")
-    with pytest.raises(InputError, match="in the way"):
+    with pytest.raises(InputError, match="a folder needs"):
         _run(grey_model, [tmp_path / "weave.png"], folder)
     assert folder.read_text() == "in the way"
 

@@ -161,9 +161,9 @@ def test_folder_and_file_in_the_way_are_refused(tmp_path: Path) -> None:
     problem = "a folder needs|there is no folder"
     with pytest.raises(InputError, match=problem), atomic_path(tmp_path / "file" / "map.csv"):
         pass
-    with pytest.raises(InputError, match="in the way"):
+    with pytest.raises(InputError, match="a folder needs"):
         ensure_folder(tmp_path / "file")
-    with pytest.raises(InputError, match="in the way"):
+    with pytest.raises(InputError, match="a folder needs"):
         ensure_folder(tmp_path / "file" / "deeper")
 
 
