@@ -97,7 +97,7 @@ THRESHOLDS = st.one_of(
 @example(np.zeros((3, 4)), 1e300)
 @example(np.array([["a"]]), 0.5)
 def test_any_residual_is_segmented_rightly_or_refused(residual, threshold):
-    plain = {"opening": 0, "min_area": 0, "convex_hull": False, "fill_holes": False}
+    plain = {"opening": 0, "closing": 0, "min_area": 0, "convex_hull": False, "fill_holes": False}
     labels = answer(segment, residual, threshold, **plain)
     usable = is_real(residual) and residual.ndim >= 2 and 0 not in residual.shape[-2:]
     usable = usable and not np.isnan(single(residual)).any()
