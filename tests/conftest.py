@@ -49,12 +49,21 @@ def one_number_format() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def textures_of_few_points() -> Iterator[None]:
-    """Learn textures, which are simple here, from a tenth of the points."""
+def short_trainings() -> Iterator[None]:
+    """Learn textures, which are simple here, from a tenth of the points.
+
+    And try models on fewer painted defects: networks that were trained for a second find few.
+    """
+    from napari_ssim_defects.core.model import trial
     from napari_ssim_defects.core.networks import texture
+    from napari_ssim_defects.core.patches import patch_source
+    from napari_ssim_defects.core.training import validation
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(texture, "_SAMPLES", 2000)
+        patch.setattr(patch_source, "_FIXED_PATCHES", 16)
+        patch.setattr(validation, "_CORRUPTED", 24)
+        patch.setattr(trial, "_PATCHES", 16)
         yield
 
 
@@ -78,6 +87,11 @@ def no_window_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
         gc.collect()  # takes longer than most tests, so only where it may matter
     left = set(QApplication.topLevelWidgets()) - before
     assert not left, f"left open: {left}"
+    if "make_napari_viewer" in request.fixturenames and not gc.get_freeze_count():
+        # What napari imported stays. Closing a window collects garbage twice, which takes half as
+        # long without it.
+        gc.collect()
+        gc.freeze()
 
 
 def _material(

@@ -35,7 +35,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> DemoResults:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "nanofibres", _small)
         patch.setitem(
-            PRESETS, "quick", {"patch_size": 32, "latent_dimension": 16, "stride": 32, "epochs": 1}
+            PRESETS,
+            "quick",
+            {"patch_size": 32, "latent_dimension": 16, "stride": 32, "patches": 320, "epochs": 1},
         )
         return run_demo(tmp_path_factory.mktemp("demo") / "results", minutes=2)
 

@@ -42,10 +42,16 @@ Capture = pytest.CaptureFixture[str]
 PROGRAM = "import sys; from napari_ssim_defects.cli import main; sys.exit(main())"
 
 
+TINY = {"patch_size": 16, "latent_dimension": 8, "patches": 32, "stride": 16, "epochs": 2}
+WITH_TINY_PRESET = (
+    "import sys; from napari_ssim_defects.core.config.presets import PRESETS; "
+    f"PRESETS['quick'] = {TINY}; from napari_ssim_defects.cli import main; sys.exit(main())"
+)
+
+
 @pytest.fixture(autouse=True)
 def _tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = {"patch_size": 16, "latent_dimension": 8, "patches": 32, "stride": 16}
-    monkeypatch.setitem(PRESETS, "quick", {**tiny, "epochs": 2})
+    monkeypatch.setitem(PRESETS, "quick", TINY)
 
 
 @pytest.fixture
@@ -216,7 +222,7 @@ def test_interrupt_of_the_program_saves_the_best_model_so_far(good: Path, tmp_pa
     path = tmp_path / "model.safetensors"
     arguments = ["train", str(good), "-o", str(path), "--epochs", "1000000", "--json"]
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments, "--device", "cpu"],
+        [sys.executable, "-c", WITH_TINY_PRESET, *arguments, "--device", "cpu"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -999,14 +1005,12 @@ def test_data_bar_is_proposed_and_left_out_on_request_only(
     assert not labels["cut"][160:].any()
 
 
-@pytest.mark.slow
 def test_region_of_interest_of_training_calibration_and_evaluation(
     barred: tuple[Path, Path], tmp_path: Path, capsys: Capture
 ) -> None:
     good, parts = barred
     model = tmp_path / "bars.safetensors"
-    tiny = ("--preset", "paper", "--epochs", "1", "--device", "cpu", "--minutes", "0.02")
-    assert _run("train", good, "-o", model, *tiny, "--roi", "bottom:16") == 0
+    assert _run("train", good, "-o", model, "--device", "cpu", "--roi", "bottom:16") == 0
     assert "data bar" not in capsys.readouterr().err
     assert DefectModel.load(model).intensity.high[0] < 250
     for command in ("calibrate", "evaluate"):

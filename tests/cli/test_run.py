@@ -36,7 +36,7 @@ device = "cpu"
 
 [training.config]
 system = "l2"
-epochs = 4
+epochs = 2
 
 [detection]
 images = ["parts/*.png"]
@@ -128,7 +128,7 @@ def test_a_recipe_gives_the_files_of_train_and_detect(
     ]
     folder, other = recipe.parent, tmp_path / "m.safetensors"
     arguments = ["train", str(folder / "good"), "-o", str(other), "--device", "cpu"]
-    assert main([*arguments, "--system", "l2", "--epochs", "4"]) == 0
+    assert main([*arguments, "--system", "l2", "--epochs", "2"]) == 0
     arguments = ["detect", str(other), str(folder / "parts"), "-o", str(tmp_path / "out")]
     arguments += ["--threshold", "fpr:0.05", "--opening", "2", "--device", "cpu"]
     assert main([*arguments, "--save", "residual,labels,mask,table"]) == 0
@@ -164,9 +164,9 @@ def test_the_model_of_another_recipe_is_not_replaced(
     _run(capsys, recipe)
     model = recipe.parent / "models" / "material.safetensors"
     before = model.read_bytes()
-    _edit(recipe, "epochs = 4", "epochs = 3")
+    _edit(recipe, "epochs = 2", "epochs = 3")
     assert "name another model in the recipe, or train this one again" in _refusal(capsys, recipe)
-    _edit(recipe, "epochs = 3", "epochs = 4")
+    _edit(recipe, "epochs = 3", "epochs = 2")
     Image.fromarray(material(9)).save(recipe.parent / "good" / "1.png")
     assert "was trained on other images" in _refusal(capsys, recipe)
     assert model.read_bytes() == before
@@ -253,7 +253,7 @@ def test_masks_limit_what_is_learned(recipe: Path, capsys: Capture) -> None:
     _run(capsys, recipe)
     images = [read_image(path).data for path in sorted((folder / "good").iterdir())]
     model = DefectModel.load(folder / "models" / "material.safetensors")
-    config = training.TrainingConfig.preset("quick", system="l2", epochs=4)
+    config = training.TrainingConfig.preset("quick", system="l2", epochs=2)
     both = np.stack([mask, ~mask])
     assert training.trained_by(model, images, config, masks=[mask, mask, both])
     assert not training.trained_by(model, images, config, masks=[mask, mask, both[::-1]])

@@ -15,7 +15,8 @@ from napari_ssim_defects.core.config import TrainingConfig
 from napari_ssim_defects.core.model.calibrate import calibrate
 from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.core.model.thresholds import FixedThreshold
-from napari_ssim_defects.core.training import schedule, trainer
+from napari_ssim_defects.core.patches import patch_source
+from napari_ssim_defects.core.training import schedule, trainer, validation
 from napari_ssim_defects.core.training import train as training
 from napari_ssim_defects.core.training.loader import GPU_PREFETCH_BATCHES, BatchLoader
 from napari_ssim_defects.core.training.losses import Criterion
@@ -39,7 +40,12 @@ CONFIG = TrainingConfig(
 
 @pytest.fixture(scope="module")
 def messages(grating):
-    return list(train([grating(96, 128), grating(96, 128, phase=1)], CONFIG, device="cpu"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "_VALIDATIONS", 5)  # they take longer than the steps
+        # The skill of the discriminator decides whether it takes part.
+        patch.setattr(patch_source, "_FIXED_PATCHES", 64)
+        patch.setattr(validation, "_CORRUPTED", 64)
+        return list(train([grating(96, 128), grating(96, 128, phase=1)], CONFIG, device="cpu"))
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from napari_ssim_defects.core.training.messages import (
 from napari_ssim_defects.core.training.train import STOP, train
 
 TINY = TrainingConfig(
-    name="tiny", patch_size=16, latent_dimension=8, batch_size=8, patches=40, epochs=4, stride=8,
+    name="tiny", patch_size=16, latent_dimension=8, batch_size=8, patches=24, epochs=3, stride=8,
     learning_rate=5e-3, ssim={"window_size": 7}, residual={"kind": "ssim"},
 )  # fmt: skip
 RARITY = TrainingConfig.preset("quick").residual
@@ -76,7 +76,7 @@ def assert_same(first, second):
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(grating, often, changes):
     config = TINY.replace(**changes)
     whole = finished(train([grating()], config, device="cpu"))
-    for count in (1, 12):
+    for count in (1, 7):
         state = interrupted([grating()], config, count)
         assert state.loop_state.steps == count
         torch.manual_seed(5)  # no global generator matters
@@ -84,11 +84,11 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(gratin
 
 
 def test_an_autoencoder_that_misses_steps_misses_the_same_ones(grating, often, monkeypatch):
-    monkeypatch.setattr(trainer, "_VALIDATIONS", 4)
+    monkeypatch.setattr(trainer, "_VALIDATIONS", 3)
     monkeypatch.setattr(schedule, "LEARNED_SKILL", -9.0)  # whatever it does in so few steps
     config = TINY.replace(discriminator=True, reconstruction_interval=3)
     whole = finished(train([grating()], config, device="cpu"))
-    for count in (6, 13, 14, 15):
+    for count in (3, 4, 5, 6):
         state = interrupted([grating()], config, count)
         assert state.loop_state.steps == count
         assert_same(finished(train([grating()], config, device="cpu", state=state)), whole)
@@ -96,10 +96,10 @@ def test_an_autoencoder_that_misses_steps_misses_the_same_ones(grating, often, m
 
 def test_a_training_can_be_interrupted_again_and_again(grating, often):
     whole = finished(train([grating()], TINY, device="cpu"))
-    state = interrupted([grating()], TINY, 3)
+    state = interrupted([grating()], TINY, 1)
     for _ in range(3):
         state = interrupted([grating()], TINY, 2, state=state)
-    assert state.loop_state.steps == 9
+    assert state.loop_state.steps == 7
     assert_same(finished(train([grating()], TINY, device="cpu", state=state)), whole)
 
 
@@ -120,7 +120,7 @@ def test_a_checkpoint_does_not_change_while_the_training_goes_on(grating, often)
 def test_what_was_done_before_shows_in_progress_and_history(grating, often):
     state = interrupted([grating()], TINY, 5)
     messages = list(train([grating()], TINY, device="cpu", state=state))
-    assert messages[0].fraction == pytest.approx(5 / 20)
+    assert messages[0].fraction == pytest.approx(5 / 9)
     first = next(m for m in messages if isinstance(m, TrainingStep))
     assert first.step == 6
     assert first.elapsed > state.loop_state.elapsed
@@ -134,7 +134,7 @@ def test_a_training_that_was_cut_short_goes_on_with_its_limit_anew(grating, ofte
     for minutes in (1.0, 5.0, None):  # another limit is no other training
         resumed = config.replace(minutes=minutes)
         messages = list(train([grating()], resumed, device="cpu", state=state))
-        assert messages[0].fraction == pytest.approx(5 / 20)
+        assert messages[0].fraction == pytest.approx(5 / 9)
         assert messages[-1].share == 1
         assert len(messages[-1].model.history) > 5  # it is still looked at
 
@@ -160,7 +160,7 @@ def test_a_stopped_training_can_go_on(grating):
 
 
 def test_checkpoints_come_early_then_twice_a_minute_and_at_the_end(grating, monkeypatch):
-    seconds = iter(np.arange(0, 1e6, 0.5))
+    seconds = iter(np.arange(0, 1e6, 1.0))
     clock = SimpleNamespace(perf_counter=lambda: float(next(seconds)))
     monkeypatch.setattr(trainer, "time", clock)
     messages = list(train([grating()], TINY.replace(minutes=1.5, epochs=10**6), device="cpu"))
@@ -171,8 +171,8 @@ def test_checkpoints_come_early_then_twice_a_minute_and_at_the_end(grating, monk
             elapsed = message.elapsed
         elif isinstance(message, TrainingCheckpoint):
             at.append(elapsed)
-    assert at[0] < 2
-    assert np.diff(at)[:-1] == pytest.approx(30, abs=1)
+    assert at[0] < 4
+    assert np.diff(at)[:-1] == pytest.approx(30, abs=2)
     assert at[-1] >= 90
 
 

@@ -15,6 +15,7 @@ from napari_ssim_defects.core.config import (
 )
 from napari_ssim_defects.core.networks.autoencoder import Autoencoder, initialise
 from napari_ssim_defects.core.patches.corruption import corrupt
+from napari_ssim_defects.core.training import validation as validating
 from napari_ssim_defects.core.training.losses import Criterion
 from napari_ssim_defects.core.training.validation import Validation
 from napari_ssim_defects.io.artifacts.pretrained_weights import read_backbone_weights
@@ -64,14 +65,17 @@ def skills_of(looks, network):
             return finished.value[0]
 
 
-def test_skill_is_the_area_below_the_roc_curve_of_painted_corruptions(network, squares):
+def test_skill_is_the_area_below_the_roc_curve_of_painted_corruptions(
+    network, squares, monkeypatch
+):
+    monkeypatch.setattr(validating, "_CORRUPTED", 8 * len(squares))
     validations = validation(CONFIG, squares)
     skills = skills_of(validations, network)
     assert skills_of(validations, network) == skills  # always of the same corruptions
     assert set(skills) == {member.residual for member in CONFIG.residual.members[:2]}
     generator = torch.Generator().manual_seed(2018)
     residuals, masks = [], []
-    for _ in range(32):
+    for _ in range(8):
         corrupted, mask = corrupt(squares, generator)
         masks.append(mask.numpy())
         padded = np.pad(corrupted.numpy(), [(0, 0), (0, 0), (64, 64), (64, 64)], mode="symmetric")

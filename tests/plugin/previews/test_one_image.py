@@ -15,7 +15,7 @@ from napari_ssim_defects.plugin.layers.provenance import provenance
 @pytest.fixture
 def viewer(make_napari_viewer: Any) -> Any:
     """A viewer with a window."""
-    return make_napari_viewer(show=True)
+    return make_napari_viewer()
 
 
 @pytest.fixture
