@@ -82,9 +82,7 @@ def test_a_viewer_that_is_closed_takes_the_controller_with_it(make_napari_viewer
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts open files where Linux shows them")
-def test_sixty_detections_in_a_row_take_no_more_memory(
-    state, viewer, images, detected, qtbot
-):
+def test_sixty_detections_in_a_row_take_no_more_memory(state, viewer, images, detected, qtbot):
     layer = viewer.add_image(images.spoilt(6, (48, 40)), name="bad")
 
     def detect(times: int) -> tuple[int, int, int]:

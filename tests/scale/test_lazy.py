@@ -50,7 +50,7 @@ def test_residual_of_all_views_is_that_in_memory(
 def test_what_networks_say_of_several_tiles_is_that_in_memory(
     viewed_model: DefectModel, spoilt: Plane, small_tiles: int
 ) -> None:
-    image = np.tile(spoilt, (4, 3))
+    image = np.tile(spoilt, (3, 2))
     lazy = lazy_residual(viewed_model, image, device="cpu")
     np.testing.assert_array_equal(_computed(lazy), viewed_model.residual(image, device="cpu"))
 
@@ -104,7 +104,7 @@ def test_stacks_with_channels_anywhere_and_opacity(
 def test_a_part_is_computed_without_the_rest(
     viewed_model: DefectModel, spoilt: Plane, small_tiles: int
 ) -> None:
-    spoilt = np.tile(spoilt, (4, 4))
+    spoilt = np.tile(spoilt, (3, 3))
     model = viewed_model.with_residual("features")
     expected = model.residual(spoilt, device="cpu")
     read: list[int] = []

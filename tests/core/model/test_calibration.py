@@ -108,7 +108,7 @@ def test_good_images_are_dark_in_the_display_range(residuals, calibration):
     assert np.quantile(shown, 0.999) < 0.75
 
 
-def blobs(seed, shape=(300, 400), number=12):
+def blobs(seed, shape=(150, 200), number=12):
     """Residuals with regions whose peaks are exponentially high."""
     rng = np.random.default_rng(seed)
     plane = np.zeros(shape, np.float32)
@@ -119,11 +119,10 @@ def blobs(seed, shape=(300, 400), number=12):
     return plane
 
 
-@pytest.mark.slow
 def test_threshold_of_false_regions_is_that_of_the_outlines():
     planes = [blobs(seed) for seed in range(100)]
     calibration = Calibration.from_residuals(planes, held_out=True)
-    assert calibration.image_pixels == 300 * 400
+    assert calibration.image_pixels == 150 * 200
     for wanted in (1, 2, 5):
         threshold = calibration.threshold_of_regions(wanted)
         found = np.mean([segment(plane, threshold).max() for plane in planes])
@@ -131,7 +130,6 @@ def test_threshold_of_false_regions_is_that_of_the_outlines():
         assert calibration.regions_per_image(threshold) == pytest.approx(wanted, rel=0.15)
 
 
-@pytest.mark.slow
 def test_the_fewer_good_pixels_were_measured_the_more_cautious_is_the_threshold():
     many = [blobs(seed) for seed in range(80)]
     whole = Calibration.from_residuals(many, held_out=True).threshold_of_regions(1)
@@ -142,7 +140,6 @@ def test_the_fewer_good_pixels_were_measured_the_more_cautious_is_the_threshold(
     assert np.mean(np.array(counts) <= 1) > 0.9
 
 
-@pytest.mark.slow
 def test_thresholds_of_regions_hold_in_the_worst_light_and_rates_of_pixels_do_not_change():
     planes = [blobs(seed) for seed in range(40)]
     usual, lit = CalibrationBuilder(), CalibrationBuilder()
@@ -160,7 +157,6 @@ def test_thresholds_of_regions_hold_in_the_worst_light_and_rates_of_pixels_do_no
     assert found == pytest.approx(1, rel=0.25)
 
 
-@pytest.mark.slow
 def test_the_median_image_of_the_training_has_no_more_regions_than_wanted():
     held_out = CalibrationBuilder()
     held_out.add(blobs(0))
@@ -173,7 +169,7 @@ def test_the_median_image_of_the_training_has_no_more_regions_than_wanted():
     assert threshold > 1.3 * before
     counts = [segment(plane, threshold).max() for plane in trained]
     assert sorted(counts)[2] <= 1 < max(counts)  # one image alone does not decide
-    assert after.pixels == 300 * 400
+    assert after.pixels == 150 * 200
 
 
 def test_more_good_images_need_less_caution():

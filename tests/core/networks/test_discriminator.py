@@ -65,7 +65,7 @@ def test_it_learns_to_find_what_does_not_belong(backbone):
     initialise(network, 0)
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     flat = 0.5 + 0.02 * torch.randn(8, 1, 32, 32, generator=generator)
-    for _ in range(60):
+    for _ in range(30):
         corrupted, mask = corrupt(flat, generator)
         loss = torch.nn.functional.binary_cross_entropy_with_logits(
             network(backbone(corrupted)), mask

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_ssim_defects.cli.arguments import argument_parser
@@ -100,6 +100,7 @@ _detections = st.builds(
 )
 
 
+@settings(max_examples=30, deadline=None)
 @given(model=_paths, training=st.none() | _trainings, detection=_detections)
 def test_a_recipe_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory,
