@@ -26,6 +26,8 @@ from napari_ssim_defects.core.config import (
 from napari_ssim_defects.io.artifacts import pretrained_weights as alexnet_weights
 from napari_ssim_defects.io.images.datasets import find_dataset
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 Run = Callable[..., str]
@@ -275,7 +277,6 @@ def test_generated_fibres_are_compared_with_a_folder_of_real_ones(
     assert "no data set" in run("fibres.py", str(tmp_path / "mask"), status=2)
 
 
-@pytest.mark.slow
 def test_the_benchmark_of_cards_counts_what_they_are_asked_for(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,7 +293,6 @@ def test_the_benchmark_of_cards_counts_what_they_are_asked_for(
     assert result["detection"]["largest_difference"] == 0
 
 
-@pytest.mark.slow
 def test_the_benchmark_of_scale_measures_each_part_in_a_process_of_its_own(
     run: Run, tmp_path: Path
 ) -> None:
@@ -310,7 +310,6 @@ def test_the_benchmark_of_scale_measures_each_part_in_a_process_of_its_own(
     assert picture.stat().st_size > 1000
 
 
-@pytest.mark.slow
 def test_the_benchmark_of_collapse_counts_for_each_material(
     material: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -31,6 +31,7 @@ def test_figure_2_shows_that_ssim_separates_strokes_from_edges_and_squared_error
     assert f"| 0 (the picture) | {ssim:.3f} | {squared:.3f} |".replace("0.", ".") in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/recipes.md"])
 def test_recipes_of_the_documentation_run(
     page: str, material: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -126,6 +126,7 @@ def _left(tmp_path: Path) -> list[str]:
 # Not asked for
 
 
+@pytest.mark.slow
 def test_training_detecting_and_scoring_reach_no_other_computer(
     no_network: list[object],
     tmp_path: Path,
@@ -286,6 +287,7 @@ def test_damaged_weights_in_the_cache_are_never_opened(
 # Behind a file
 
 
+@pytest.mark.slow
 def test_feature_matching_is_trained_with_a_file_and_no_network(
     no_network: list[object], tmp_path: Path, material: Callable[..., Any], capsys: Any
 ) -> None:

@@ -22,6 +22,8 @@ from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.io.images.image_file import find_images, read_image
 from napari_ssim_defects.samples import GOOD_SEEDS, NanofibreSample, nanofibres
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (160, 192)
 
 

@@ -133,6 +133,7 @@ def test_train_prints_one_json_object(good: Path, tmp_path: Path, capsys: Captur
     assert result["auto_threshold"] == DefectModel.load(path).auto_threshold
 
 
+@pytest.mark.slow
 def test_train_takes_minutes_and_systems(good: Path, tmp_path: Path, capsys: Capture) -> None:
     path = tmp_path / "model.safetensors"
     _result(capsys, "train", good, "-o", path, "--minutes", 0.005, "--system", "l2")
@@ -140,6 +141,7 @@ def test_train_takes_minutes_and_systems(good: Path, tmp_path: Path, capsys: Cap
     assert (config.minutes, config.system, config.residual.kind) == (0.005, "l2", "squared_error")
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_model(good: Path, tmp_path: Path, capsys: Capture) -> None:
     paths = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
     for path in paths:
@@ -148,6 +150,7 @@ def test_the_same_seed_trains_the_same_model(good: Path, tmp_path: Path, capsys:
     assert first.auto_threshold == second.auto_threshold
 
 
+@pytest.mark.slow
 def test_train_takes_files_folders_and_globs_once_each(
     good: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -158,6 +161,7 @@ def test_train_takes_files_folders_and_globs_once_each(
     assert (names.count("good_1.png"), names.count("good_2.png")) == (1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are text there")
 def test_names_that_are_no_text_do_not_lose_the_training(
     good: Path, tmp_path: Path, capsys: Capture
@@ -518,6 +522,7 @@ def test_image_of_another_kind_than_the_training_images_is_one_line_on_stderr(
         assert image.name in err
 
 
+@pytest.mark.slow
 def test_zarr_is_trained_on_and_inspected_and_written(
     material: Images, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1005,6 +1010,7 @@ def test_data_bar_is_proposed_and_left_out_on_request_only(
     assert not labels["cut"][160:].any()
 
 
+@pytest.mark.slow
 def test_region_of_interest_of_training_calibration_and_evaluation(
     barred: tuple[Path, Path], tmp_path: Path, capsys: Capture
 ) -> None:

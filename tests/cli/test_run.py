@@ -23,6 +23,8 @@ from napari_ssim_defects.io.artifacts.checkpoint_file import checkpoint_path
 from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.io.writers.ome_tiff import write_ome_tiff
 
+pytestmark = pytest.mark.slow
+
 Capture = pytest.CaptureFixture[str]
 
 RECIPE = """\

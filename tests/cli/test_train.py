@@ -21,6 +21,8 @@ from napari_ssim_defects.core.model.defect_model import DefectModel
 from napari_ssim_defects.core.training import train as training
 from napari_ssim_defects.io.artifacts.checkpoint_file import checkpoint_path, read_checkpoint
 
+pytestmark = pytest.mark.slow
+
 TINY = {"patch_size": 16, "latent_dimension": 8, "patches": 32, "stride": 16}
 LENGTH = ("--epochs", "6", "--json")
 # Ends itself by what nothing can be caught or cleaned up after, once seven steps are on disk.

@@ -317,6 +317,7 @@ def trained(images, **changes):
     return last.model
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     anything(

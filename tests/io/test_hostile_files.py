@@ -224,6 +224,7 @@ def _zeros(deflate: bool) -> bytes:
     return b"".join(encoder.compress(bytes(2**20)) for _ in range(300)) + encoder.flush()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", [read_image, open_image])
 @pytest.mark.parametrize(
     ("side", "deflate"), [(64, True), (64, False), (9000, True)], ids=["deflate", "lzma", "large"]
@@ -310,6 +311,7 @@ def test_folders_linked_in_circles_are_searched_once(tmp_path: Path) -> None:
         assert [path.name for path in found] == ["1.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["~nobody-of-this-name/a.png", "a\0b.png", "x" * 5000 + ".tif", "a/" * 2100 + "x.png",
              "\udcff.png", "**", "[", "", "*" * 300]

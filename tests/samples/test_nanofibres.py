@@ -70,6 +70,7 @@ def test_defects_have_realistic_sizes(seed):
         assert 8 <= max(part.stop - part.start for part in box) <= 300
 
 
+@pytest.mark.slow
 def test_every_kind_occurs_and_broken_fibres_are_rare():
     kinds = Counter(
         kind for seed in range(5) for kind in nanofibres(seed, defects=12, shape=(700, 700)).kinds
@@ -89,6 +90,7 @@ def test_smaller_images_have_fewer_defects_but_at_least_one():
         assert 1 <= len(nanofibres(2, defects=True, shape=shape).kinds) <= 5
 
 
+@pytest.mark.slow
 def test_images_are_samples_of_one_process_with_enough_contrast():
     images = [nanofibres(seed, defects=bool(seed % 2)).image / 255 for seed in range(6)]
     means = np.array([image.mean() for image in images])

@@ -21,6 +21,8 @@ from napari_ssim_defects.io.writers.ome_tiff import write_ome_tiff
 from napari_ssim_defects.scale import file_detection
 from napari_ssim_defects.scale.folders import FileDone, FileFailed, FileProgress, detect_files
 
+pytestmark = pytest.mark.slow
+
 Images = Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]
 Plane = np.ndarray[Any, np.dtype[np.uint8]]
 

@@ -21,6 +21,8 @@ from napari_ssim_defects.io.artifacts.recipe import DetectionSettings
 from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.scale.folders import FileDone, FileFailed, FileProgress, detect_files
 
+pytestmark = pytest.mark.slow
+
 distributed = pytest.importorskip("distributed")
 
 SEGMENTATION = SegmentationConfig(opening=2, min_area=4)
@@ -96,7 +98,6 @@ def test_the_model_is_gone_from_the_workers_afterwards(
     assert not any("napari-ssim-defects" in name for names in plugins.values() for name in names)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_a_killed_worker_costs_its_unfinished_images_only(
     grey_model: DefectModel, paths: list[Path], tmp_path: Path

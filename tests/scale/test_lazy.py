@@ -19,6 +19,8 @@ from napari_ssim_defects.core.networks import precision
 from napari_ssim_defects.core.segmentation.segment import segment
 from napari_ssim_defects.scale.lazy import lazy_labels, lazy_residual
 
+pytestmark = pytest.mark.slow
+
 Images = Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]
 Maker = Callable[..., DefectModel]
 Plane = np.ndarray[Any, np.dtype[np.uint8]]
@@ -86,7 +88,6 @@ def test_residual_of_every_system_is_that_in_memory(
         )
 
 
-@pytest.mark.slow
 def test_stacks_with_channels_anywhere_and_opacity(
     trained: Maker, material: Images, small_tiles: int
 ) -> None:

@@ -24,6 +24,8 @@ from napari_ssim_defects.scale.block_detection import outline_blocks
 from napari_ssim_defects.scale.lazy import lazy_residual
 from napari_ssim_defects.scale.residual_store import Priority, ResidualStore
 
+pytestmark = pytest.mark.slow
+
 Plane = np.ndarray[Any, np.dtype[np.uint8]]
 
 

@@ -130,6 +130,7 @@ def test_threshold_of_false_regions_is_that_of_the_outlines():
         assert calibration.regions_per_image(threshold) == pytest.approx(wanted, rel=0.15)
 
 
+@pytest.mark.slow
 def test_the_fewer_good_pixels_were_measured_the_more_cautious_is_the_threshold():
     many = [blobs(seed) for seed in range(80)]
     whole = Calibration.from_residuals(many, held_out=True).threshold_of_regions(1)
@@ -140,6 +141,7 @@ def test_the_fewer_good_pixels_were_measured_the_more_cautious_is_the_threshold(
     assert np.mean(np.array(counts) <= 1) > 0.9
 
 
+@pytest.mark.slow
 def test_thresholds_of_regions_hold_in_the_worst_light_and_rates_of_pixels_do_not_change():
     planes = [blobs(seed) for seed in range(40)]
     usual, lit = CalibrationBuilder(), CalibrationBuilder()
@@ -181,6 +183,7 @@ def test_more_good_images_need_less_caution():
     assert threshold(1) > threshold(10) > threshold(100)
 
 
+@pytest.mark.slow
 def test_false_regions_are_extrapolated_where_few_good_pixels_were_measured():
     few = Calibration.from_residuals([blobs(seed) for seed in range(3)], held_out=True)
     many = Calibration.from_residuals([blobs(seed) for seed in range(3, 203)], held_out=True)

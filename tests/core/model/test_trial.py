@@ -19,6 +19,7 @@ def _tried(model, patches):
     return drained(try_on_painted(model.network, patches, model.config, torch.device("cpu")))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Intensities")
 def test_a_painted_defect_is_found_up_to_its_level(grey_model):
     """Compared with what the model finds in the same images, as an evaluation counts it."""

@@ -131,6 +131,7 @@ CONFIG = TrainingConfig(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_training_finds_its_symmetries_and_the_model_says_which():
     messages = list(train([material((6, 1))], CONFIG, device="cpu"))
     model = messages[-1].model

@@ -22,6 +22,8 @@ from napari_ssim_defects.core.training.messages import (
 )
 from napari_ssim_defects.core.training.train import STOP, train
 
+pytestmark = pytest.mark.slow
+
 TINY = TrainingConfig(
     name="tiny", patch_size=16, latent_dimension=8, batch_size=8, patches=24, epochs=3, stride=8,
     learning_rate=5e-3, ssim={"window_size": 7}, residual={"kind": "ssim"},

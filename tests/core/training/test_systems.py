@@ -64,6 +64,7 @@ def trained(grating, made_up_alexnet):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", ["ssim", "l2", "vae", "fmae"])
 def test_every_system_trains_saves_loads_and_inspects(system, trained, grating, tmp_path):
     model = trained(system)
@@ -214,18 +215,21 @@ def test_reconstruction_probability_is_a_gaussian_likelihood(rng):
     assert (certain == 0).all()
 
 
+@pytest.mark.slow
 def test_variance_does_not_depend_on_the_stride(trained, grating):
     model = trained("vae")
     by_stride = [model.residual(grating(), stride=stride)[16:48, 16:48] for stride in (4, 8)]
     assert by_stride[0].mean() == pytest.approx(by_stride[1].mean(), rel=0.2)
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_vae(trained, grating):
     first, second = trained("vae"), trained("vae")
     np.testing.assert_array_equal(first.residual(grating()), second.residual(grating()))
     assert first.alternatives[0].residual == SSIMResidual(ssim=({"window_size": 7},))
 
 
+@pytest.mark.slow
 def test_installed_features_need_no_file_and_change_the_training(trained, grating):
     *_, last = train(
         [grating()],

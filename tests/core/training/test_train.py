@@ -156,6 +156,7 @@ def test_model_is_ready_to_inspect(messages, grating):
     assert 0 < model.auto_threshold < 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("system", "batch_norm"), [("ssim", True), ("ssim", False), ("l2", True), ("vae", True)]
 )
@@ -184,6 +185,7 @@ def test_defects_have_higher_residuals_than_the_texture(grating, learned):
     assert evaluate([model.residual(image)], [mask]).auroc > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -306,6 +308,7 @@ def test_images_without_good_pixels_do_not_spoil_the_calibration(grating, monkey
     assert model.calibration.pixels == 64 * 64
 
 
+@pytest.mark.slow
 def test_time_budget_is_kept(grating, clock):
     clock(step=0.05, look=0.05)
     messages = list(train([grating()], TINY.replace(minutes=2 / 60, epochs=10**6), device="cpu"))
@@ -331,6 +334,7 @@ def test_a_limit_of_minutes_ends_a_training_and_says_how_much_was_done(grating, 
     assert any("resume it to go on" in m.text for m in messages if isinstance(m, TrainingNotice))
 
 
+@pytest.mark.slow
 def test_a_limit_that_is_not_reached_changes_nothing(grating):
     models = [
         list(train([grating()], SHORT.replace(minutes=minutes), device="cpu"))[-1]
@@ -341,6 +345,7 @@ def test_a_limit_that_is_not_reached_changes_nothing(grating):
     assert not models[1].model.warnings or "limit" not in models[1].model.warnings[-1]
 
 
+@pytest.mark.slow
 def test_waiting_for_the_reader_does_not_count(grating, clock):
     time = clock(step=0.1)
     counted = []
@@ -353,6 +358,7 @@ def test_waiting_for_the_reader_does_not_count(grating, clock):
     assert counted[0] == counted[1]
 
 
+@pytest.mark.slow
 def test_slow_validation_leaves_time_to_train(grating, clock):
     clock(step=0.05, look=1.0)
     messages = list(train([grating()], TINY.replace(minutes=10 / 60, epochs=10**6), device="cpu"))
@@ -368,6 +374,7 @@ def test_real_time_budget_ends(grating):
     assert messages[-1].model.history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "channel_axis", "channels", "stored"),
     [
@@ -392,6 +399,7 @@ def test_every_kind_of_image_trains_and_is_inspected(rng, shape, channel_axis, c
     np.testing.assert_array_equal(image, before)
 
 
+@pytest.mark.slow
 def test_number_format_makes_no_difference(rng):
     image = rng.integers(0, 200, (40, 40))
     expected = finished(train([image.astype(np.float32)], SHORT, device="cpu"))
@@ -400,6 +408,7 @@ def test_number_format_makes_no_difference(rng):
         assert same_weights(model, expected), dtype
 
 
+@pytest.mark.slow
 def test_brightness_and_contrast_of_the_images_make_no_difference(rng):
     image, config = rng.integers(0, 256, (40, 40)), SHORT
     expected = finished(train([image], config, device="cpu"))
@@ -407,6 +416,7 @@ def test_brightness_and_contrast_of_the_images_make_no_difference(rng):
     assert model.calibration.thresholds == pytest.approx(expected.calibration.thresholds, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_dask_images_train_like_numpy_images(rng):
     array = pytest.importorskip("dask.array")
     image, config = rng.random((2, 40, 40)), SHORT
@@ -417,6 +427,7 @@ def test_dask_images_train_like_numpy_images(rng):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leading", [(), (2,)])
 def test_pixels_outside_the_masks_are_never_trained_on(rng, leading):
     image, mask = rng.random((*leading, 64, 64)), np.zeros((64, 64), bool)
@@ -448,6 +459,7 @@ def test_masks_may_be_one_array(grating):
     assert finished(messages).channels == 1
 
 
+@pytest.mark.slow
 def test_a_stop_while_the_texture_is_learnt_is_heeded(grating):
     steps = train([grating(64, 64)], TrainingConfig.preset("quick"), device="cpu")
     assert isinstance(next(steps), PreparationProgress)
@@ -531,6 +543,7 @@ OUT_OF_MEMORY = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("errors", [OUT_OF_MEMORY[:2], OUT_OF_MEMORY[2:]])
 def test_too_little_memory_halves_the_batches_and_says_so(grating, monkeypatch, errors):
     monkeypatch.setattr(losses, "training_loss", Scarce(2, *errors).loss)
@@ -546,6 +559,7 @@ def test_too_little_memory_halves_the_batches_and_says_so(grating, monkeypatch, 
     assert messages[-1].model.config == config
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_in_the_optimiser_is_made_up_for(grating, monkeypatch):
     """It makes room for the moments of one parameter after the other, at its first step."""
     real, left = torch.zeros_like, iter([True] * 5)
@@ -594,6 +608,7 @@ def flat(patches, reconstructions, config):
     return 1 + 0 * training_loss(patches, reconstructions, config)
 
 
+@pytest.mark.slow
 def test_a_training_that_learns_nothing_begins_again_and_says_so(grating, monkeypatch):
     monkeypatch.setattr(schedule, "_FLAT_STEPS", 5)
     monkeypatch.setattr(losses, "training_loss", flat)
@@ -605,6 +620,7 @@ def test_a_training_that_learns_nothing_begins_again_and_says_so(grating, monkey
     assert states[-1].loop_state.schedule.attempt == 2
 
 
+@pytest.mark.slow
 def test_a_training_that_improves_no_more_ends_early_with_its_best_model(grating, monkeypatch):
     def loss(patches, reconstructions, config):
         if reconstructions.requires_grad:
@@ -631,6 +647,7 @@ def test_a_training_that_improves_no_more_ends_early_with_its_best_model(grating
     np.testing.assert_allclose(output(model, previews[1]), previews[1].reconstructions, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_slow_first_steps_do_not_spoil_the_time_left(grating, clock):
     clock(step=0.1, look=0.0, first=5.0)
     messages = train([grating()], TINY.replace(epochs=12), device="cpu")

@@ -65,6 +65,7 @@ def skills_of(looks, network):
             return finished.value[0]
 
 
+@pytest.mark.slow
 def test_skill_is_the_area_below_the_roc_curve_of_painted_corruptions(
     network, squares, monkeypatch
 ):
@@ -94,6 +95,7 @@ def test_a_member_that_tells_nothing_has_the_skill_of_chance(network, squares):
     assert skills[TextureResidual()] == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_corruptions_are_the_same_in_every_training(network, squares):
     """They make most of the noise of a skill, which is compared with fixed limits."""
     other = CONFIG.replace(seed=CONFIG.seed + 1)

@@ -426,6 +426,7 @@ def test_senseless_calibration_is_refused(
     assert "damaged" in _refusal(altered(tensors=change))
 
 
+@pytest.mark.slow
 def test_flipped_bytes_load_or_are_refused_and_nothing_else(
     model_path: Path, tmp_path: Path
 ) -> None:

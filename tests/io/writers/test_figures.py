@@ -118,6 +118,7 @@ def test_roc_of_few_values_is_drawn_through_all_of_them(
     assert {(0.0, 0.0), (0.0, 0.5), (1.0, 1.0)} <= set(zip(x, y, strict=True))
 
 
+@pytest.mark.slow
 def test_roc_of_many_values_stays_a_small_file_with_the_same_area(
     tmp_path: Path, figures: list[Figure]
 ) -> None:

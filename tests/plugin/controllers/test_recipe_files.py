@@ -19,6 +19,8 @@ from napari_ssim_defects.io.artifacts.recipe import read_recipe, write_recipe
 from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.io.writers.ome_tiff import write_ome_tiff
 
+pytestmark = pytest.mark.slow
+
 EVERYTHING = ("residual", "labels", "mask", "table", "overlay")
 
 

@@ -173,6 +173,7 @@ def reopened(qtbot):
         controller.close()
 
 
+@pytest.mark.slow
 def test_a_stopped_training_can_be_resumed(endless, state, qtbot, wait_idle):
     endless.stop()
     wait_idle()
@@ -188,6 +189,7 @@ def test_a_stopped_training_can_be_resumed(endless, state, qtbot, wait_idle):
     assert state.model is not None
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_in_another_viewer(endless, images, qtbot, reopened):
     config = endless.state.config
     endless.close()
@@ -232,6 +234,7 @@ def test_another_image_of_the_same_name_is_not_mixed_up(endless, images, reopene
     assert again.state.resumable
 
 
+@pytest.mark.slow
 def test_a_region_is_found_again(controller, state, viewer, images, qtbot, reopened):
     mask = np.zeros((96, 80), int)
     mask[:60, :60] = 1
@@ -251,6 +254,7 @@ def test_a_region_is_found_again(controller, state, viewer, images, qtbot, reope
     qtbot.waitUntil(lambda: bool(again.state.losses), timeout=30_000)
 
 
+@pytest.mark.slow
 def test_a_model_that_was_never_saved_can_be_had_again(
     controller, state, viewer, images, wait_idle, reopened, qtbot
 ):

@@ -67,6 +67,7 @@ def test_results_open_again_at_the_right_scale(make_napari_viewer, tmp_path, tif
     assert layer.data.max() == 255
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample", ["nanofibre_layers", "checkerboard_layers", "gravel_layers"])
 def test_samples_are_good_and_defective_images_with_the_truth(sample):
     from napari_ssim_defects.plugin.hooks import sample_data
@@ -146,6 +147,7 @@ def test_preferences_show_up_in_napari(npe2pm, request):
         settings.computing.device = "abacus"
 
 
+@pytest.mark.slow
 def test_opening_the_panel_imports_no_torch():
     """The viewer starts as fast with the plugin as without."""
     code = """

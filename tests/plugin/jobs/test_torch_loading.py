@@ -33,6 +33,7 @@ print(opened[0] > 0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not tell")
 def test_the_libraries_of_pytorch_are_there_before_python_imports_it():
     answer = subprocess.run(
@@ -71,6 +72,7 @@ def test_what_is_not_installed_is_said_by_the_import_itself(monkeypatch):
         torch_loading.load_torch()
 
 
+@pytest.mark.slow
 def test_nothing_that_was_loaded_is_kept_from_the_garbage_collector():
     from napari_ssim_defects.plugin.jobs.torch_loading import load_torch
 

@@ -17,6 +17,8 @@ from napari_ssim_defects.io.files import pyramid
 from napari_ssim_defects.io.images.image_file import read_image
 from napari_ssim_defects.scale import file_detection
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def everything_is_large(monkeypatch):
