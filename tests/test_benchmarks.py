@@ -274,7 +274,7 @@ def test_generated_fibres_are_compared_with_a_folder_of_real_ones(
     assert result["generated"] == pytest.approx(result["real"])
     table = run("fibres.py", str(tmp_path), "--images", "1").splitlines()
     assert len(table) == 2 + len(result["real"])
-    assert "no data set" in run("fibres.py", str(tmp_path / "mask"), status=2)
+    assert "is not a known data set" in run("fibres.py", str(tmp_path / "mask"), status=2)
 
 
 def test_the_benchmark_of_cards_counts_what_they_are_asked_for(

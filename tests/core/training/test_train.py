@@ -331,7 +331,7 @@ def test_a_limit_of_minutes_ends_a_training_and_says_how_much_was_done(grating, 
         "limit of 0.0166667 minutes ended the training after" in text
         for text in last.model.warnings
     )
-    assert any("resume it to go on" in m.text for m in messages if isinstance(m, TrainingNotice))
+    assert any("resume it to continue" in m.text for m in messages if isinstance(m, TrainingNotice))
 
 
 @pytest.mark.slow

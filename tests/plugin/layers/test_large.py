@@ -102,7 +102,7 @@ def test_a_stopped_heatmap_is_not_labelled_and_goes_on(
     if store.left:
         controller.labelling.start()
         assert state.status_is_error
-        assert "goes on" in state.status
+        assert "press Detect to continue it" in state.status
     controller.detection.start()
     wait_idle()
     assert state.heatmap is heatmap
