@@ -31,7 +31,7 @@ from napari_ssim_defects.samples import nanofibres
 
 IMAGES = Path(__file__).resolve().parent / "images"
 DRAG = (3.0, 4.0, 5.0, 6.0, 7.0)
-SMALL = (720, 480)
+SMALL = (720, 560)
 TUTORIAL = (1040, 720)
 TRAINED = 60  # points of the loss curve that a picture shows
 
@@ -75,6 +75,9 @@ def tutorial() -> None:
 
     def idle() -> bool:
         counted = state.heatmap is None or (state.summary is not None and state.summary.complete)
+        if counted and sum(layer.name.endswith(" residual") for layer in viewer.layers) > 1:
+            listed = {heatmap: found.regions for heatmap, found in state.overview}
+            counted = listed.get(state.heatmap) == state.summary.regions
         flashing = any(getattr(layer, "show_selected_label", False) for layer in viewer.layers)
         return state.activity in ("idle", "training") and counted and not flashing
 
@@ -97,6 +100,8 @@ def tutorial() -> None:
     wait(lambda: len(state.losses) > TRAINED and state.preview is not None)
     step("Train")
     controller.stop()
+    wait(lambda: state.discardable or not state.busy)
+    controller.stop()  # discards the model
     wait(lambda: not state.busy)
     controller.open_model("nanofibres.safetensors")
     wait(lambda: not state.busy)
@@ -166,7 +171,7 @@ def napari_page() -> None:
     docks = viewer.window._qt_viewer.dockLayerList, viewer.window._qt_viewer.dockLayerControls
     for dock in docks:
         dock.setVisible(False)
-    window.resize(1080, 720)
+    window.resize(1080, 840)
     state.threshold = DRAG[0]
     wait(complete)
     viewer.reset_view()
