@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from napari.layers import Image
+from napari.layers import Image, Labels
 from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QLabel
 
@@ -142,23 +142,31 @@ def still_works(state, viewer, images, detected) -> None:
     assert not state.status_is_error
 
 
-def test_layers_that_are_renamed_reordered_shown_in_3d_and_given_other_data_disturb_no_job(
+def test_layers_that_are_renamed_reordered_and_shown_in_3d_disturb_no_job(
     middles, controller, state, viewer, images, detected, wait_idle
 ):
     for held in middles():
-        truth = next((layer for layer in viewer.layers if layer.name == "truth"), None)
         for number, layer in enumerate(viewer.layers):
             layer.name = f"renamed {number}"
         viewer.layers.reverse()
         viewer.dims.ndisplay = 3
         controller.detection.start()  # refused, or after a job that ended at once
         viewer.dims.ndisplay = 2
+        held()
+        wait_idle()
+        still_works(state, viewer, images, detected)
+
+
+def test_layers_that_get_other_data_disturb_no_job(
+    middles, state, viewer, images, detected, wait_idle
+):
+    for held in middles():
         for layer in list(viewer.layers):
             if isinstance(layer, Image) and layer.data.dtype == np.uint8:
                 layer.data = images.texture(1, (50, 130))
             elif isinstance(layer, Image):
                 layer.data = np.zeros((40, 130), np.float32)
-            elif layer is truth:
+            elif isinstance(layer, Labels) and layer.name == "truth":
                 layer.data = np.zeros((7, 7), np.int32)
         held()
         wait_idle()

@@ -157,14 +157,13 @@ def test_model_is_ready_to_inspect(messages, grating):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("system", "batch_norm"), [("ssim", True), ("ssim", False), ("l2", True), ("vae", True)]
-)
+@pytest.mark.parametrize("system", ["ssim", "l2", "vae"])
+@pytest.mark.parametrize("batch_norm", [False, True])
 def test_loss_falls_on_a_simple_texture(grating, system, batch_norm):
     config = TINY.replace(
         system=system, residual=TrainingConfig(system=system).residual, batch_norm=batch_norm,
         patch_size=32, latent_dimension=16, patches=64,
-        epochs=8, learning_rate=2e-3,
+        epochs=20, learning_rate=2e-3,
     )  # fmt: skip
     history = finished(train([grating()], config, device="cpu")).history
     assert history[-1].loss < 0.8 * history[0].loss

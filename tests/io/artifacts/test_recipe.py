@@ -100,7 +100,7 @@ _detections = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(deadline=None)  # timings never fail a test
 @given(model=_paths, training=st.none() | _trainings, detection=_detections)
 def test_a_recipe_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory,

@@ -183,7 +183,7 @@ def local_steps(
     found: dict[str, torch.Tensor] = {}
     by_backbone = "discriminator" in kinds or "features" in kinds
     # On two cores the backbone takes half of the time, and features hardly any.
-    parts = by_backbone + ("discriminator" in kinds) + ("texture" in kinds)
+    total = by_backbone + ("discriminator" in kinds) + ("texture" in kinds)
     done = 0
     if by_backbone:
         assert network.backbone is not None
@@ -193,7 +193,7 @@ def local_steps(
             assert network.features is not None
             found["features"] = network.features(maps, height, width)[0, 0][tile.slices]
         done += 1
-        yield done / parts
+        yield done / total
         if "discriminator" in kinds:
             assert network.discriminator is not None
             with autocast(device):
@@ -201,7 +201,7 @@ def local_steps(
             rows, columns = _inner(height), _inner(width)
             found["discriminator"] = odds[rows[:, None], columns][tile.slices]
             done += 1
-            yield done / parts
+            yield done / total
     if "texture" in kinds:
         assert network.texture is not None
         around = tile.grown(TEXTURE_REACH, (pixels.shape[1], pixels.shape[2]))
